@@ -1,0 +1,1 @@
+"""What is compared: scenarios, profiles and suites, as TOML."""

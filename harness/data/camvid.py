@@ -1,0 +1,102 @@
+"""CamVid (Brostow et al., 2009) in both of its forms: where the files lie, and their 32 colours.
+
+The SegNet form has one folder a split, with grey labels of 12 ids. The authors' form has 701 frames
+and colour-coded labels; without train.txt and val.txt beside them they are split as SegNet did:
+367 frames to train on, 101 to validate on, and 233 (Seq05VD and the second half of 0001TP) left
+out, because they are SegNet's test set.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+#: Colours of the 32 classes, gathered in the groups that SegNet's labels have, by their id there.
+#: Void (0, 0, 0) is in no group.
+GROUP_COLOURS: dict[int, dict[str, tuple[int, int, int]]] = {
+    0: {"Sky": (128, 128, 128)},
+    1: {
+        "Archway": (192, 0, 128),
+        "Bridge": (0, 128, 64),
+        "Building": (128, 0, 0),
+        "Tunnel": (64, 0, 64),
+        "Wall": (64, 192, 0),
+    },
+    2: {"Column_Pole": (192, 192, 128), "TrafficCone": (0, 0, 64)},
+    3: {
+        "LaneMkgsDriv": (128, 0, 192),
+        "LaneMkgsNonDriv": (192, 0, 64),
+        "Road": (128, 64, 128),
+    },
+    4: {
+        "ParkingBlock": (64, 192, 128),
+        "RoadShoulder": (128, 128, 192),
+        "Sidewalk": (0, 0, 192),
+    },
+    5: {"Tree": (128, 128, 0), "VegetationMisc": (192, 192, 0)},
+    6: {
+        "Misc_Text": (128, 128, 64),
+        "SignSymbol": (192, 128, 128),
+        "TrafficLight": (0, 64, 64),
+    },
+    7: {"Fence": (64, 64, 128)},
+    8: {
+        "Car": (64, 0, 128),
+        "OtherMoving": (128, 64, 64),
+        "SUVPickupTruck": (64, 128, 192),
+        "Train": (192, 64, 128),
+        "Truck_Bus": (192, 128, 192),
+    },
+    9: {
+        "Animal": (64, 128, 64),
+        "CartLuggagePram": (64, 0, 192),
+        "Child": (192, 128, 64),
+        "Pedestrian": (64, 64, 0),
+    },
+    10: {"Bicyclist": (0, 128, 192), "MotorcycleScooter": (192, 0, 192)},
+}
+
+#: (images, labels) of a form that keeps all frames in one folder.
+WHOLE_FORMS = (("701_StillsRaw_full", "LabeledApproved_full"), ("images", "labels"))
+
+#: SegNet's validation frames, and the first of 0001TP that it tests on.
+VAL_FRAMES = ("0016E5_07959", "0016E5_08159")
+TEST_START = "0001TP_008550"
+
+
+def split_of(frame: str) -> str:
+    """Name SegNet's split of a frame of the authors' form: train, val or test."""
+    if VAL_FRAMES[0] <= frame <= VAL_FRAMES[1]:
+        return "val"
+    if frame.startswith("Seq05VD") or (frame.startswith("0001TP") and frame >= TEST_START):
+        return "test"
+    return "train"
+
+
+def list_pairs(folder: Path, split: str) -> list[tuple[Path, Path]]:
+    """List (image, label) of a split, sorted by name; the label need not exist."""
+    if (folder / f"{split}annot").is_dir() or (folder / split).is_dir():
+        images = sorted((folder / split).glob("*.png"))
+        return [(image, folder / f"{split}annot" / image.name) for image in images]
+    for image_folder, label_folder in WHOLE_FORMS:
+        if (folder / image_folder).is_dir():
+            images = sorted((folder / image_folder).glob("*.png"))
+            wanted = _listed(folder / f"{split}.txt")
+            return [
+                (image, _label(folder / label_folder, image.stem))
+                for image in images
+                if (split_of(image.stem) == split if wanted is None else image.stem in wanted)
+            ]
+    return []
+
+
+def _label(folder: Path, frame: str) -> Path:
+    """Prefer the authors' name FRAME_L.png; else the image's own name."""
+    same_name = folder / f"{frame}.png"
+    return same_name if same_name.is_file() else folder / f"{frame}_L.png"
+
+
+def _listed(file: Path) -> set[str] | None:
+    """Read a split's frames, one a line (a name or a path; more words are left out)."""
+    if not file.is_file():
+        return None
+    return {Path(line.split()[0]).stem for line in file.read_text().splitlines() if line.strip()}

@@ -1,0 +1,222 @@
+"""GTA5, SYNTHIA-RAND-CITYSCAPES, Cityscapes and CamVid exactly as they lie on disk.
+
+Label ids are mapped while reading. Nothing is written beside the data: folders may be read-only,
+links, or hold a part of the set only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import cv2
+
+from harness.data import camvid, png
+from harness.data.encodings import encoding_of
+from harness.data.transforms import Pixels, resize_image, resize_label
+from harness.errors import DataError
+
+Split = Literal["train", "val"]
+
+log = logging.getLogger(__name__)
+
+
+class Sample(NamedTuple):
+    image: Path
+    label: Path  # need not exist where nobody reads it, as in an unlabelled target
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a data set keeps its files, below its own folder."""
+
+    folders: tuple[str, ...]  # names that its folder goes by below the data root
+    markers: tuple[tuple[str, ...], ...]  # a folder is the data set's if all of one tuple is there
+    expected: str  # what an error message says of them
+    list_pairs: Callable[[Path, str], list[tuple[Path, Path]]]
+    splits: tuple[str, ...] = ("train", "val")
+    distinctive: bool = True  # the markers tell the data set's folder without its name
+
+
+def _list_gta5(folder: Path, split: str) -> list[tuple[Path, Path]]:
+    images = sorted((folder / "images").glob("*.png"))
+    return [(image, folder / "labels" / image.name) for image in images]
+
+
+def _list_synthia(folder: Path, split: str) -> list[tuple[Path, Path]]:
+    images = sorted((folder / "RGB").glob("*.png"))
+    return [(image, folder / "GT" / "LABELS" / image.name) for image in images]
+
+
+def _list_cityscapes(folder: Path, split: str) -> list[tuple[Path, Path]]:
+    pairs = []
+    for image in sorted((folder / "leftImg8bit" / split).glob("*/*_leftImg8bit.png")):
+        stem = image.name.removesuffix("_leftImg8bit.png")
+        labels = folder / "gtFine" / split / image.parent.name
+        ids, train_ids = (labels / f"{stem}_gtFine_{kind}.png" for kind in _CITYSCAPES_LABELS)
+        pairs.append((image, train_ids if not ids.exists() and train_ids.exists() else ids))
+    return pairs
+
+
+_CITYSCAPES_LABELS = ("labelIds", "labelTrainIds")
+
+LAYOUTS = {
+    "gta5": Layout(
+        ("gta5", "gta", "GTA5"),
+        (("images", "labels"),),
+        "images/*.png and labels/*.png",
+        _list_gta5,
+        splits=("train",),
+        distinctive=False,
+    ),
+    "synthia": Layout(
+        ("synthia", "SYNTHIA", "RAND_CITYSCAPES"),
+        (("RGB", "GT/LABELS"),),
+        "RGB/*.png and GT/LABELS/*.png",
+        _list_synthia,
+        splits=("train",),
+    ),
+    "cityscapes": Layout(
+        ("cityscapes", "Cityscapes"),
+        (("leftImg8bit",),),
+        "leftImg8bit/<split>/<city>/*_leftImg8bit.png and "
+        "gtFine/<split>/<city>/*_gtFine_labelIds.png",
+        _list_cityscapes,
+    ),
+    "camvid": Layout(
+        ("camvid", "CamVid"),
+        (("train", "trainannot"), ("val", "valannot"), *camvid.WHOLE_FORMS),
+        "train/, trainannot/, val/ and valannot/ (the SegNet form), or 701_StillsRaw_full/ and "
+        "LabeledApproved_full/, or images/ and labels/",
+        camvid.list_pairs,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The image and label files of one split. Reading maps ids to train ids, 255 = ignored."""
+
+    name: str
+    split: str
+    root: Path
+    samples: list[Sample]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def read_image(self, index: int, size: tuple[int, int] | None = None) -> Pixels:
+        """Read an image as RGB (H, W, 3), resized into `size` = (width, height), aspect kept."""
+        path = self.samples[index].image
+        bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        if bgr is None:
+            raise DataError(f"{path}: cannot be read; `bench data verify` says why")
+        return cv2.cvtColor(resize_image(bgr, size), cv2.COLOR_BGR2RGB)
+
+    def read_label(self, index: int, size: tuple[int, int] | None = None) -> Pixels:
+        """Read a label as train ids (H, W), resized like its image by nearest neighbour."""
+        path = self.samples[index].label
+        try:
+            encoding = encoding_of(self.name, path)
+            ids = encoding.read(path)
+        except (OSError, SyntaxError) as error:  # PIL raises SyntaxError for a broken PNG chunk
+            raise DataError(
+                f"{path}: cannot be read ({error}); `bench data verify` says more"
+            ) from error
+        return cv2.LUT(resize_label(ids, size), encoding.table)
+
+    def fingerprint(self) -> str:
+        """Hash the names and sizes of all files: 16 hex digits, the same wherever they lie."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        digest = hashlib.sha256(self.name.encode())
+        for path in (file for sample in self.samples for file in sample):
+            size = path.stat().st_size if path.exists() else -1
+            digest.update(f"{path.relative_to(self.root).as_posix()} {size}\n".encode())
+        return digest.hexdigest()[:16]
+
+
+def find_folder(name: str, root: Path) -> Path | None:
+    """Find a data set's folder: below the data root, or the root itself; None if not there."""
+    layout = layout_of(name)
+    candidates = [root / folder for folder in layout.folders]
+    if name == "synthia":  # the archive unpacks to a folder of its own
+        candidates += [root / folder / "RAND_CITYSCAPES" for folder in layout.folders]
+    if layout.distinctive:
+        candidates.append(root)
+    for folder in candidates:
+        if any(all((folder / part).is_dir() for part in marker) for marker in layout.markers):
+            return folder
+    return None
+
+
+def has_dataset(name: str, root: Path) -> bool:
+    """Say whether the folders of a data set are there, without looking into them."""
+    return find_folder(name, root) is not None
+
+
+def layout_of(name: str) -> Layout:
+    """Look a data set up by name; DataError for an unknown one."""
+    if name not in LAYOUTS:
+        raise DataError(f"no data set is called {name!r}; there are {', '.join(LAYOUTS)}")
+    return LAYOUTS[name]
+
+
+def list_samples(name: str, root: Path, split: str) -> tuple[Path, list[Sample]]:
+    """List a split's files as they lie there, and the data set's folder.
+
+    DataError when the folder, the split or its images are missing.
+    """
+    layout = layout_of(name)
+    if split not in layout.splits:
+        raise DataError(
+            f"{name} has no split {split!r}, only {' and '.join(layout.splits)}; "
+            "choose a scenario that uses it so"
+        )
+    folder = find_folder(name, root)
+    if folder is None:
+        raise DataError(
+            f"found no {name} in {root}; expected {root / layout.folders[0]} with "
+            f"{layout.expected}: unpack or link it there, or point --data-root elsewhere"
+        )
+    samples = [Sample(*pair) for pair in layout.list_pairs(folder, split)]
+    if not samples:
+        raise DataError(
+            f"found no image of the {split} split in {folder}; expected {layout.expected}: "
+            "unpack the archive again, or link the full folder"
+        )
+    return folder, samples
+
+
+def open_dataset(name: str, root: Path, split: Split) -> Dataset:
+    """Open one split of a data set below a data root (gta5/, synthia/, cityscapes/, camvid/).
+
+    DataError, with the remedy, when it is not there or empty. Whether the files are sound is
+    verify.quick_check's to say.
+    """
+    folder, samples = list_samples(name, Path(root), split)
+    if name == "gta5":
+        samples = _without_mismatches(samples)
+    return Dataset(name, split, folder, samples)
+
+
+def _without_mismatches(samples: list[Sample]) -> list[Sample]:
+    """Leave out pairs whose image and label differ in size: GTA5 was published with a few."""
+    pairs = [sample for sample in samples if sample.label.exists()]
+    images = png.read_headers([sample.image for sample in pairs])
+    labels = png.read_headers([sample.label for sample in pairs])
+    differ = {
+        sample
+        for sample, image, label in zip(pairs, images, labels, strict=True)
+        if image and label and image[:2] != label[:2]
+    }
+    for sample in sorted(differ):
+        log.warning("skipped %s: its label has another size", sample.image)
+    return [sample for sample in samples if sample not in differ]

@@ -1,0 +1,248 @@
+"""Training batches and evaluation images from data sets.
+
+Every draw comes from a counter-based generator keyed by (seed, stream, number of the sample). So
+the order is the same for any number of workers, any step can be resumed without replaying those
+before it, and the source's order does not depend on the target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from harness.data import transforms
+from harness.data.augment import augment
+from harness.data.datasets import Dataset
+from harness.data.rare_class import RareClassSampler, class_statistics
+from harness.data.transforms import Pixels
+from harness.spec import Profile
+from methods.contract import Batch
+
+#: ImageNet's statistics in grey levels, RGB.
+MEAN = (123.675, 116.28, 103.53)
+STD = (58.395, 57.12, 57.375)
+
+# Streams of randomness; each number is used once.
+_SOURCE, _TARGET, _SOURCE_ORDER, _TARGET_ORDER = range(4)
+
+
+def normalise(image: Tensor) -> Tensor:
+    """Turn grey levels (B, 3, H, W) into the networks' input: float32, ImageNet-normalised."""
+    return (image.float() - _channels(MEAN, image)) / _channels(STD, image)
+
+
+def denormalise(image: Tensor) -> Tensor:
+    """Turn the networks' input (B, 3, H, W) back into uint8 grey levels."""
+    levels = image.float() * _channels(STD, image) + _channels(MEAN, image)
+    return levels.round().clamp(0, 255).to(torch.uint8)
+
+
+def _channels(values: tuple[float, ...], like: Tensor) -> Tensor:
+    return torch.tensor(values, device=like.device).view(3, 1, 1)
+
+
+def generator(seed: int, stream: int, number: int) -> np.random.Generator:
+    """Return the generator of one sample."""
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, stream, number))))
+
+
+#: Stands for a part of a sample that nobody asked for.
+_NOTHING = torch.empty(0, dtype=torch.uint8)
+
+
+class TrainLoader:
+    """Iterates over the batches of steps `start_step` to `steps`, one a micro-batch.
+
+    Steps count micro-batches: `Profile.accumulation` of them make one step of the optimiser.
+    `target=None` is for methods that never look at the target: its image is then empty
+    (0, 3, H, W). Target labels are read only if asked for.
+    """
+
+    def __init__(
+        self,
+        source: Dataset,
+        target: Dataset | None,
+        profile: Profile,
+        seed: int,
+        *,
+        target_labels: bool = False,
+        device: torch.device | str = "cpu",
+        start_step: int = 0,
+        steps: int,
+    ) -> None:
+        self.device = torch.device(device)
+        self.profile = profile
+        self.steps = range(start_step, steps)
+        self._loader = DataLoader(
+            _TrainViews(source, target, profile, seed, target_labels),
+            batch_size=profile.batch_size,
+            sampler=range(start_step * profile.batch_size, steps * profile.batch_size),
+            **_worker_options(profile.workers, self.device),
+        )
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for views in self._loader:
+            yield self._batch(*(part.to(self.device, non_blocking=True) for part in views))
+
+    def _batch(self, image: Tensor, label: Tensor, target: Tensor, target_label: Tensor) -> Batch:
+        return Batch(
+            normalise(image),
+            label.long(),
+            normalise(target if target.numel() else image[:0]),
+            target_label.long() if target_label.numel() else None,
+        )
+
+
+class _TrainViews(TorchDataset):
+    """The pair of crops number n, for any n: a pure function of the seed."""
+
+    def __init__(
+        self,
+        source: Dataset,
+        target: Dataset | None,
+        profile: Profile,
+        seed: int,
+        target_labels: bool,
+    ) -> None:
+        self.source, self.target, self.profile = source, target, profile
+        self.seed, self.target_labels = seed, target_labels
+        self.source_order = _Shuffle(len(source), seed, _SOURCE_ORDER)
+        self.target_order = _Shuffle(len(target), seed, _TARGET_ORDER) if target else None
+        self.rare_classes = None
+        if profile.rare_class_sampling:
+            self.rare_classes = RareClassSampler(
+                class_statistics(source), profile.rcs_temperature, profile.rcs_min_pixels
+            )
+
+    def __getitem__(self, number: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return source image (3, H, W) and label (H, W), then the target's, all uint8."""
+        source = self._source(generator(self.seed, _SOURCE, number), number)
+        if self.target is None:
+            return *source, _NOTHING, _NOTHING
+        return *source, *self._target(generator(self.seed, _TARGET, number), number)
+
+    def _source(self, rng: np.random.Generator, number: int) -> tuple[Tensor, Tensor]:
+        profile, size = self.profile, self.profile.image_size[self.source.name]
+        if self.rare_classes:
+            wanted, index = self.rare_classes.draw(rng)
+            min_pixels = profile.rcs_min_pixels * profile.rcs_min_crop_ratio
+            label = self.source.read_label(index, size)
+            corner = transforms.draw_rare_corner(
+                label, profile.crop, rng, profile.max_class_ratio, wanted, min_pixels
+            )
+        else:
+            index = self.source_order[number]
+            label = self.source.read_label(index, size)
+            corner = transforms.draw_balanced_corner(
+                label, profile.crop, rng, profile.max_class_ratio
+            )
+        flipped = rng.random() < profile.flip
+        image = self._cut(self.source.read_image(index, size), corner, flipped)
+        image = augment(image, profile.source_augmentation, rng)
+        return self._image(image), self._label(self._cut(label, corner, flipped))
+
+    def _target(self, rng: np.random.Generator, number: int) -> tuple[Tensor, Tensor]:
+        assert self.target is not None
+        assert self.target_order is not None
+        profile, size = self.profile, self.profile.image_size[self.target.name]
+        index = self.target_order[number]
+        image = self.target.read_image(index, size)
+        corner = transforms.draw_corner(image.shape, profile.crop, rng)
+        flipped = rng.random() < profile.flip
+        label = _NOTHING
+        if self.target_labels:
+            pixels = self.target.read_label(index, size)
+            label = self._label(self._cut(pixels, corner, flipped))
+        return self._image(self._cut(image, corner, flipped)), label
+
+    def _cut(self, pixels: Pixels, corner: tuple[int, int], flipped: bool) -> Pixels:
+        cut = transforms.crop(pixels, corner, self.profile.crop)
+        return np.ascontiguousarray(transforms.flip(cut) if flipped else cut)
+
+    def _image(self, image: Pixels) -> Tensor:
+        return _tensor(transforms.pad_image(image, self.profile.crop))
+
+    def _label(self, label: Pixels) -> Tensor:
+        return _tensor(transforms.pad_label(label, self.profile.crop))
+
+
+class _Shuffle:
+    """The index of sample number n when every epoch is a permutation of its own."""
+
+    def __init__(self, length: int, seed: int, stream: int) -> None:
+        self.length, self.seed, self.stream = length, seed, stream
+        self.epoch = -1
+        self.order: npt.NDArray[np.int64] = np.empty(0, np.int64)
+
+    def __getitem__(self, number: int) -> int:
+        epoch, place = divmod(number, self.length)
+        if epoch != self.epoch:
+            self.epoch = epoch
+            self.order = generator(self.seed, self.stream, epoch).permutation(self.length)
+        return int(self.order[place])
+
+
+def eval_batches(
+    dataset: Dataset,
+    size: tuple[int, int],
+    batch: int = 1,
+    workers: int = 0,
+    device: torch.device | str = "cpu",
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield every image once, in order, whole: (B, 3, H, W) normalised and (B, h, w) int64.
+
+    Images are resized into `size` = (width, height), labels keep their full resolution. A `batch`
+    of more than one needs images of one size.
+    """
+    device = torch.device(device)
+    loader = DataLoader(_EvalViews(dataset, size), batch, **_worker_options(workers, device))
+    for image, label in loader:
+        yield (
+            normalise(image.to(device, non_blocking=True)),
+            label.to(device, non_blocking=True).long(),
+        )
+
+
+class _EvalViews(TorchDataset):
+    def __init__(self, dataset: Dataset, size: tuple[int, int]) -> None:
+        self.dataset, self.size = dataset, size
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        image = self.dataset.read_image(index, self.size)
+        return _tensor(image), _tensor(self.dataset.read_label(index))
+
+
+def _tensor(pixels: Pixels) -> Tensor:
+    """(H, W, 3) -> (3, H, W); a label (H, W) stays as it is."""
+    if pixels.ndim == 3:
+        pixels = np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    return torch.from_numpy(pixels)
+
+
+def _worker_options(workers: int, device: torch.device) -> dict[str, Any]:
+    return {
+        "num_workers": workers,
+        "worker_init_fn": _one_thread,
+        "pin_memory": device.type == "cuda",
+        "prefetch_factor": 4 if workers else None,
+    }
+
+
+def _one_thread(worker: int) -> None:
+    """Keep a worker to one thread: more fight over the cores, and OpenCV's may hang in a fork."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)

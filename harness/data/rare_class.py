@@ -1,0 +1,124 @@
+"""Class statistics of a labelled set, and rare class sampling (DAFormer, section 3.2).
+
+Counted once at the labels' full resolution, kept in our own cache, and right on any subset.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import platformdirs
+
+from harness.data.datasets import Dataset
+from harness.data.labels import CLASSES
+from harness.data.transforms import class_counts
+from harness.errors import DataError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ClassStatistics:
+    """Pixels of each class in each image: `counts` (images, 20), the last column ignored ones."""
+
+    counts: npt.NDArray[np.int64]
+
+    @property
+    def pixels(self) -> npt.NDArray[np.int64]:
+        """Pixels of each class over all images (19,)."""
+        return self.counts[:, : len(CLASSES)].sum(axis=0)
+
+    def eligible(self, train_id: int, min_pixels: float) -> npt.NDArray[np.int64]:
+        """Return the indices of the images that hold more than `min_pixels` of a class."""
+        return np.flatnonzero(self.counts[:, train_id] > min_pixels)
+
+
+def class_probabilities(
+    statistics: ClassStatistics, temperature: float, min_pixels: float = 0
+) -> npt.NDArray[np.float64]:
+    """Return the chance of each class to be drawn (19,): softmax((1 - f) / T), f its pixel share.
+
+    A class without an image of more than `min_pixels` of it gets 0, the rest is scaled to sum to 1.
+    DataError when no class has one.
+    """
+    pixels = statistics.pixels
+    possible = np.array([statistics.eligible(c, min_pixels).size > 0 for c in range(len(CLASSES))])
+    if not possible.any():
+        raise DataError(
+            f"no image holds more than {min_pixels:g} pixels of any class; "
+            "lower rcs_min_pixels, or check the labels with `bench data verify`"
+        )
+    scores = (1 - pixels / pixels.sum()) / temperature
+    weights = np.where(possible, np.exp(scores - scores[possible].max()), 0)
+    return weights / weights.sum()
+
+
+class RareClassSampler:
+    """Draws a class, rare ones more often, then any image that holds enough of it."""
+
+    def __init__(self, statistics: ClassStatistics, temperature: float, min_pixels: float) -> None:
+        self.probabilities = class_probabilities(statistics, temperature, min_pixels)
+        self.images = [statistics.eligible(c, min_pixels) for c in range(len(CLASSES))]
+        missing = [CLASSES[c] for c in np.flatnonzero(self.probabilities == 0)]
+        if missing:
+            log.warning(
+                "rare class sampling: no image holds more than %g pixels of %s; never drawn",
+                min_pixels,
+                ", ".join(missing),
+            )
+
+    def draw(self, rng: np.random.Generator) -> tuple[int, int]:
+        """Return a class and the index of an image."""
+        train_id = int(rng.choice(len(CLASSES), p=self.probabilities))
+        return train_id, int(rng.choice(self.images[train_id]))
+
+
+def class_statistics(
+    dataset: Dataset, progress: Callable[[int, int], None] | None = None
+) -> ClassStatistics:
+    """Read a set's statistics from the cache, or count them and keep them there.
+
+    `progress(done, all)` is called while counting.
+    """
+    cached = cache_dir() / "class_stats" / f"{dataset.fingerprint()}.json"
+    if cached.is_file():
+        counts = np.array(json.loads(cached.read_text())["counts"], np.int64)
+        if counts.shape == (len(dataset), len(CLASSES) + 1):
+            return ClassStatistics(counts)
+    counts = _count(dataset, progress)
+    _write_atomically(cached, json.dumps({"dataset": dataset.name, "counts": counts.tolist()}))
+    return ClassStatistics(counts)
+
+
+def cache_dir() -> Path:
+    """Return our cache folder: UDA_BENCH_CACHE, or the user's own; never beside the data."""
+    return Path(os.environ.get("UDA_BENCH_CACHE") or platformdirs.user_cache_dir("uda-bench"))
+
+
+def _count(dataset: Dataset, progress: Callable[[int, int], None] | None) -> npt.NDArray[np.int64]:
+    counts = np.zeros((len(dataset), len(CLASSES) + 1), np.int64)
+    # Threads are enough: decoding, which takes most of the time, leaves the interpreter free.
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        rows = pool.map(lambda i: class_counts(dataset.read_label(i)), range(len(dataset)))
+        for i, row in enumerate(rows):
+            counts[i] = row
+            if progress:
+                progress(i + 1, len(dataset))
+    return counts
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    """Write by renaming, so that runs side by side never read half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
+        file.write(text)
+    Path(file.name).replace(path)

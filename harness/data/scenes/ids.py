@@ -1,0 +1,11 @@
+"""Cityscapes label ids by name, for the drawing code."""
+
+from __future__ import annotations
+
+UNLABELLED, EGO_VEHICLE, OUT_OF_ROI, STATIC = 0, 1, 3, 4
+ROAD, SIDEWALK, PARKING, RAIL_TRACK = 7, 8, 9, 10
+BUILDING, WALL, FENCE = 11, 12, 13
+POLE, TRAFFIC_LIGHT, TRAFFIC_SIGN = 17, 19, 20
+VEGETATION, TERRAIN, SKY = 21, 22, 23
+PERSON, RIDER = 24, 25
+CAR, TRUCK, BUS, TRAIN, MOTORCYCLE, BICYCLE = 26, 27, 28, 31, 32, 33

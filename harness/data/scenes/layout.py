@@ -1,0 +1,285 @@
+"""Composes a street: its cross section, what lines it, and what stands and moves on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from harness.data.scenes import frontage, furniture, ids, people, plants, vehicles
+from harness.data.scenes.canvas import Array, Camera, Canvas
+from harness.data.scenes.ground import Section, cast_shadows, paint_ground, paint_sky, shadow_of
+from harness.data.scenes.styles import Style
+
+FAR = 110.0  # metres of street that are lined
+Thing = tuple[float, Callable[[], None]]  # depth, how to draw it
+
+
+def compose(style: Style, size: tuple[int, int], rng: np.random.Generator, full: bool) -> Canvas:
+    """Draw a scene of ``size`` (W, H); ``full`` allows terrain, trucks and trains."""
+    canvas = _open(style, size, rng)
+    street = Street(canvas, style, rng, full)
+    paint_sky(canvas, style, rng)
+    paint_ground(canvas, style, street.section, rng)
+    plots, things = street.plots(), street.things()
+    cast_shadows(canvas, street.shadows, float(rng.uniform(*style.sun)))
+    _skyline(canvas, style, rng)
+    for plot in sorted(plots, key=lambda plot: -plot.z1):
+        frontage.draw(canvas, style, rng, plot)
+    for _, paint in sorted(things, key=lambda thing: -thing[0]):
+        paint()
+    return canvas
+
+
+def _open(style: Style, size: tuple[int, int], rng: np.random.Generator) -> Canvas:
+    angles = np.deg2rad(
+        [rng.normal(0, style.yaw), rng.uniform(*style.pitch), rng.normal(0, style.roll)]
+    )
+    focal = float(rng.uniform(*style.focal)) * size[0]
+    camera = Camera(size, focal, float(rng.uniform(*style.height)), angles.tolist())
+    haze = style.sky_low[rng.integers(len(style.sky_low))]
+    return Canvas(camera, haze, float(rng.uniform(*style.visibility)))
+
+
+def _skyline(canvas: Canvas, style: Style, rng: np.random.Generator) -> None:
+    """Houses and trees that close the street at its far end."""
+    x = -60.0
+    while x < 60:
+        wide = rng.uniform(6, 16)
+        green = rng.random() < 0.4
+        tall = rng.uniform(4, 8) if green else rng.uniform(5, 16)
+        label = ids.VEGETATION if green else ids.BUILDING
+        tones = style.leaves if green else style.walls
+        corners = [
+            [x, 0, FAR + 5],
+            [x + wide, 0, FAR + 5],
+            [x + wide, tall, FAR + 5],
+            [x, tall, FAR + 5],
+        ]
+        canvas.polygon(np.array(corners), np.asarray(tones[rng.integers(len(tones))]), label)
+        x += wide
+
+
+class Street:
+    """One scene's world, in the camera's frame: the camera stands at x = 0 in its lane."""
+
+    def __init__(self, canvas: Canvas, style: Style, rng: np.random.Generator, full: bool) -> None:
+        self.canvas, self.style, self.rng, self.full = canvas, style, rng, full
+        self.shadows: list[Array] = []
+        angle, reach = rng.uniform(0, 2 * np.pi), rng.uniform(0.3, 1.1)
+        self.sun = np.array([np.cos(angle), np.sin(angle)]) * reach
+        self.lane = float(rng.uniform(*style.lane))
+        self.own = int(rng.choice(style.lanes))  # lanes in the camera's direction
+        self.other = int(rng.choice(style.lanes))
+        self.tram = full and rng.random() < 0.36
+        self.right = self.lane * (self.own - 0.5)
+        self.left = -self.lane * (self.other + 0.5)
+        self.section = self._section()
+
+    def _section(self) -> Section:
+        """Lay out both sides from the road's edges outwards."""
+        style, rng = self.style, self.rng
+        crossing = None
+        if rng.random() < style.junction:
+            start = float(rng.uniform(12, 40))
+            crossing = (start, start + float(rng.uniform(8, 14)))
+        self.walk: dict[int, tuple[float, float]] = {}  # side -> the pavement's |x| range
+        self.front: dict[int, float] = {}
+        self.kerb: dict[int, float] = {}
+        self.grass: dict[int, tuple[float, float]] = {}
+        rails: list[float] = []
+        self.track: float | None = None
+        sides: dict[int, list[tuple[float, str]]] = {}
+        for side, edge in ((-1, -self.left), (1, self.right)):
+            zones: list[tuple[float, str]] = []  # outer |x|, kind
+            at = edge
+            zones.append((at, "road"))
+            if self.tram and side == -1:
+                self.track = -(at + 1.8)
+                kind = "ballast" if rng.random() < 0.5 else "road"
+                at += 3.6
+                zones.append((at, kind))
+                rails += [self.track - 0.72, self.track + 0.72]
+            self.parked = getattr(self, "parked", {})
+            if rng.random() < style.parking:
+                self.parked[side] = at + 1.1
+                at += 2.2
+                zones.append((at, "parking" if rng.random() < 0.4 else "road"))
+            green = self.full and rng.random() < style.strip
+            inner = rng.random() < 0.5
+            if green and inner:
+                self.grass[side] = (at, at + float(rng.uniform(*style.strip_width)))
+                at = self.grass[side][1]
+                zones.append((at, "terrain"))
+            self.kerb[side] = at
+            zones.append((at + 0.18, "kerb"))
+            wide = float(rng.uniform(*style.pavement_width))
+            self.walk[side] = (at + 0.3, at + wide)
+            at += wide
+            zones.append((at, "sidewalk"))
+            if green and not inner:
+                self.grass[side] = (at, at + float(rng.uniform(*style.strip_width)))
+                at = self.grass[side][1]
+                zones.append((at, "terrain"))
+            self.front[side] = at
+            zones.append((np.inf, "terrain" if self.full else "sidewalk"))
+            sides[side] = zones
+        kinds = [kind for _, kind in reversed(sides[-1])] + [kind for _, kind in sides[1][1:]]
+        edges = [-outer for outer, _ in reversed(sides[-1][:-1])] + [o for o, _ in sides[1][:-1]]
+        lines = [
+            (self.left + 0.15, "solid"),
+            (self.right - 0.15, "solid"),
+            (-self.lane / 2, "centre"),
+        ]
+        lines += [(self.lane * (i + 0.5), "dashed") for i in range(self.own - 1)]
+        lines += [(-self.lane * (i + 1.5), "dashed") for i in range(self.other - 1)]
+        return Section(edges, kinds, crossing, lines, rails)
+
+    def plots(self) -> list[frontage.Plot]:
+        """What lines both sides; houses also shade the ground."""
+        plots = []
+        for side in (-1, 1):
+            gap = self.section.crossing
+            x = side * self.front[side]
+            plots += frontage.plan(self.style, self.rng, x, side, gap, FAR)
+        for plot in plots:
+            if plot.kind == "building" and plot.z1 > 2:
+                x = plot.x
+                box = np.array([[x, plot.z0], [x, plot.z1], [x + plot.side * 10, plot.z1]])
+                self.shadows.append(shadow_of(box, min(plot.height, 12), self.sun))
+        return plots
+
+    def _shade(self, x: float, z: float, half: tuple[float, float], height: float) -> None:
+        """Add the ground shadow of a box about (x, z), and the dark contact under it."""
+        w, d = half
+        box = np.array([[x - w, z - d], [x + w, z - d], [x + w, z + d], [x - w, z + d]])
+        self.shadows.append(shadow_of(box, height, self.sun))
+
+    def _free(self, side: int) -> float:
+        low, high = self.walk[side]
+        return float(side * self.rng.uniform(low + 0.2, max(high - 0.2, low + 0.3)))
+
+    def things(self) -> list[Thing]:
+        """Everything that stands or moves on the street."""
+        found: list[Thing] = []
+        found += self._moving()
+        found += self._parked()
+        found += self._furniture()
+        found += self._trees()
+        found += self._people()
+        return found
+
+    def _vehicle(self, kind: str, x: float, z: float, heading: float) -> Thing:
+        canvas, style, rng = self.canvas, self.style, self.rng
+        draw = {
+            "car": vehicles.car,
+            "bus": vehicles.bus,
+            "truck": vehicles.truck,
+            "train": vehicles.train,
+        }
+        length = {"car": 4.5, "bus": 11, "truck": 8, "train": 24}[kind]
+        towards = abs(heading) > np.pi / 2
+        origin = z + length if towards else z
+        half = {"car": 0.95, "bus": 1.3, "truck": 1.3, "train": 1.35}[kind]
+        self._shade(x, z + length / 2, (half, length / 2), 1.4 if kind == "car" else 3.0)
+        return z, partial(draw[kind], canvas, style, rng, x, origin, heading)
+
+    def _moving(self) -> list[Thing]:
+        """Vehicles in the lanes, one large one among them at most, and a tram on its track."""
+        style, rng = self.style, self.rng
+        found: list[Thing] = []
+        lanes = [(self.lane * i, 0.0) for i in range(self.own)]
+        lanes += [(-self.lane * (i + 1), np.pi) for i in range(self.other)]
+        sizes = (["bus"] * (rng.random() < 0.34)) + (
+            ["truck"] * (self.full and rng.random() < 0.36)
+        )
+        rng.shuffle(sizes)
+        order = rng.permutation(len(lanes))
+        for i in order:
+            x, heading = lanes[i]
+            z = rng.uniform(9, 20) if x == 0 else rng.uniform(6, 14)
+            while z < 70:
+                kind = "car"
+                if sizes and rng.random() < 0.75 and z < 30:
+                    kind = sizes.pop()
+                    z = max(z, 9.0)
+                elif rng.random() > style.traffic:
+                    z += rng.uniform(8, 16)
+                    continue
+                turn = heading + rng.normal(0, 0.04)
+                found.append(self._vehicle(kind, x + rng.normal(0, 0.2), z, turn))
+                z += {"car": 4.5, "bus": 12, "truck": 9}[kind] + rng.uniform(4, 14)
+        if self.track is not None:
+            found.append(self._vehicle("train", self.track, float(rng.uniform(7, 22)), 0.0))
+        return found
+
+    def _parked(self) -> list[Thing]:
+        """Cars along the kerb, most of them close together."""
+        found: list[Thing] = []
+        for side, x in self.parked.items():
+            z = float(self.rng.uniform(3, 10))
+            while z < 60:
+                crossing = self.section.crossing
+                clear = crossing and crossing[0] - 6 < z < crossing[1] + 2
+                if self.rng.random() < 0.6 and not clear:
+                    heading = 0.0 if side > 0 or self.rng.random() < 0.4 else np.pi
+                    found.append(self._vehicle("car", side * x, z, heading))
+                z += 5.8
+        return found
+
+    def _furniture(self) -> list[Thing]:
+        """Lamps, lights and signs near the kerb; lights stand where a street crosses."""
+        canvas, style, rng = self.canvas, self.style, self.rng
+        found: list[Thing] = []
+        crossing = self.section.crossing
+        for _ in range(rng.poisson(style.poles_mean) + 1):
+            side = int(rng.choice([-1, 1]))
+            x, z = side * (self.kerb[side] + 0.5), float(rng.uniform(7, 34))
+            kind = rng.choice(["lamp", "light", "sign", "bin"], p=[0.36, 0.26, 0.32, 0.06])
+            self._shade(x, z, (0.1, 0.1), 3.0)
+            if kind == "lamp":
+                found.append((z, partial(furniture.street_lamp, canvas, style, rng, x, z, -side)))
+            elif kind == "light":
+                z = crossing[0] - 1.0 if crossing and crossing[0] < 24 else min(z, 18.0)
+                found.append((z, partial(furniture.traffic_light, canvas, style, rng, x, z, -side)))
+            elif kind == "sign":
+                z = min(z, 22.0)
+                found.append((z, partial(furniture.traffic_sign, canvas, style, rng, x, z)))
+            else:
+                found.append((z, partial(furniture.bin_, canvas, rng, x, z)))
+        return found
+
+    def _trees(self) -> list[Thing]:
+        canvas, style, rng = self.canvas, self.style, self.rng
+        found: list[Thing] = []
+        for _ in range(rng.poisson(style.trees_mean)):
+            side = int(rng.choice([-1, 1]))
+            low, high = self.grass.get(side, (self.kerb[side] + 0.6, self.kerb[side] + 1.0))
+            x, z = float(side * rng.uniform(low, high)), float(rng.uniform(9, 60))
+            kind = str(rng.choice(style.trees))
+            self._shade(x, z, (1.2, 1.2), 3.0)
+            found.append((z, partial(plants.tree, canvas, style, rng, kind, x, z)))
+        return found
+
+    def _people(self) -> list[Thing]:
+        """Persons on the pavements, some on the road; two-wheelers with and without riders."""
+        canvas, rng = self.canvas, self.rng
+        found: list[Thing] = []
+        for _ in range(rng.poisson(self.style.people_mean)):
+            side = int(rng.choice([-1, 1]))
+            crossing_over = rng.random() < 0.15
+            x = float(rng.uniform(self.left, self.right)) if crossing_over else self._free(side)
+            z = float(rng.uniform(6.5, 26))
+            self._shade(x, z, (0.25, 0.2), 1.7)
+            found.append((z, partial(people.person, canvas, rng, x, z)))
+        for draw, mean in ((people.bicycle, 1.3), (people.motorcycle, 0.75)):
+            for _ in range(rng.poisson(mean)):
+                side = int(rng.choice([-1, 1]))
+                ridden = bool(rng.random() < 0.62)
+                edge = self.right - 0.9 if side > 0 else self.left + 0.9
+                x = edge + float(rng.normal(0, 0.5)) if ridden else self._free(side)
+                z = float(rng.uniform(6.5, 20))
+                self._shade(x, z, (0.8, 0.3), 1.2)
+                found.append((z, partial(draw, canvas, rng, x, z, ridden)))
+        return found

@@ -1,0 +1,105 @@
+"""Trees and hedges as clusters of leaf blobs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from harness.data.scenes import ids
+from harness.data.scenes.canvas import Array, Canvas
+from harness.data.scenes.styles import Style
+
+
+def _leaf_colours(style: Style, rng: np.random.Generator, lit: Array, spread: float) -> Array:
+    """Colours (N, 3) of leaves, brighter where ``lit`` (N,) in [-1, 1] is high."""
+    base = np.asarray(style.leaves[rng.integers(len(style.leaves))], float)
+    base = base * rng.uniform(0.85, 1.15)
+    shade = 1 + 0.35 * lit + rng.normal(0, spread, len(lit))
+    return base * np.clip(shade, 0.35, 1.8)[:, None]
+
+
+def _cluster(
+    canvas: Canvas,
+    style: Style,
+    rng: np.random.Generator,
+    centre: Array,
+    radii: Array,
+    leaf: float,
+) -> None:
+    """Fill an ellipsoid with balls, the outer and upper ones last."""
+    distance = max(3.0, float(centre[2]))
+    count = int(np.clip(1400 / distance, 24, 110))
+    way = rng.normal(size=(count, 3))
+    way *= (rng.random(count) ** 0.4 / np.linalg.norm(way, axis=1))[:, None]
+    order = np.argsort(way[:, 1] - way[:, 2])
+    way = way[order]
+    colours = _leaf_colours(
+        style, rng, way[:, 1], 0.05 if style.sharpen == 0 == style.vignette else 0.2
+    )
+    sizes = leaf * radii.mean() * rng.uniform(0.6, 1.25, count)
+    canvas.blobs(centre + way * radii, sizes, colours, ids.VEGETATION)
+
+
+def tree(
+    canvas: Canvas, style: Style, rng: np.random.Generator, kind: str, x: float, z: float
+) -> None:
+    """Draw a tree of ``kind``: broad, tall, palm, cone, ball or bush."""
+    foot = np.array([x, 0.0, z])
+    up = np.array([0.0, 1.0, 0.0])
+    bark = np.array([84, 70, 56]) * rng.uniform(0.7, 1.2)
+    if kind == "palm":
+        top = foot + up * rng.uniform(5, 8) + np.array([rng.normal(0, 0.4), 0, 0])
+        canvas.beam(foot, top, 0.3, bark * 1.3, ids.VEGETATION)
+        _fronds(canvas, style, rng, top)
+    elif kind == "cone":
+        height = rng.uniform(5, 9)
+        canvas.beam(foot, foot + up * 1.5, 0.3, bark, ids.VEGETATION)
+        colours = _leaf_colours(style, rng, np.array([-0.4, 0.0, 0.35]), 0.04)
+        for level, colour in zip((0.14, 0.38, 0.62), colours, strict=True):
+            low, wide = foot + up * height * level, height * 0.3 * (1.1 - level)
+            tip = foot + up * height * min(1, level + 0.42)
+            side = np.array([wide, 0, 0])
+            canvas.polygon(np.stack([low - side, low + side, tip]), colour, ids.VEGETATION)
+            canvas.polygon(np.stack([low, low + side, tip]), colour * 0.8, ids.VEGETATION)
+    elif kind == "bush":
+        size = rng.uniform(0.6, 1.3)
+        radii = np.array([size * 1.3, size, size])
+        _cluster(canvas, style, rng, foot + up * size * 0.8, radii, 0.22)
+    else:
+        height = rng.uniform(5, 8.5) * (1.3 if kind == "tall" else 1.0)
+        wide = height * {"broad": 0.32, "tall": 0.2, "ball": 0.25}[kind]
+        trunk = height - wide * 1.2 if kind != "tall" else height * 0.55
+        canvas.beam(foot, foot + up * trunk, 0.3, bark, ids.VEGETATION)
+        radii = np.array([wide, height * 0.48 if kind == "tall" else wide, wide])
+        leaf = 0.42 if kind == "ball" else 0.17
+        _cluster(canvas, style, rng, foot + up * (height - radii[1]), radii, leaf)
+
+
+def _fronds(canvas: Canvas, style: Style, rng: np.random.Generator, top: Array) -> None:
+    """Leaves of a palm: curved blades around the top."""
+    angles = np.linspace(0, 2 * np.pi, 11)[:-1] + rng.uniform(0, 1)
+    colours = _leaf_colours(style, rng, rng.uniform(-0.5, 0.6, len(angles)), 0.1)
+    for angle, colour in zip(angles, colours, strict=True):
+        reach = np.array([np.cos(angle), 0.35 * np.sin(angle), 0.0]) * rng.uniform(1.7, 2.5)
+        middle, tip = top + reach * 0.55 + (0, 0.45, 0), top + reach - (0, 0.6, 0)
+        thick = np.array([0.0, 0.28, 0.0])
+        canvas.polygon(np.stack([top, middle + thick, tip, middle - thick]), colour, ids.VEGETATION)
+
+
+def hedge(
+    canvas: Canvas, style: Style, rng: np.random.Generator, x: float, z: tuple[float, float]
+) -> None:
+    """Draw a hedge along the street at ``x`` between two depths, the far end first."""
+    height = rng.uniform(1.2, 2.6)
+    where = np.arange(z[1], z[0], -0.55)
+    if len(where) == 0:
+        return
+    levels = np.linspace(0.25, 0.9, 4) * height
+    centres = np.array([[x, level, depth] for depth in where for level in levels])
+    centres += rng.normal(0, 0.12, centres.shape)
+    lit = np.tile(np.linspace(-0.7, 0.7, 4), len(where))
+    spread = 0.05 if style.sharpen == 0 == style.vignette else 0.2
+    colours = _leaf_colours(style, rng, lit, spread)
+    near = canvas.camera.local(centres)[:, 2] > 2
+    if near.any():
+        sizes = rng.uniform(0.3, 0.55, len(centres))
+        canvas.blobs(centres[near], sizes[near], colours[near], ids.VEGETATION)

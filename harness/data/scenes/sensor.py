@@ -1,0 +1,57 @@
+"""From the canvas to what a camera stores: hood, optics, colour and noise."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from harness.data.scenes import ids
+from harness.data.scenes.canvas import Canvas
+from harness.data.scenes.styles import Style
+
+
+def add_hood(canvas: Canvas, style: Style, rng: np.random.Generator) -> None:
+    """Cover the lower edge with the ego car, as the style's camera sees it."""
+    if not style.hood:
+        return
+    height, width = canvas.label.shape
+    x = np.linspace(-1, 1, 25)
+    top = 0.915 + 0.03 * x**2 if style.hood == "flat" else 0.94 + 0.2 * x**4
+    top = top + rng.normal(0, 0.004)
+    curve = np.stack([(x + 1) / 2 * width, top * height], 1)
+    outline = np.concatenate([curve, [[width, height + 2], [0, height + 2]]]).astype(np.int32)
+    tone = (46, 48, 50) if style.hood == "flat" else tuple(0.6 * np.asarray(style.paints[0]) + 60)
+    cv2.fillPoly(canvas.image, [outline], [float(c) for c in tone])
+    shine = curve + (0, 0.012 * height)
+    cv2.polylines(canvas.image, [shine.astype(np.int32)], False, [float(c) * 1.7 for c in tone], 2)
+    cv2.fillPoly(canvas.label, [outline], (ids.EGO_VEHICLE,))
+
+
+def expose(
+    canvas: Canvas, style: Style, size: tuple[int, int], rng: np.random.Generator
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """Return the image (H, W, 3) and label ids (H, W) at the stored ``size`` (W, H)."""
+    width, height = size
+    image = cv2.resize(canvas.image, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    label = cv2.resize(canvas.label, size, interpolation=cv2.INTER_NEAREST)
+    blur = rng.uniform(*style.blur)
+    if blur > 0.1:
+        image = cv2.GaussianBlur(image, (0, 0), blur)
+    if style.sharpen:
+        image += style.sharpen * (image - cv2.GaussianBlur(image, (0, 0), 1.0))
+    grey = image @ np.array([0.299, 0.587, 0.114], np.float32)
+    image = grey[..., None] + style.saturation * (image - grey[..., None])
+    image = (image - 110) * rng.uniform(*style.contrast) + 110
+    image *= np.asarray(style.gains, np.float32) * (1 + rng.normal(0, 0.02, 3)).astype(np.float32)
+    if style.vignette:
+        y, x = np.ogrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+        image *= (1 - style.vignette * (x**2 + y**2) / 2).astype(np.float32)[..., None]
+    level = rng.uniform(*style.noise)
+    shot = rng.standard_normal((height, width, 3), np.float32)
+    image += (
+        level
+        * (0.6 * shot + 0.8 * shot[..., :1])
+        * np.sqrt(np.clip(grey, 20, 255) / 110)[..., None]
+    )
+    return np.clip(image, 0, 255).astype(np.uint8), label

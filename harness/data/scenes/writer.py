@@ -1,0 +1,253 @@
+"""Writes generated streets in the data sets' own formats, whole or not at all, and caches them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import platformdirs
+from PIL import Image
+
+from harness.data.labels import CITYSCAPES_IDS, PALETTE, SYNTHIA_IDS, lookup_table
+from harness.data.scenes.scene import GENERATOR_VERSION, SIZES, draw_scene
+from harness.errors import BenchError, DataError
+
+MANIFEST = "manifest.json"
+CITIES = {"train": ("altburg", "neustadt", "seehafen"), "val": ("bergheim", "flussau")}
+Progress = Callable[[int, int], None]
+Job: TypeAlias = "tuple[str, int]"  # split, index
+Size: TypeAlias = "tuple[int, int]"  # stored width, height
+
+
+def fingerprint(
+    name: str, counts: Mapping[str, int], seed: int = 0, size: Size | None = None
+) -> str:
+    """Name a data set by all that decides its bytes, e.g. ``scenes-v1-gta5-0d5ac90f2b7e``."""
+    what = json.dumps(_recipe(name, counts, seed, size), sort_keys=True)
+    digest = hashlib.sha256(what.encode()).hexdigest()[:12]
+    return f"scenes-v{GENERATOR_VERSION}-{name}-{digest}"
+
+
+def _recipe(
+    name: str, counts: Mapping[str, int], seed: int, size: Size | None
+) -> dict[str, object]:
+    if name not in SIZES:
+        known = ", ".join(SIZES)
+        raise BenchError(
+            f"There is no rendering {name!r} of the generated streets; choose {known}."
+        )
+    return {
+        "made_by": "uda-bench scenes", "version": GENERATOR_VERSION, "name": name,
+        "size": list(size or SIZES[name]), "counts": dict(sorted(counts.items())), "seed": seed,
+    }  # fmt: skip
+
+
+def ensure_dataset(
+    name: str,
+    counts: Mapping[str, int],
+    *,
+    cache: Path | None = None,
+    seed: int = 0,
+    size: Size | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Return a data root, the folder that holds ``name``/, from the cache; make it if missing.
+
+    ``size`` is (W, H) in pixels, SIZES[name] by default. The cache is ``cache``, else
+    $UDA_BENCH_CACHE, else the user's cache folder.
+    """
+    given = cache or os.environ.get("UDA_BENCH_CACHE") or platformdirs.user_cache_dir("uda-bench")
+    root = Path(given) / fingerprint(name, counts, seed, size)
+    if not (root / name / MANIFEST).is_file():
+        write_dataset(name, counts, root, seed=seed, size=size, progress=progress)
+    return root
+
+
+def write_dataset(
+    name: str,
+    counts: Mapping[str, int],
+    out: Path,
+    *,
+    seed: int = 0,
+    size: Size | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Write ``counts`` (split -> images) as ``out``/``name`` and return that folder.
+
+    The folder appears in one rename when it is complete. One that this function made of the same
+    recipe is kept, of another recipe replaced; DataError for any other folder of that name.
+    """
+    recipe = _recipe(name, counts, seed, size)
+    final = Path(out) / name
+    if _is_made_of(final, recipe):
+        return final
+    final.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(final)
+    building = Path(tempfile.mkdtemp(prefix=_prefix(final), dir=final.parent))
+    try:
+        store = partial(_store, building, name, seed, size)
+        jobs = [(split, index) for split in sorted(counts) for index in range(counts[split])]
+        _fill(store, jobs, workers, progress)
+        _write_synced(building / MANIFEST, json.dumps(recipe, indent=1) + "\n")
+        building.chmod(0o755)
+        _publish(building, final, recipe)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return final
+
+
+def _is_made_of(folder: Path, recipe: dict[str, object]) -> bool:
+    """Whether ``folder`` holds this recipe; False if absent or of another recipe of ours."""
+    if not folder.exists():
+        return False
+    try:
+        found = json.loads((folder / MANIFEST).read_text())
+    except (OSError, ValueError):
+        found = None
+    if not isinstance(found, dict) or found.get("made_by") != recipe["made_by"]:
+        raise DataError(
+            f"{folder} exists and was not made by this generator (it has no {MANIFEST} of ours). "
+            "Nothing was written; choose another folder."
+        )
+    return found == recipe
+
+
+def _prefix(final: Path) -> str:
+    return f".{final.name}.building-{os.getpid()}-"
+
+
+def _sweep(final: Path) -> None:
+    """Remove what killed runs left beside ``final``; those of living processes stay."""
+    for left in final.parent.glob(f".{final.name}.building-*"):
+        pid = int(left.name.split("-")[1])
+        if pid != os.getpid() and not _alive(pid):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _publish(building: Path, final: Path, recipe: dict[str, object]) -> None:
+    """Rename into place; a process that was quicker with the same recipe wins."""
+    for _ in range(10):
+        try:
+            building.rename(final)
+            return
+        except OSError:
+            if _is_made_of(final, recipe):
+                return
+            # An older recipe of ours: move it aside in one step, then try again.
+            aside = Path(tempfile.mkdtemp(prefix=_prefix(final), dir=final.parent))
+            with contextlib.suppress(FileNotFoundError):
+                final.rename(aside / "old")
+            shutil.rmtree(aside, ignore_errors=True)
+    raise DataError(f"{final} could not be put in place; is another program writing there?")
+
+
+def _write_synced(path: Path, text: str) -> None:
+    with path.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _fill(
+    store: Callable[[Job], None], jobs: list[Job], workers: int | None, progress: Progress | None
+) -> None:
+    """Draw and store every scene, in parallel where that pays."""
+    if workers is None:
+        workers = min(2, os.cpu_count() or 1) if len(jobs) >= 64 else 1
+    if workers <= 1:
+        for done, job in enumerate(jobs, 1):
+            store(job)
+            if progress:
+                progress(done, len(jobs))
+        return
+    # Spawned, not forked: the caller may hold threads (torch) that a fork would break.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        for done, _ in enumerate(pool.map(store, jobs, chunksize=8), 1):
+            if progress:
+                progress(done, len(jobs))
+
+
+def _store(folder: Path, name: str, seed: int, size: Size | None, job: tuple[str, int]) -> None:
+    """Draw one scene and write its two files."""
+    split, index = job
+    cv2.setNumThreads(1)
+    image, label = draw_scene(name, split, index, size=size, seed=seed)
+    {"gta5": _store_gta5, "synthia": _store_synthia, "cityscapes": _store_cityscapes}[name](
+        folder, split, index, image, label
+    )
+
+
+def _png(path: Path, picture: Image.Image) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path, compress_level=1)
+
+
+def _store_gta5(
+    folder: Path, split: str, index: int, image: npt.NDArray[np.uint8], label: npt.NDArray[np.uint8]
+) -> None:
+    """images/00001.png and labels/00001.png, a palette PNG of Cityscapes label ids."""
+    number = f"{index + 1:05d}.png"
+    _png(folder / "images" / number, Image.fromarray(image))
+    indices = Image.fromarray(label, mode="P")
+    colours = np.zeros((256, 3), np.uint8)
+    for label_id, train_id in CITYSCAPES_IDS.items():
+        colours[label_id] = PALETTE[train_id]
+    indices.putpalette(colours.tobytes())
+    _png(folder / "labels" / number, indices)
+
+
+def _store_synthia(
+    folder: Path, split: str, index: int, image: npt.NDArray[np.uint8], label: npt.NDArray[np.uint8]
+) -> None:
+    """RGB/0000000.png and GT/LABELS/0000000.png: 16 bits, class in red, instance in green."""
+    number = f"{index:07d}.png"
+    _png(folder / "RGB" / number, Image.fromarray(image))
+    train = lookup_table(CITYSCAPES_IDS)[label]
+    ids = np.zeros(256, np.uint16)
+    for synthia_id, train_id in SYNTHIA_IDS.items():
+        ids[train_id] = synthia_id
+    target = folder / "GT" / "LABELS" / number
+    target.parent.mkdir(parents=True, exist_ok=True)
+    things = (train != 255) & (train >= 11)
+    _, instances = cv2.connectedComponents(things.astype(np.uint8))
+    stored = np.zeros((*label.shape, 3), np.uint16)  # OpenCV's order: blue, green, red
+    stored[..., 2] = ids[train]
+    stored[..., 1] = instances
+    if not cv2.imwrite(str(target), stored):
+        raise DataError(f"{target} could not be written; is the disk full?")
+
+
+def _store_cityscapes(
+    folder: Path, split: str, index: int, image: npt.NDArray[np.uint8], label: npt.NDArray[np.uint8]
+) -> None:
+    """leftImg8bit/ and gtFine/ by split and city, label ids in 8 bits."""
+    cities = CITIES.get(split, CITIES["train"])
+    city = cities[index % len(cities)]
+    stem = f"{city}_{index // len(cities):06d}_000019"
+    _png(folder / "leftImg8bit" / split / city / f"{stem}_leftImg8bit.png", Image.fromarray(image))
+    _png(folder / "gtFine" / split / city / f"{stem}_gtFine_labelIds.png", Image.fromarray(label))

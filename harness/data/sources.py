@@ -1,0 +1,114 @@
+"""Where a run's data comes from: the user's data root, or the embedded generator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from harness.data.datasets import Dataset, has_dataset, open_dataset
+from harness.errors import DataError
+from harness.spec import DataRef, Profile, Scenario
+
+if TYPE_CHECKING:
+    from harness.data.scenes.writer import Progress
+
+#: Sets that the generator can stand in for.
+GENERATED = ("gta5", "synthia", "cityscapes")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One data set of a run; generated ones are written to the cache when first opened."""
+
+    ref: DataRef
+    root: Path | None  # None: generated
+    counts: dict[str, int]
+    size: tuple[int, int]
+
+    def open(self, split: Literal["train", "val"], progress: Progress | None = None) -> Dataset:
+        """The data set's split, ready to be read."""
+        root = self.root
+        if root is None:
+            from harness.data.scenes import ensure_dataset
+
+            root = ensure_dataset(self.ref.dataset, self.counts, size=self.size, progress=progress)
+        return open_dataset(self.ref.dataset, root, split)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The two domains of a scenario."""
+
+    source: Source
+    target: Source
+
+    @property
+    def notice(self) -> str | None:
+        """What the first line of a run must say, None when all data is real."""
+        if self.source.root and self.target.root:
+            return None
+        if self.target.root:
+            return "the source is generated data: figures are not comparable with papers"
+        return "generated data: figures are not comparable with papers"
+
+
+def find_sources(scenario: Scenario, profile: Profile, data_root: Path | None) -> Sources:
+    """Open what the data root holds, and plan what must be generated.
+
+    DataError when a root is given but a set of the scenario is not in it, or when a set without a
+    rendering of its own is asked for without a root.
+    """
+    return Sources(
+        _find(scenario.source, profile, data_root, "source", scenario.generated_source),
+        _find(scenario.target, profile, data_root, "target", False),
+    )
+
+
+def is_real(scenario: Scenario, data_root: Path | None) -> bool:
+    """Whether the root holds both sets of the scenario."""
+    return data_root is not None and all(
+        has_dataset(name, data_root) for name in (scenario.source, scenario.target)
+    )
+
+
+def _find(
+    name: str, profile: Profile, data_root: Path | None, role: str, may_generate: bool
+) -> Source:
+    if name not in profile.image_size:
+        raise DataError(
+            f"profile {profile.name!r} has no image size for {name}; expected an entry under "
+            f"image_size. Add one: --set profile.image_size.{name}=[WIDTH,HEIGHT]"
+        )
+    size = profile.image_size[name]
+    if data_root is not None and (has_dataset(name, data_root) or not may_generate):
+        train = open_dataset(name, data_root, "train")
+        val = open_dataset(name, data_root, "val") if role == "target" else None
+        fingerprint = train.fingerprint() + (val.fingerprint() if val else "")
+        ref = DataRef(
+            dataset=name,
+            generated=False,
+            fingerprint=fingerprint,
+            train_images=len(train),
+            val_images=len(val) if val else 0,
+        )
+        return Source(ref, data_root, {}, size)
+    if name not in GENERATED:
+        raise DataError(
+            f"{name} has no generated rendering and no data root was given; expected a folder "
+            f"that holds {name}/. Point --data-root or UDA_BENCH_DATA at it; docs/data.md says "
+            "where to get it."
+        )
+    from harness.data.scenes import fingerprint as scenes_fingerprint
+
+    counts = {"train": profile.generated[role]}
+    if role == "target":
+        counts["val"] = profile.generated["val"]
+    ref = DataRef(
+        dataset=name,
+        generated=True,
+        fingerprint=scenes_fingerprint(name, counts, size=size),
+        train_images=counts["train"],
+        val_images=counts.get("val", 0),
+    )
+    return Source(ref, None, counts, size)

@@ -1,0 +1,99 @@
+"""The verbs of `bench data`: make, verify, stats."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from harness import catalogue
+from harness.data.datasets import has_dataset, open_dataset
+from harness.data.labels import CLASSES
+from harness.data.sources import GENERATED
+from harness.errors import DataError
+
+DATASETS = (*GENERATED, "camvid")
+
+
+def make(out: Path, profile_name: str, seed: int, console: Console) -> None:
+    """Write the three renderings below `out`, at the profile's sizes and counts."""
+    from harness.data.scenes import write_dataset
+
+    profile = catalogue.profile(profile_name)
+    for name in GENERATED:
+        counts = {"train": profile.generated["source"]}
+        if name == "cityscapes":
+            counts = {"train": profile.generated["target"], "val": profile.generated["val"]}
+        folder = write_dataset(name, counts, out, seed=seed, size=profile.image_size[name])
+        console.print(f"{folder}: {sum(counts.values())} images", highlight=False, soft_wrap=True)
+    console.print("generated data: figures are not comparable with papers")
+
+
+def verify(data_root: Path | None, console: Console) -> int:
+    """Print every problem of every data set below the root; return the exit code."""
+    from harness.data.verify import verify as find_problems
+
+    root, found = _found(data_root)
+    bad = 0
+    for name in found:
+        problems = find_problems(name, root)
+        for problem in problems:
+            console.print(str(problem), markup=False, highlight=False, soft_wrap=True)
+        if problems:
+            console.print(f"{name}: {len(problems)} problems", highlight=False)
+        else:
+            sizes = ", ".join(f"{s} {len(open_dataset(name, root, s))}" for s in _splits(name))
+            console.print(f"{name}: good ({sizes} images)", highlight=False)
+        bad += len(problems)
+    return 2 if bad else 0
+
+
+def statistics(data_root: Path | None, console: Console) -> None:
+    """Print each class's share of pixels and of images; generated data without a root."""
+    from harness.data.rare_class import class_statistics
+
+    if data_root is None:
+        from harness.data.sources import find_sources
+
+        profile = catalogue.profile("tiny")
+        console.print("generated data (no data root was given)")
+        opened = {}
+        for scenario in ("gta2cs", "synthia2cs"):
+            sources = find_sources(catalogue.scenario(scenario), profile, None)
+            opened[sources.source.ref.dataset] = sources.source.open("train")
+            opened[sources.target.ref.dataset] = sources.target.open("train")
+    else:
+        root, found = _found(data_root)
+        opened = {name: open_dataset(name, root, "train") for name in found}
+    table = Table("class", title="share of pixels / of images, percent", title_justify="left")
+    columns = []
+    for name, dataset in opened.items():
+        table.add_column(f"{name} ({len(dataset)})", justify="right")
+        stats = class_statistics(dataset)
+        pixels = stats.pixels / max(stats.pixels.sum(), 1)
+        images = (stats.counts > 0).mean(0)
+        columns.append([f"{100 * p:.2f} / {100 * i:.0f}" for p, i in zip(pixels, images)])  # noqa: B905
+    for train_id, class_name in enumerate(CLASSES):
+        table.add_row(class_name, *(column[train_id] for column in columns))
+    console.print(table)
+
+
+def _found(data_root: Path | None) -> tuple[Path, list[str]]:
+    if data_root is None:
+        raise DataError(
+            "no data root was given; expected a folder that holds gta5/, synthia/, cityscapes/ or "
+            "camvid/. Give it with --data-root or UDA_BENCH_DATA; `bench data make --out DIR` "
+            "writes a generated one."
+        )
+    found = [name for name in DATASETS if has_dataset(name, data_root)]
+    if not found:
+        raise DataError(
+            f"{data_root} holds no data set; expected one of {', '.join(DATASETS)} as a folder in "
+            "it (links are welcome)."
+        )
+    return data_root, found
+
+
+def _splits(name: str) -> tuple:
+    return ("train", "val") if name in ("cityscapes", "camvid") else ("train",)

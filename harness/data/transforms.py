@@ -1,0 +1,127 @@
+"""Resize, crop, flip and pad, on uint8 arrays: images (H, W, 3) RGB, labels (H, W) train ids."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from harness.data.labels import CLASSES, IGNORE
+
+#: uint8, which OpenCV's stubs do not promise.
+Pixels = npt.NDArray[Any]
+
+#: ImageNet's mean colour in whole grey levels: what pads an image, 0 after normalisation.
+MEAN_GREY = (124, 116, 104)
+#: Crops drawn again at most so often (DAFormer's cat_max_ratio and rare class sampling alike).
+REDRAWS = 10
+
+
+def fit_size(size: tuple[int, int], bound: tuple[int, int]) -> tuple[int, int]:
+    """Scale (width, height) into a bound, aspect kept: GTA's 1914x1052 into 1280x720 is 1280x704.
+
+    The longer side is held against the bound's longer one, as mmcv does.
+    """
+    scale = min(max(bound) / max(size), min(bound) / min(size))
+    return int(size[0] * scale + 0.5), int(size[1] * scale + 0.5)
+
+
+def resize_image(image: Pixels, bound: tuple[int, int] | None) -> Pixels:
+    """Resize into `bound` = (width, height), bilinear without antialiasing, as the reference."""
+    return _resize(image, bound, cv2.INTER_LINEAR)
+
+
+def resize_label(label: Pixels, bound: tuple[int, int] | None) -> Pixels:
+    """Resize into `bound` = (width, height), nearest neighbour."""
+    return _resize(label, bound, cv2.INTER_NEAREST)
+
+
+def _resize(pixels: Pixels, bound: tuple[int, int] | None, interpolation: int) -> Pixels:
+    height, width = pixels.shape[:2]
+    size = (width, height) if bound is None else fit_size((width, height), bound)
+    if size == (width, height):
+        return pixels
+    return cv2.resize(pixels, size, interpolation=interpolation)
+
+
+def crop(pixels: Pixels, corner: tuple[int, int], size: tuple[int, int]) -> Pixels:
+    """Cut (height, width) at the corner (top, left); less where the image ends."""
+    (top, left), (height, width) = corner, size
+    return pixels[top : top + height, left : left + width]
+
+
+def draw_corner(
+    shape: tuple[int, ...], size: tuple[int, int], rng: np.random.Generator
+) -> tuple[int, int]:
+    """Draw the corner (top, left) of a crop of `size` = (height, width), the top first."""
+    top = int(rng.integers(max(shape[0] - size[0], 0) + 1))
+    left = int(rng.integers(max(shape[1] - size[1], 0) + 1))
+    return top, left
+
+
+def draw_balanced_corner(
+    label: Pixels, size: tuple[int, int], rng: np.random.Generator, max_class_ratio: float
+) -> tuple[int, int]:
+    """Draw a crop again, up to 10 times, while one class covers `max_class_ratio` or more of it.
+
+    Ignored pixels do not count, and a crop of one class only is drawn again too. The last draw
+    stands as it is.
+    """
+    corner = draw_corner(label.shape, size, rng)
+    if max_class_ratio >= 1:
+        return corner
+    for _ in range(REDRAWS):
+        counts = class_counts(crop(label, corner, size))[: len(CLASSES)]
+        if np.count_nonzero(counts) > 1 and counts.max() / counts.sum() < max_class_ratio:
+            break
+        corner = draw_corner(label.shape, size, rng)
+    return corner
+
+
+def draw_rare_corner(
+    label: Pixels,
+    size: tuple[int, int],
+    rng: np.random.Generator,
+    max_class_ratio: float,
+    wanted: int,
+    min_pixels: float,
+) -> tuple[int, int]:
+    """Draw balanced crops, up to 10 more, until one holds over `min_pixels` of class `wanted`."""
+    corner = draw_balanced_corner(label, size, rng, max_class_ratio)
+    for _ in range(REDRAWS):
+        if np.count_nonzero(crop(label, corner, size) == wanted) > min_pixels:
+            break
+        corner = draw_balanced_corner(label, size, rng, max_class_ratio)
+    return corner
+
+
+def class_counts(label: Pixels) -> npt.NDArray[np.int64]:
+    """Count the pixels of each class (20,): the 19 train ids, then the ignored ones."""
+    counts = np.bincount(label.ravel(), minlength=IGNORE + 1)
+    return np.append(counts[: len(CLASSES)], counts[len(CLASSES) :].sum())
+
+
+def flip(pixels: Pixels) -> Pixels:
+    """Mirror left and right."""
+    return pixels[:, ::-1]
+
+
+def pad_image(image: Pixels, size: tuple[int, int]) -> Pixels:
+    """Pad below and to the right up to (height, width) with the mean grey."""
+    return _pad(image, size, MEAN_GREY)
+
+
+def pad_label(label: Pixels, size: tuple[int, int]) -> Pixels:
+    """Pad below and to the right up to (height, width) with ignored pixels."""
+    return _pad(label, size, (IGNORE,))
+
+
+def _pad(pixels: Pixels, size: tuple[int, int], value: tuple[int, ...]) -> Pixels:
+    below, right = size[0] - pixels.shape[0], size[1] - pixels.shape[1]
+    if below <= 0 and right <= 0:
+        return pixels
+    return cv2.copyMakeBorder(
+        pixels, 0, max(below, 0), 0, max(right, 0), cv2.BORDER_CONSTANT, value=value
+    )

@@ -1,0 +1,212 @@
+"""Looks for what is wrong with a data set: one line a problem, each with its remedy."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from harness.data import png
+from harness.data.datasets import Dataset, Sample, find_folder, layout_of
+from harness.data.encodings import encoding_of
+from harness.data.labels import CLASSES, IGNORE
+from harness.data.rare_class import class_statistics
+from harness.errors import DataError
+
+#: quick_check decodes every file of a set of at most so many pixels: about two seconds.
+SMALL_SET = 60_000_000
+#: Equal problems of more files than this in one folder become one line.
+SAME_PROBLEM = 3
+COPY_AGAIN = "copy or unpack it again"
+
+
+class Problem(NamedTuple):
+    file: Path
+    found: str
+    expected: str
+    remedy: str
+    fatal: bool = True  # False: training works around it by itself
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.found}; expected {self.expected}: {self.remedy}"
+
+
+def verify(
+    name: str, root: Path, split: str | None = None, limit: int | None = None, deep: bool = True
+) -> list[Problem]:
+    """List what is wrong with a data set, or one split; [] when all is well.
+
+    `limit` looks at the first files of a split only; `deep` decodes them and checks label ids.
+    """
+    layout, folder = layout_of(name), find_folder(name, Path(root))
+    if folder is None:
+        where = Path(root) / layout.folders[0]
+        remedy = "unpack or link it there, or point --data-root elsewhere"
+        return [Problem(where, "no such data set", layout.expected, remedy)]
+    problems: list[Problem] = []
+    for part in (split,) if split else layout.splits:
+        samples = [Sample(*pair) for pair in layout.list_pairs(folder, part)]
+        if part not in layout.splits or not samples:
+            problems.append(
+                Problem(
+                    folder,
+                    f"no image of the {part} split",
+                    layout.expected,
+                    "unpack the archive again, or link the full folder",
+                )
+            )
+            continue
+        samples = samples[:limit]
+        problems += _check_headers(name, samples)
+        if deep:
+            broken = {problem.file for problem in problems}
+            sound = [sample for sample in samples if broken.isdisjoint(sample)]
+            problems += _check_contents(name, sound)
+    return _gather(problems)
+
+
+def quick_check(dataset: Dataset, labels: bool = True) -> None:
+    """Check what a run is about to read; DataError with one line a problem.
+
+    Every file's header and end, so a half-written file is found without decoding; the contents of
+    the first three pairs, or of all in a small set. `labels=False` is for a target whose labels
+    nobody reads.
+    """
+    problems = list(_check_headers(dataset.name, dataset.samples, labels))
+    if not problems and labels:
+        first = png.read_header(dataset.samples[0].image)
+        pixels = 2 * len(dataset) * (first.width * first.height if first else 0)
+        samples = dataset.samples if pixels <= SMALL_SET else dataset.samples[:3]
+        problems = list(_check_contents(dataset.name, samples))
+    if problems:
+        raise DataError(_summary(dataset, _gather(problems)))
+
+
+def statistics(dataset: Dataset) -> dict[str, Any]:
+    """Return each class's share of the labelled pixels and its number of images, for a table."""
+    counts = class_statistics(dataset).counts
+    pixels = counts.sum(axis=0)
+    labelled = max(int(pixels[: len(CLASSES)].sum()), 1)
+    return {
+        "dataset": dataset.name,
+        "split": dataset.split,
+        "images": len(dataset),
+        "ignored": float(pixels[-1] / max(pixels.sum(), 1)),
+        "classes": {
+            name: {
+                "share": float(pixels[i] / labelled),
+                "images": int(np.count_nonzero(counts[:, i])),
+            }
+            for i, name in enumerate(CLASSES)
+        },
+    }
+
+
+def _summary(dataset: Dataset, problems: Sequence[Problem], lines: int = 10) -> str:
+    text = [f"{dataset.name} ({dataset.split}) has {len(problems)} problem(s):"]
+    text += [str(problem) for problem in problems[:lines]]
+    if len(problems) > lines:
+        text.append("... `bench data verify` lists all")
+    return "\n".join(text)
+
+
+def _check_headers(name: str, samples: Sequence[Sample], labels: bool = True) -> Iterator[Problem]:
+    """Check existence, format and size without decoding."""
+    images = png.read_headers([sample.image for sample in samples])
+    for sample, header in zip(samples, images, strict=True):
+        yield from _check_file(sample.image, header)
+        if header and header.bits != 8:
+            remedy = "take it from the original archive again"
+            yield Problem(sample.image, f"a {header.mode} PNG", "an 8-bit colour image", remedy)
+    if not labels:
+        return
+    masks = png.read_headers([sample.label for sample in samples])
+    for sample, image, mask in zip(samples, images, masks, strict=True):
+        yield from _check_file(sample.label, mask)
+        if mask is None:
+            continue
+        encoding = encoding_of(name, sample.label)
+        if mask.bits != encoding.bits or mask.colour not in encoding.colours:
+            yield Problem(sample.label, f"a {mask.mode} PNG", encoding.title, encoding.remedy)
+        if image and image[:2] != mask[:2]:
+            yield _size_mismatch(name, sample, image, mask)
+
+
+def _check_file(file: Path, header: png.PngHeader | None) -> Iterator[Problem]:
+    if header is None and not file.exists():
+        yield Problem(file, "no such file", "a PNG file", "unpack it, or mend the link")
+    elif header is None:
+        yield Problem(file, f"{file.stat().st_size} bytes, not a PNG", "a PNG file", COPY_AGAIN)
+    elif not header.complete:
+        found = f"half-written, it ends after {file.stat().st_size} bytes"
+        yield Problem(file, found, "a whole PNG file", COPY_AGAIN)
+
+
+def _size_mismatch(name: str, sample: Sample, image: png.PngHeader, mask: png.PngHeader) -> Problem:
+    published = name == "gta5"  # where datasets.open_dataset leaves such pairs out
+    return Problem(
+        sample.label,
+        f"{mask.width}x{mask.height} pixels",
+        f"{image.width}x{image.height} as its image has",
+        "nothing to do, training leaves the pair out" if published else COPY_AGAIN,
+        fatal=not published,
+    )
+
+
+def _check_contents(name: str, samples: Sequence[Sample]) -> Iterator[Problem]:
+    """Decode files, check label ids, and see that any class is there at all."""
+    seen: set[int] = set()
+    with ThreadPoolExecutor(4) as pool:
+        for problems, classes in pool.map(partial(_check_pair, name), samples):
+            yield from problems
+            seen |= classes
+    if samples and not seen - {IGNORE}:
+        label = samples[0].label
+        encoding = encoding_of(name, label)
+        found = f"no pixel of any class in {len(samples)} label(s)"
+        yield Problem(label.parent, found, encoding.title, encoding.remedy)
+
+
+def _check_pair(name: str, sample: Sample) -> tuple[list[Problem], set[int]]:
+    """Return what is wrong with a pair's contents, and the train ids in its label."""
+    problems = []
+    for file in sample:
+        try:
+            with Image.open(file) as image:
+                image.load()
+        except (OSError, SyntaxError) as error:
+            problems.append(
+                Problem(file, f"cannot be decoded ({error})", "a sound PNG file", COPY_AGAIN)
+            )
+    if problems:
+        return problems, set()
+    encoding = encoding_of(name, sample.label)
+    try:
+        ids = np.flatnonzero(np.bincount(encoding.read(sample.label).ravel()))
+    except DataError:  # of another kind than the header promised; _check_headers says which
+        return [], set()
+    strange = sorted(set(ids.tolist()) - encoding.known)
+    if strange:
+        found = f"unknown label ids {', '.join(map(str, strange[:5]))}"
+        problems.append(Problem(sample.label, found, encoding.title, encoding.remedy))
+    return problems, set(encoding.table[ids].tolist())
+
+
+def _gather(problems: Iterable[Problem]) -> list[Problem]:
+    """Make one line of the same problem in many files of a folder."""
+    gathered = []
+    key = lambda problem: (str(problem.file.parent), *problem[1:])  # noqa: E731
+    for _, group in itertools.groupby(sorted(problems, key=key), key):
+        same = list(group)
+        if len(same) > SAME_PROBLEM:
+            file, found = same[0].file, f"{same[0].found} ({len(same)} files, one is "
+            found += f"{file.name})"
+            same = [same[0]._replace(file=file.parent, found=found)]
+        gathered += same
+    return gathered

@@ -1,0 +1,89 @@
+"""`--set key=value`: any knob of method, profile or scenario, type-checked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from harness.catalogue import explain, unknown
+from harness.errors import BenchError
+from harness.spec import Profile, Scenario
+
+#: Set by options of their own, or not the user's to set.
+FIXED = {"name", "knobs", "student"}
+
+
+def apply_overrides(
+    overrides: Iterable[str],
+    profile: Profile,
+    scenario: Scenario,
+    config: type[BaseModel],
+    knobs: dict[str, Any],
+) -> tuple[Profile, Scenario, dict[str, Any]]:
+    """Return profile, scenario and method knobs with each `key=value` put where it belongs.
+
+    A key is a field's name, or `method.`, `profile.` or `scenario.` and the name; `.entry` reaches
+    into a table. BenchError for unknown keys, with the nearest name, and for values that do not
+    fit.
+    """
+    fields = {
+        "method": config.model_fields,
+        "profile": Profile.model_fields,
+        "scenario": Scenario.model_fields,
+    }
+    values = {
+        "method": dict(knobs),
+        "profile": profile.model_dump(),
+        "scenario": scenario.model_dump(),
+    }
+    for override in overrides:
+        key, equals, raw = override.partition("=")
+        if not equals:
+            raise BenchError(f"--set {override}: expected KEY=VALUE, for example iterations=200.")
+        owner, name, entry = _locate(key.strip(), fields)
+        value = _parse(raw.strip(), fields[owner][name].annotation)
+        if entry:
+            values[owner][name] = {**values[owner].get(name, {}), entry: value}
+        else:
+            values[owner][name] = value
+        _check(key, owner, config, values)
+    return Profile(**values["profile"]), Scenario(**values["scenario"]), values["method"]
+
+
+def _locate(key: str, fields: dict[str, Any]) -> tuple[str, str, str]:
+    """Split a key into the owner, the field and the entry of its table."""
+    owner, _, rest = key.partition(".")
+    owners = [owner] if owner in fields and rest else list(fields)
+    name, _, entry = (rest if len(owners) == 1 else key).partition(".")
+    holders = [o for o in owners if name in fields[o] and name not in FIXED]
+    if not holders:
+        known = [n for o in owners for n in fields[o] if n not in FIXED]
+        raise unknown("key", key, known)
+    return holders[0], name, entry
+
+
+def _parse(raw: str, annotation: Any) -> Any:
+    """JSON where it is JSON; a list for tuples: `a,b` or `[\"a\", \"b\"]`; else the text itself."""
+    if get_origin(annotation) is tuple and not raw.startswith("["):
+        return raw.split(",")
+    if annotation is str:
+        return raw
+    try:
+        return json.loads(raw)
+    except json.JSONDecodeError:
+        return raw
+
+
+def _check(key: str, owner: str, config: type[BaseModel], values: dict[str, Any]) -> None:
+    models: dict[str, type[BaseModel]] = {
+        "method": config,
+        "profile": Profile,
+        "scenario": Scenario,
+    }
+    try:
+        models[owner](**values[owner])
+    except ValidationError as error:
+        raise BenchError(f"--set {key}: {explain(error)}") from error

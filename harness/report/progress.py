@@ -1,0 +1,79 @@
+"""What a run tells while it works: a live bar on a terminal, plain lines otherwise."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from harness.meter import resident_mib
+from harness.resolve import Plan
+from harness.train import Progress
+
+
+class Reporter:
+    """Prints to a console; `quiet` keeps it to headlines."""
+
+    def __init__(self, console: Console, label: str = "") -> None:
+        self.console, self.label = console, label
+
+    def say(self, text: str) -> None:
+        self.console.print(f"{self.label}{text}", highlight=False, markup=False, soft_wrap=True)
+
+    def headline(self, plan: Plan) -> None:
+        """Say what runs on which data; generated data first of all."""
+        spec = plan.spec
+        if plan.sources.notice:
+            self.say(plan.sources.notice)
+        teachers = "".join(f", frozen teacher {t.network}" for t in plan.teachers)
+        self.say(
+            f"{spec.method} on {spec.scenario.title}, profile {spec.profile.name}, student "
+            f"{spec.student}{teachers}, seed {spec.seed}, {spec.profile.iterations} iterations "
+            f"[{spec.run_id}]"
+        )
+
+    @contextmanager
+    def training(self, iterations: int) -> Iterator[Progress]:
+        """Yield the callback that the training loop reports to."""
+        if self.console.is_terminal:
+            with self._bar() as bar:
+                task = bar.add_task("training", total=iterations, terms="")
+
+                def show(step: int, losses: dict[str, float], speed: float) -> None:
+                    bar.update(task, completed=step, terms=_terms(losses, speed))
+
+                yield show
+            return
+        start = time.perf_counter()
+
+        def tell(step: int, losses: dict[str, float], speed: float) -> None:
+            left = (time.perf_counter() - start) / step * (iterations - step)
+            self.say(f"  {step}/{iterations}  {_terms(losses, speed)}  ETA {left:.0f} s")
+
+        yield tell
+
+    def _bar(self) -> Bar:
+        return Bar(
+            TextColumn(self.label + "{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.completed}/{task.total}  {task.fields[terms]}"),
+            TimeRemainingColumn(),
+            console=self.console,
+        )
+
+
+def _terms(losses: dict[str, float], speed: float) -> str:
+    shown = "  ".join(f"{name.removeprefix('log/')} {value:.3f}" for name, value in losses.items())
+    return f"{shown}  {speed:.1f} img/s  {_memory_mib():.0f} MiB"
+
+
+def _memory_mib() -> float:
+    import torch
+
+    if torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resident_mib()

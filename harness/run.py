@@ -1,0 +1,247 @@
+"""One run: data -> teachers -> method -> train -> evaluate -> measure -> record."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from harness import provenance, records
+from harness.data.loader import TrainLoader, eval_batches
+from harness.data.verify import quick_check
+from harness.errors import BenchError
+from harness.evaluate import evaluate, scores
+from harness.meter import (
+    Energy,
+    PeakMemory,
+    StepClock,
+    gflops,
+    measure_inference,
+    parameters_m,
+)
+from harness.records import Cost, Metrics, Record, TeacherCost, Training
+from harness.report.progress import Reporter
+from harness.resolve import Plan, Teacher
+from harness.train import autocast, train
+from methods import registry
+from methods.contract import Method, Segmentor
+from methods.networks import zoo
+from methods.networks.weights import load_weights, save_weights
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where a run works and what it tells: results folder, device, reporter."""
+
+    results: Path
+    device: torch.device
+    report: Reporter
+
+    def weights(self, weights_id: str) -> Path:
+        """Folder of a trained network: student.safetensors, run.json, log.jsonl."""
+        return self.results / "artifacts" / weights_id
+
+
+def run(plan: Plan, place: Workplace) -> Record:
+    """Carry out a plan and store its record, `failed` when anything goes wrong.
+
+    BenchError (bad data, bad weights) before training is raised, not recorded: nothing has been
+    run yet.
+    """
+    place.report.headline(plan)
+    check_data(plan)
+    teachers = [frozen_teacher(teacher, place) for teacher in plan.teachers]
+    try:
+        record = _train_and_measure(plan, place, teachers)
+    except Exception as error:
+        record = make_record(plan, "failed", error=f"{type(error).__name__}: {error}")
+        records.write(record, place.results / "records")
+        raise
+    records.write(record, place.results / "records")
+    return record
+
+
+def _train_and_measure(
+    plan: Plan, place: Workplace, teachers: list[tuple[Segmentor, TeacherCost]]
+) -> Record:
+    start = time.perf_counter()
+    spec, profile, device = plan.spec, plan.spec.profile, place.device
+    if profile.threads and device.type == "cpu":
+        torch.set_num_threads(profile.threads)
+
+    torch.manual_seed(spec.seed)
+    student = zoo.build(spec.student)
+    if plan.init:
+        _load(student, plan.init, part="encoder")
+    method = registry.load(spec.method)(
+        plan.config,
+        student,
+        [network for network, _ in teachers],
+        generator=torch.Generator().manual_seed(spec.seed),
+        iterations=profile.iterations,
+    ).to(device)
+
+    folder = place.weights(spec.weights_id)
+    folder.mkdir(parents=True, exist_ok=True)
+    training, losses = _train(method, plan, place, folder / "log.jsonl")
+
+    metrics = Metrics(
+        convention=spec.scenario.convention,
+        student=_scores(method.student, plan, place),
+        ema_teacher=_scores(method.ema_teacher, plan, place) if method.ema_teacher else None,
+        val_images=spec.target.val_images,
+        losses=losses,
+    )
+    width, height = profile.image_size[spec.target.dataset]
+    cost = Cost(
+        parameters_m=parameters_m(method.student),
+        gflops=gflops(method.student, (height, width)),
+        training=training,
+        inference=measure_inference(
+            method.student, (height, width), device, profile.precision, batch=4
+        ),
+        teachers=[cost for _, cost in teachers],
+        wall_seconds=time.perf_counter() - start,
+    )
+    record = make_record(plan, "done", metrics=metrics, cost=cost)
+    _keep_weights(method.student, record, folder)
+    return record
+
+
+def check_data(plan: Plan) -> None:
+    """Stop before anything is trained when a file is missing or broken (DataError)."""
+    quick_check(plan.sources.source.open("train"))
+    quick_check(plan.sources.target.open("train"))
+    quick_check(plan.sources.target.open("val"))
+
+
+def _train(
+    method: Method, plan: Plan, place: Workplace, log: Path
+) -> tuple[Training, dict[str, list[float]]]:
+    spec, profile = plan.spec, plan.spec.profile
+    loader = TrainLoader(
+        plan.sources.source.open("train"),
+        plan.sources.target.open("train") if method.uses_target else None,
+        profile,
+        spec.seed,
+        target_labels=method.needs_target_labels,
+        device=place.device,
+        steps=profile.iterations * profile.accumulation,
+    )
+    clock = StepClock(profile.batch_size * profile.accumulation, place.device)
+    start = time.perf_counter()
+    with (
+        PeakMemory(place.device) as memory,
+        Energy(place.device) as energy,
+        place.report.training(profile.iterations) as progress,
+    ):
+        losses = train(
+            method, loader, profile, place.device, clock=clock, progress=progress, log=log
+        )
+    speed = clock.summary()
+    return (
+        Training(
+            images_per_second=speed.images_per_second,
+            images_per_second_p10=speed.p10,
+            images_per_second_p90=speed.p90,
+            data_share=speed.data_share,
+            steps=speed.steps,
+            wall_seconds=time.perf_counter() - start,
+            memory_mib=memory.mib,
+            memory_reserved_mib=memory.reserved_mib,
+            memory_kind=memory.kind,
+            energy_kj=energy.kj,
+        ),
+        losses,
+    )
+
+
+def _scores(network: Segmentor, plan: Plan, place: Workplace) -> records.Scores:
+    spec = plan.spec
+    batches = eval_batches(
+        plan.sources.target.open("val"),
+        spec.profile.image_size[spec.target.dataset],
+        workers=spec.profile.workers,
+        device=place.device,
+    )
+    matrix = evaluate(network, batches, lambda: autocast(place.device, spec.profile.precision))
+    return scores(matrix, spec.scenario.convention)
+
+
+def frozen_teacher(teacher: Teacher, place: Workplace) -> tuple[Segmentor, TeacherCost]:
+    """The frozen network and what it cost: read from a file, found trained, or trained now."""
+    network = zoo.build(teacher.network)
+    if teacher.checkpoint:
+        _load(network, teacher.checkpoint)
+        return network, TeacherCost(
+            network=teacher.network,
+            parameters_m=parameters_m(network),
+            weights_id=None,
+            checkpoint=teacher.checkpoint.name,
+            reused=True,
+        )
+    assert teacher.plan is not None
+    weights_id = teacher.plan.spec.weights_id
+    folder = place.weights(weights_id)
+    reused = (folder / "run.json").is_file()
+    if not reused:
+        place.report.say(f"frozen teacher {teacher.network}: trained on the source first")
+        run(teacher.plan, place)
+    _load(network, folder / "student.safetensors")
+    record = records.read(folder / "run.json")
+    assert record.cost is not None
+    assert record.metrics is not None
+    same_target = record.spec.target == teacher.plan.spec.target
+    return network, TeacherCost(
+        network=teacher.network,
+        parameters_m=record.cost.parameters_m,
+        weights_id=weights_id,
+        miou=record.metrics.student.miou if same_target else None,
+        training=record.cost.training,
+        reused=reused,
+    )
+
+
+def _load(network: Segmentor, path: Path, part: Literal["encoder", "all"] = "all") -> None:
+    try:
+        load_weights(network, path, part=part)
+    except (ValueError, OSError) as error:
+        raise BenchError(f"{path.name}: {error}") from error
+
+
+def _keep_weights(student: Segmentor, record: Record, folder: Path) -> None:
+    """Weights first, their record last: a folder with run.json is whole."""
+    metadata = {"network": record.spec.student, "run_id": record.run_id}
+    save_weights(student, folder / "student.safetensors", metadata)
+    partial = folder / f"run.json.{os.getpid()}"
+    partial.write_text(json.dumps(record.model_dump(mode="json")), encoding="utf-8")
+    partial.replace(folder / "run.json")
+
+
+def make_record(plan: Plan, state: Literal["done", "failed"], **parts: Any) -> Record:
+    """A record of a plan, with the provenance of this process."""
+    return Record(
+        run_id=plan.spec.run_id,
+        state=state,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        spec=plan.spec,
+        provenance=provenance.collect(),
+        **parts,
+    )
+
+
+def choose_device(name: str | None = None) -> torch.device:
+    """The device asked for; else a GPU where there is one. BenchError when it is not there."""
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise BenchError(
+            f"--device {name}: torch finds no GPU; expected cpu. `bench doctor` says why."
+        )
+    return torch.device(name)

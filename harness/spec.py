@@ -1,0 +1,150 @@
+"""What a run is: method x scenario x profile x student x teacher x seed x overrides, validated."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from harness import PROTOCOL
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Scenario(Strict):
+    """Which domains, and what is scored (benchmarks/scenarios/*.toml)."""
+
+    name: str
+    title: str
+    source: str = Field(description="data set with labels: gta5, synthia, cityscapes")
+    target: str = Field(description="data set to adapt to: cityscapes, camvid")
+    convention: Literal["all19", "rescaled19", "ignored16", "camvid11"] = Field(
+        description="which classes the mIoU is over, and how missing ones are treated"
+    )
+    generated_source: bool = Field(
+        False, description="without the source at hand, its embedded rendering takes its place"
+    )
+
+
+class Profile(Strict):
+    """How big: image sizes, batch, schedule, networks (benchmarks/profiles/*.toml)."""
+
+    name: str
+    description: str
+    image_size: dict[str, tuple[int, int]] = Field(
+        description="width, height that each data set's images are resized to"
+    )
+    crop: tuple[int, int] = Field(description="height, width of a training crop")
+    batch_size: int = Field(ge=1, description="source images a step; as many target images")
+    accumulation: int = Field(1, ge=1, description="batches a step of the optimiser")
+    iterations: int = Field(ge=1, description="steps of the optimiser")
+    teacher_iterations: int = Field(ge=1, description="the same for a frozen teacher's own run")
+    optimiser: Literal["adamw", "sgd"] = "adamw"
+    lr: float = Field(gt=0, description="learning rate of the encoder")
+    head_lr_factor: float = Field(10.0, gt=0, description="the head's rate over the encoder's")
+    weight_decay: float = Field(0.01, ge=0)
+    warmup: int = Field(1500, ge=0, description="steps of linear warm-up")
+    warmup_ratio: float = Field(1e-6, description="where the warm-up starts")
+    power: float = Field(1.0, description="of the polynomial decay")
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    source_augmentation: Literal["none", "photometric", "strong"] = Field(
+        "none", description="of source images, the same for every method"
+    )
+    rare_class_sampling: bool = True
+    rcs_temperature: float = Field(0.01, gt=0)
+    rcs_min_pixels: int = Field(3000, ge=0, description="of the drawn class in the image")
+    rcs_min_crop_ratio: float = Field(0.5, ge=0, description="share of those in the crop")
+    max_class_ratio: float = Field(
+        0.75, description="a source crop is redrawn while one class covers more"
+    )
+    flip: float = Field(0.5, ge=0, le=1)
+    workers: int = Field(4, ge=0, description="loader processes")
+    threads: int = Field(0, ge=0, description="CPU threads of torch; 0: its own choice")
+    student: str = Field(description="network of the zoo")
+    generated: dict[str, int] = Field(
+        default_factory=dict, description="images of a generated set: source, target, val"
+    )
+    log_every: int = Field(50, ge=1)
+    knobs: dict[str, Any] = Field(
+        default_factory=dict, description="method knobs of this profile, for methods that have them"
+    )
+
+
+class Suite(Strict):
+    """Runs that answer one question (benchmarks/suites/*.toml): the product of its lists."""
+
+    name: str
+    question: str
+    profile: str = "tiny"
+    methods: list[str]
+    scenarios: list[str]
+    students: list[str] = Field([], description="networks; none: the profile's")
+    teachers: list[str] = Field(
+        [], description="frozen networks for methods that have one; none: the method's default"
+    )
+    seeds: list[int] = [0, 1, 2]
+    overrides: list[str] = Field([], description="key=value for every run")
+
+
+class DataRef(Strict):
+    """One data set as a run sees it."""
+
+    dataset: str
+    generated: bool
+    fingerprint: str = Field(description="of file names and sizes, or of the generator's version")
+    train_images: int
+    val_images: int = 0
+
+
+class RunSpec(Strict):
+    """One run, resolved: nothing is looked up after this."""
+
+    protocol: int = PROTOCOL
+    method: str
+    method_config: dict[str, Any]
+    scenario: Scenario
+    profile: Profile
+    student: str
+    teachers: list[dict[str, Any]] = Field(
+        default_factory=list, description="frozen teachers: network, and weights_id or checkpoint"
+    )
+    init: str | None = Field(None, description="sha256 of the weights the encoder starts from")
+    seed: int = 0
+    source: DataRef
+    target: DataRef
+    uses_target: bool = Field(True, description="False: the weights do not depend on the target")
+
+    @property
+    def run_id(self) -> str:
+        """Ten hex digits that name this run: equal specs, equal names."""
+        return content_hash(self._content())
+
+    @property
+    def weights_id(self) -> str:
+        """The same for the trained weights: a run that never sees the target serves all targets."""
+        spec = self._content()
+        if not self.uses_target:
+            spec["scenario"] = spec["scenario"]["source"]
+            size = spec["profile"]["image_size"]
+            spec["profile"]["image_size"] = {self.source.dataset: size[self.source.dataset]}
+            del spec["target"], spec["profile"]["generated"]
+        return content_hash(spec)
+
+    def _content(self) -> dict[str, Any]:
+        """All that can change a figure."""
+        spec = self.model_dump(mode="json")
+        for field in ("description", "log_every", "workers"):
+            del spec["profile"][field]
+        if not self.teachers:
+            del spec["profile"]["teacher_iterations"]
+        return spec
+
+
+def content_hash(value: Any) -> str:
+    """Hash any JSON value, independent of key order."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:10]

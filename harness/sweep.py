@@ -1,0 +1,218 @@
+"""A suite as runs in the right order: teachers first and shared, done runs reused, N at a time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Literal
+
+from harness import records
+from harness.records import Record
+from harness.report.progress import Reporter
+from harness.resolve import Plan, Request, resolve
+from harness.spec import Suite
+
+State = Literal["waiting", "running", "done", "reused", "failed", "skipped"]
+
+
+@dataclass
+class Job:
+    """One run of a sweep, and the runs that must be done before it."""
+
+    plan: Plan
+    needs: set[str] = field(default_factory=set)  # run_ids of its frozen teachers
+    state: State = "waiting"
+    error: str = ""
+
+    @property
+    def name(self) -> str:
+        spec = self.plan.spec
+        teacher = f" <- {spec.teachers[0]['network']}" if spec.teachers else ""
+        return f"{spec.method} {spec.student}{teacher}, {spec.scenario.name}, seed {spec.seed}"
+
+
+def requests(suite: Suite) -> list[Request]:
+    """Every run of the suite's product; teachers only multiply methods that have one."""
+    from methods import registry
+
+    found = []
+    for scenario, seed, method in product(suite.scenarios, suite.seeds, suite.methods):
+        has_teacher = "teacher" in registry.load(method).Config.model_fields
+        students: list[str | None] = [*suite.students] or [None]
+        teachers: list[str | None] = [*suite.teachers] if has_teacher else []
+        found += [
+            Request(
+                method=method,
+                scenario=scenario,
+                profile=suite.profile,
+                student=student,
+                teacher=teacher,
+                seed=seed,
+                overrides=tuple(suite.overrides),
+            )
+            for student, teacher in product(students, teachers or [None])
+        ]
+    return found
+
+
+def plan_jobs(plans: list[Plan]) -> dict[str, Job]:
+    """One job a run by run_id, and one for each frozen teacher, which several may share."""
+    jobs: dict[str, Job] = {}
+
+    def add(plan: Plan) -> str:
+        needs = {add(teacher.plan) for teacher in plan.teachers if teacher.plan}
+        jobs.setdefault(plan.spec.run_id, Job(plan, needs))
+        return plan.spec.run_id
+
+    for plan in plans:
+        add(plan)
+    return jobs
+
+
+def sweep(
+    suite: Suite,
+    results: Path,
+    report: Reporter,
+    *,
+    data_root: Path | None = None,
+    device: str | None = None,
+    jobs: int = 1,
+    fresh: bool = False,
+) -> dict[str, Job]:
+    """Run a suite, each run in a process of its own, and return what became of every run.
+
+    Runs that are done are reused unless `fresh`. A run that fails leaves its record, and stops
+    only the runs that need its weights.
+    """
+    planned = plan_jobs([resolve(request, data_root) for request in requests(suite)])
+    if not fresh:
+        _reuse(planned, results)
+    _prepare_data(planned, report)
+    todo = sum(job.state == "waiting" for job in planned.values())
+    report.say(f"{suite.name}: {len(planned)} runs, {len(planned) - todo} done before")
+    running: dict[str, subprocess.Popen[bytes]] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        while True:
+            _skip_orphans(planned)
+            for run_id in _ready(planned)[: jobs - len(running)]:
+                running[run_id] = _start(planned[run_id], Path(scratch), results, data_root, device)
+                planned[run_id].state = "running"
+            if not running:
+                return planned
+            time.sleep(0.2)
+            for run_id, process in list(running.items()):
+                if process.poll() is not None:
+                    del running[run_id]
+                    _finish(planned[run_id], process.returncode, results)
+                    left = sum(j.state in ("waiting", "running") for j in planned.values())
+                    report.say(f"{_line(planned[run_id], results)}  ({left} left)")
+
+
+def _reuse(planned: dict[str, Job], results: Path) -> None:
+    """Mark runs with a done record; a teacher's weights must be there too where they are needed."""
+    done = {r.run_id for r in records.read_all(results / "records") if r.state == "done"}
+    for run_id, job in planned.items():
+        if run_id in done:
+            job.state = "reused"
+    for job in planned.values():
+        if job.state == "waiting":
+            for need in job.needs:
+                weights_id = planned[need].plan.spec.weights_id
+                if not (results / "artifacts" / weights_id / "run.json").is_file():
+                    planned[need].state = "waiting"
+
+
+def _prepare_data(planned: dict[str, Job], report: Reporter) -> None:
+    """Generate and check each data set once, before several runs ask for it at a time."""
+    from harness.run import check_data
+
+    seen = set()
+    for job in planned.values():
+        key = (job.plan.spec.source, job.plan.spec.target)
+        if job.state == "waiting" and key not in seen:
+            seen.add(key)
+            if job.plan.sources.notice:
+                report.say(f"{job.plan.spec.scenario.title}: {job.plan.sources.notice}")
+            check_data(job.plan)
+
+
+def _skip_orphans(planned: dict[str, Job]) -> None:
+    for job in planned.values():
+        lost = [n for n in job.needs if planned[n].state in ("failed", "skipped")]
+        if job.state == "waiting" and lost:
+            job.state, job.error = "skipped", f"its frozen teacher failed: {planned[lost[0]].name}"
+
+
+def _ready(planned: dict[str, Job]) -> list[str]:
+    """Runs that can start now, those that others wait for first."""
+    awaited = {need for job in planned.values() if job.state == "waiting" for need in job.needs}
+    ready = [
+        run_id
+        for run_id, job in planned.items()
+        if job.state == "waiting"
+        and all(planned[need].state in ("done", "reused") for need in job.needs)
+    ]
+    return sorted(ready, key=lambda run_id: run_id not in awaited)
+
+
+def _start(
+    job: Job, scratch: Path, results: Path, data_root: Path | None, device: str | None
+) -> subprocess.Popen[bytes]:
+    from harness.worker import Task
+
+    run_id = job.plan.spec.run_id
+    task = Task(
+        spec=job.plan.spec,
+        config=job.plan.config.model_dump(mode="json"),
+        init=job.plan.init,
+        results=results.resolve(),
+        data_root=data_root.resolve() if data_root else None,
+        device=device,
+    )
+    path = scratch / f"{run_id}.json"
+    path.write_text(task.model_dump_json(), encoding="utf-8")
+    logs = results / "artifacts" / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    with (logs / f"{run_id}.txt").open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "harness.worker", str(path)], stdout=log, stderr=log
+        )
+
+
+def _finish(job: Job, code: int, results: Path) -> None:
+    """Take the run's outcome from its record; a process that died without one leaves a log."""
+    done = _record_of(job, results, "done")
+    if code == 0 and done:
+        job.state = "done"
+        return
+    job.state = "failed"
+    failed = _record_of(job, results, "failed")
+    log = results / "artifacts" / "logs" / f"{job.plan.spec.run_id}.txt"
+    job.error = (failed and failed.error) or f"exit code {code}; see {log}"
+    if not failed and not done:
+        from harness.run import make_record
+
+        record = make_record(job.plan, "failed", error=f"the process ended with code {code}")
+        records.write(record, results / "records")
+
+
+def _record_of(job: Job, results: Path, state: str) -> Record | None:
+    for record in records.read_all(results / "records"):
+        if record.run_id == job.plan.spec.run_id and record.state == state:
+            return record
+    return None
+
+
+def _line(job: Job, results: Path) -> str:
+    text = f"{job.state}: {job.name}"
+    if job.error:
+        return f"{text}: {job.error}"
+    record = _record_of(job, results, "done")
+    if record and record.metrics and record.cost:
+        text += f"  mIoU {record.metrics.student.miou:.1f}  {record.cost.wall_seconds:.0f} s"
+    return text

@@ -1,0 +1,39 @@
+"""One run in a process of its own: what a sweep starts."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from harness.spec import RunSpec
+
+
+class Task(BaseModel):
+    """A resolved run and where it works."""
+
+    spec: RunSpec
+    config: dict[str, Any]
+    init: Path | None = None
+    results: Path
+    data_root: Path | None = None
+    device: str | None = None
+
+
+def main(path: str) -> None:
+    """Carry out the task in a JSON file; the record tells what became of it."""
+    from rich.console import Console
+
+    from harness.report.progress import Reporter
+    from harness.resolve import replan
+    from harness.run import Workplace, choose_device, run
+
+    task = Task.model_validate_json(Path(path).read_text(encoding="utf-8"))
+    place = Workplace(task.results, choose_device(task.device), Reporter(Console()))
+    run(replan(task.spec, task.data_root, task.config, task.init), place)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,1 @@
+"""Methods of unsupervised domain adaptation; knows nothing of files, data sets, clocks, tables."""

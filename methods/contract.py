@@ -1,0 +1,137 @@
+"""All that a plug-in method must know, on one page.
+
+A method owns its networks and says, step by step, what is to be minimised. The harness owns the
+loop around it: data, optimiser, schedule, autocast, checkpoints, clock and tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+#: Label of pixels that belong to no class: excluded from every loss and every score.
+IGNORE = 255
+NUM_CLASSES = 19
+
+
+@dataclass
+class Batch:
+    """One step's data, already on the device.
+
+    Images are ImageNet-normalised floats (B, 3, H, W); labels are int64 train ids (B, H, W) with
+    255 for ignored pixels. `target_label` is None unless the method sets `needs_target_labels`.
+    """
+
+    source_image: Tensor
+    source_label: Tensor
+    target_image: Tensor
+    target_label: Tensor | None = None
+
+
+class Segmentation(NamedTuple):
+    """What a segmentation network makes of one batch of images."""
+
+    logits: Tensor  # (B, C, h, w) class scores at the head's stride
+    features: list[Tensor]  # one (B, c_i, h_i, w_i) map an encoder stage, finest first
+    fused: Tensor  # (B, c, h, w) the head's last map before its classifier
+
+
+class Segmentor(nn.Module):
+    """An encoder and a head. Every network of the zoo is one; see methods/networks/segmentor.py."""
+
+    name: str
+    encoder: nn.Module
+    head: nn.Module
+    feature_channels: list[int]  # channels of each map in Segmentation.features
+    fused_channels: int
+
+    def forward(self, image: Tensor) -> Segmentation:  # image: (B, 3, H, W), any H and W
+        raise NotImplementedError
+
+
+class TeacherSpec(NamedTuple):
+    """A frozen teacher that a method asks for before it can start."""
+
+    network: str  # name in the zoo
+    checkpoint: str | None = None  # a weight file; None: a source-only run that the harness makes
+
+
+class Method(nn.Module):
+    """Base class of every method. Subclasses write `losses`, and what else they need.
+
+    What a method must remember between steps lives in parameters or buffers, so that its
+    state_dict resumes it exactly. It draws randomness from `self.generator` only: one more draw in
+    a method never moves the order of the data.
+    """
+
+    class Config(BaseModel):
+        """The method's knobs; `--set NAME=VALUE` overrides any of them."""
+
+        model_config = ConfigDict(extra="forbid", frozen=True)
+
+        loss_stride: int = Field(
+            1, ge=1, description="compare logits and labels at 1/loss_stride of the resolution"
+        )
+
+    #: Shown by `bench list` and `bench info`.
+    title: ClassVar[str] = ""
+    paper: ClassVar[str] = ""
+    #: The oracle sets this; for every other method `Batch.target_label` is None.
+    needs_target_labels: ClassVar[bool] = False
+    #: False for a method that never looks at the target: its weights then serve every target.
+    uses_target: ClassVar[bool] = True
+
+    student: Segmentor  # the network that is evaluated and deployed
+
+    def __init__(
+        self,
+        config: Config,
+        student: Segmentor,
+        frozen_teachers: Sequence[Segmentor] = (),
+        *,
+        generator: torch.Generator | None = None,
+        iterations: int = 1,
+    ) -> None:
+        """Take over the student and the frozen teachers asked for, in their order.
+
+        `generator` is the method's own source of randomness (CPU); `iterations` is the length of
+        the schedule.
+        """
+        super().__init__()
+        self.config = config
+        self.student = student
+        self.generator = generator or torch.Generator().manual_seed(0)
+        self.iterations = iterations
+
+    @classmethod
+    def frozen_teachers(cls, config: Any, student: str) -> list[TeacherSpec]:
+        """Networks to be trained on the source first, for a student of that name."""
+        return []
+
+    @property
+    def ema_teacher(self) -> Segmentor | None:
+        """The EMA teacher where there is one; evaluated beside the student."""
+        return None
+
+    def losses(self, batch: Batch, step: int) -> Iterator[dict[str, Tensor]]:
+        """Yield groups of named scalar terms, one group a graph.
+
+        The harness sums a group, backpropagates it and frees its graph before it asks for the
+        next, so that peak memory is one graph's. A term whose name starts with `log/` is shown,
+        not minimised.
+        """
+        raise NotImplementedError
+
+    def after_step(self, step: int) -> None:
+        """Called after the optimiser's step."""
+
+    def param_groups(self, lr: float, weight_decay: float, head_lr_factor: float) -> list[dict]:
+        """Optimiser groups by the reference's rule: see methods/parts/param_groups.py."""
+        from methods.parts.param_groups import reference_groups
+
+        return reference_groups(self, lr, weight_decay, head_lr_factor)

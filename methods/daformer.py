@@ -1,0 +1,150 @@
+"""DAFormer self-training (Hoyer, Dai, Van Gool, CVPR 2022).
+
+An EMA teacher labels the target, ClassMix pastes source classes on it, and on source images the
+features of things stay near those of the ImageNet encoder that the student started from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from typing import NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from methods.contract import Batch, Method, Segmentation, Segmentor
+from methods.parts.augment import strong_augment
+from methods.parts.class_mix import class_mask, draw_classes, paste
+from methods.parts.ema import EMATeacher, Frozen
+from methods.parts.feature_distance import class_mask as thing_mask
+from methods.parts.feature_distance import downscale_label, feature_distance
+from methods.parts.losses import cross_entropy
+from methods.parts.pseudo_labels import pseudo_labels
+
+
+class Mixed(NamedTuple):
+    """Source classes pasted on target images, strongly augmented."""
+
+    image: Tensor  # (B, 3, H, W)
+    label: Tensor  # (B, H, W): the source's labels and the teacher's pseudo-labels
+    weight: Tensor  # (B, H, W): 1 on source pixels, the pseudo-label's weight elsewhere
+
+
+class DAFormer(Method):
+    """Self-training: L = CE(source) + CE(mixed, pseudo-labels) + lambda_fd * FD(source)."""
+
+    title = "DAFormer self-training"
+    paper = "DAFormer: Improving Network Architectures and Training Strategies for DASS, CVPR 2022"
+
+    class Config(Method.Config):
+        ema_alpha: float = Field(0.999, description="momentum of the EMA teacher")
+        pseudo_threshold: float = Field(0.968, description="probability that counts as confident")
+        ignore_top: int = Field(15, ge=0, description="rows of a target crop with weight 0")
+        ignore_bottom: int = Field(120, ge=0, description="the same at the bottom: the ego car")
+        mix_start: float = Field(
+            0.0, ge=0, le=1, description="share of the schedule on source alone, before mixing"
+        )
+        mix_whole_batch: bool = Field(True, description="ClassMix draws from the batch's classes")
+        mix_ignore: bool = Field(True, description="ClassMix may draw the ignore label, 255")
+        jitter_probability: float = Field(0.8, description="of colour jitter on mixed images")
+        jitter_strength: float = Field(0.2, description="of brightness, contrast, saturation, hue")
+        blur_probability: float = Field(0.5, description="of Gaussian blur on mixed images")
+        lambda_fd: float = Field(0.005, ge=0, description="weight of the ImageNet feature distance")
+        fd_min_ratio: float = Field(0.75, description="share of a cell that its class must hold")
+
+    config: Config
+
+    def __init__(
+        self,
+        config: Config,
+        student: Segmentor,
+        frozen_teachers: Sequence[Segmentor] = (),
+        *,
+        generator: torch.Generator | None = None,
+        iterations: int = 1,
+    ) -> None:
+        super().__init__(
+            config, student, frozen_teachers, generator=generator, iterations=iterations
+        )
+        self.ema = EMATeacher(student, config.ema_alpha)
+        self.imagenet = Frozen(deepcopy(student)) if config.lambda_fd else None
+
+    @property
+    def ema_teacher(self) -> Segmentor:
+        return self.ema.network
+
+    def losses(self, batch: Batch, step: int) -> Iterator[dict[str, Tensor]]:
+        self.ema.update(self.student, step)
+        source = self.student(batch.source_image)
+        yield {
+            "source": cross_entropy(
+                source.logits, batch.source_label, stride=self.config.loss_stride
+            ),
+            **self.source_terms(batch, source, step),
+        }
+        del source  # its graph is gone: so should its maps be
+        yield from self.target_terms(batch, step)
+        if not self.mixes(step):
+            return
+        mixed = self.mix(batch)
+        output = self.student(mixed.image)
+        yield {
+            "mixed": cross_entropy(
+                output.logits, mixed.label, mixed.weight, self.config.loss_stride
+            ),
+            **self.mixed_terms(mixed, output, step),
+            "log/pseudo_weight": mixed.weight.mean(),
+        }
+
+    def mixes(self, step: int) -> bool:
+        """Whether the source phase is over: before, pseudo-labels are noise."""
+        return step >= self.config.mix_start * self.iterations
+
+    def mix(self, batch: Batch) -> Mixed:
+        """Label the target with the EMA teacher and paste half of the source's classes on it."""
+        cfg = self.config
+        pseudo = pseudo_labels(
+            self.ema(batch.target_image).logits,
+            batch.target_image.shape[-2:],
+            cfg.pseudo_threshold,
+            cfg.ignore_top,
+            cfg.ignore_bottom,
+        )
+        classes = draw_classes(
+            batch.source_label,
+            self.generator,
+            whole_batch=cfg.mix_whole_batch,
+            ignore=cfg.mix_ignore,
+        )
+        mask = class_mask(batch.source_label, classes)
+        image = strong_augment(
+            paste(mask, batch.source_image, batch.target_image),
+            self.generator,
+            cfg.jitter_probability,
+            cfg.blur_probability,
+            cfg.jitter_strength,
+        )
+        label = paste(mask, batch.source_label, pseudo.label)
+        weight = paste(mask, torch.ones_like(pseudo.weight), pseudo.weight)
+        return Mixed(image, label, weight)
+
+    def source_terms(self, batch: Batch, source: Segmentation, step: int) -> dict[str, Tensor]:
+        """Thing-class ImageNet feature distance on the last encoder stage."""
+        if self.imagenet is None:
+            return {}
+        features = source.features[-1]
+        reference = self.imagenet.features(batch.source_image)[-1]
+        stride = batch.source_label.shape[-1] // features.shape[-1]
+        cells = downscale_label(batch.source_label, stride, self.config.fd_min_ratio)
+        distance = feature_distance(features, reference, thing_mask(cells))
+        return {"feature_distance": self.config.lambda_fd * distance}
+
+    def target_terms(self, batch: Batch, step: int) -> Iterator[dict[str, Tensor]]:
+        """Groups of terms on the plain target image; none here."""
+        yield from ()
+
+    def mixed_terms(self, mixed: Mixed, output: Segmentation, step: int) -> dict[str, Tensor]:
+        """Further terms on the mixed image's forward; none here."""
+        return {}

@@ -1,0 +1,1 @@
+"""Networks: encoders, heads, and the zoo that builds them by name."""

@@ -1,0 +1,76 @@
+"""Small convolutional blocks that several heads share."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ConvBNReLU(nn.Module):
+    """Convolution without bias that keeps the size, BatchNorm, ReLU; named as in mmsegmentation."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 1,
+        dilation: int = 1,
+        groups: int = 1,
+    ) -> None:
+        super().__init__()
+        padding = dilation * (kernel_size // 2)
+        self.conv = nn.Conv2d(
+            in_channels,
+            out_channels,
+            kernel_size,
+            padding=padding,
+            dilation=dilation,
+            groups=groups,
+            bias=False,
+        )
+        self.bn = nn.BatchNorm2d(out_channels)
+        nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.bn(self.conv(x)))
+
+
+class SeparableConvBNReLU(nn.Module):
+    """Depthwise 3x3 with BatchNorm and ReLU, then pointwise with BatchNorm and ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int, dilation: int) -> None:
+        super().__init__()
+        self.depthwise_conv = ConvBNReLU(in_channels, in_channels, 3, dilation, groups=in_channels)
+        self.pointwise_conv = ConvBNReLU(in_channels, out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pointwise_conv(self.depthwise_conv(x))
+
+
+class LinearEmbedding(nn.Module):
+    """A linear layer on the channels of a map: (B, c, h, w) -> (B, channels, h, w)."""
+
+    def __init__(self, in_channels: int, channels: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(in_channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.proj(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+def resize_to(x: Tensor, like: Tensor) -> Tensor:
+    """`x` resized bilinearly (align_corners False) to the height and width of `like`."""
+    if x.shape[2:] == like.shape[2:]:
+        return x
+    return F.interpolate(x, size=like.shape[2:], mode="bilinear", align_corners=False)
+
+
+def classifier(
+    in_channels: int, num_classes: int, kernel_size: int = 1, dilation: int = 1
+) -> nn.Conv2d:
+    """A scoring convolution with bias that keeps the size, N(0, 0.01) as in the reference."""
+    padding = dilation * (kernel_size // 2)
+    conv = nn.Conv2d(in_channels, num_classes, kernel_size, padding=padding, dilation=dilation)
+    nn.init.normal_(conv.weight, std=0.01)
+    nn.init.constant_(conv.bias, 0)  # type: ignore[arg-type]
+    return conv

@@ -1,0 +1,66 @@
+"""DAFormer's context-aware fusion head.
+
+Source: Hoyer et al., "DAFormer: Improving Network Architectures and Training Strategies for
+Domain-Adaptive Semantic Segmentation", CVPR 2022, section 3.2. Parameters are named as in its
+published checkpoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from methods.networks.conv import (
+    ConvBNReLU,
+    LinearEmbedding,
+    SeparableConvBNReLU,
+    classifier,
+    resize_to,
+)
+
+
+class SeparableASPP(nn.Module):
+    """Parallel branches of growing dilation (1 is a plain 1x1), fused by a 3x3 bottleneck."""
+
+    def __init__(self, in_channels: int, channels: int, dilations: Sequence[int]) -> None:
+        super().__init__()
+        self.aspp_modules = nn.ModuleList(
+            ConvBNReLU(in_channels, channels)
+            if dilation == 1
+            else SeparableConvBNReLU(in_channels, channels, dilation)
+            for dilation in dilations
+        )
+        self.bottleneck = ConvBNReLU(len(dilations) * channels, channels, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.bottleneck(torch.cat([branch(x) for branch in self.aspp_modules], dim=1))
+
+
+class DAFormerHead(nn.Module):
+    """Linear embedding of every stage, upsampled to the finest, concatenated, separable ASPP."""
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        num_classes: int,
+        channels: int = 256,
+        dilations: Sequence[int] = (1, 6, 12, 18),
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.fused_channels = channels
+        self.embed_layers = nn.ModuleList(LinearEmbedding(c, channels) for c in in_channels)
+        self.fuse_layer = SeparableASPP(len(in_channels) * channels, channels, dilations)
+        self.dropout = nn.Dropout2d(dropout)
+        self.conv_seg = classifier(channels, num_classes)
+
+    def forward(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Finest map at stride 4 -> logits (B, C, h, w) and fused (B, channels, h, w) there."""
+        embedded = [
+            resize_to(embed(feature), features[0])
+            for embed, feature in zip(self.embed_layers, features, strict=True)
+        ]
+        fused = self.fuse_layer(torch.cat(embedded, dim=1))
+        return self.conv_seg(self.dropout(fused)), fused

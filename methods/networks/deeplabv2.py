@@ -1,0 +1,93 @@
+"""DeepLab-V2 on a dilated ResNet.
+
+Source: Chen et al., "DeepLab: Semantic Image Segmentation with Deep Convolutional Nets, Atrous
+Convolution, and Fully Connected CRFs", TPAMI 2018, in the form that the domain adaptation
+literature compares: output stride 8, deep stem, dilations 6 and 12 only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from timm.models.resnet import BasicBlock, Bottleneck, ResNet
+from torch import Tensor, nn
+
+from methods.networks.conv import classifier
+
+
+class DilatedResNet(ResNet):
+    """timm's ResNet at output stride 8; the first block of a dilated stage has half its dilation.
+
+    Only the stem is deep ("v1c"): shortcuts stay strided 1x1 convolutions. Its stages lie at
+    strides 4, 8, 8 and 8.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[int],
+        *,
+        bottleneck: bool = True,
+        channels: Sequence[int] = (64, 128, 256, 512),
+        stem_width: int = 32,
+    ) -> None:
+        super().__init__(
+            Bottleneck if bottleneck else BasicBlock,  # type: ignore[arg-type]
+            tuple(layers),
+            num_classes=0,
+            output_stride=8,
+            stem_width=stem_width,
+            stem_type="deep",
+            channels=tuple(channels),
+        )
+        self.channels = [stage["num_chs"] for stage in self.feature_info[1:]]
+
+    def forward(self, image: Tensor) -> list[Tensor]:  # type: ignore[override]
+        """image: (B, 3, H, W) -> one (B, c_i, h_i, w_i) map a stage, finest first."""
+        x = self.maxpool(self.act1(self.bn1(self.conv1(image))))
+        features = []
+        for stage in range(1, len(self.channels) + 1):
+            x = self.get_submodule(f"layer{stage}")(x)
+            features.append(x)
+        return features
+
+
+def resnet50() -> DilatedResNet:
+    """ResNet-50 with a deep stem at output stride 8."""
+    return DilatedResNet((3, 4, 6, 3))
+
+
+def resnet101() -> DilatedResNet:
+    """ResNet-101 with a deep stem at output stride 8."""
+    return DilatedResNet((3, 4, 23, 3))
+
+
+class DilatedClassifier(nn.Module):
+    """One 3x3 scoring convolution at one dilation."""
+
+    def __init__(self, in_channels: int, num_classes: int, dilation: int) -> None:
+        super().__init__()
+        self.conv = classifier(in_channels, num_classes, 3, dilation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)
+
+
+class DLV2Head(nn.Module):
+    """The sum of dilated 3x3 classifiers on the last stage.
+
+    `dilations` is (6, 12) in the code that the field compares with; the paper has (6, 12, 18, 24).
+    """
+
+    def __init__(
+        self, in_channels: Sequence[int], num_classes: int, dilations: Sequence[int] = (6, 12)
+    ) -> None:
+        super().__init__()
+        self.fused_channels = in_channels[-1]
+        self.aspp_modules = nn.ModuleList(
+            DilatedClassifier(in_channels[-1], num_classes, dilation) for dilation in dilations
+        )
+
+    def forward(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Last map at stride 8 -> logits (B, C, h, w) there, and that map as the fused one."""
+        first, *others = (branch(features[-1]) for branch in self.aspp_modules)
+        return sum(others, start=first), features[-1]

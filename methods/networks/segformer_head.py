@@ -1,0 +1,43 @@
+"""SegFormer's all-MLP head.
+
+Source: Xie et al., NeurIPS 2021, section 3.2. Parameters are named as in its published checkpoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from methods.networks.conv import ConvBNReLU, LinearEmbedding, classifier, resize_to
+
+
+class SegFormerHead(nn.Module):
+    """Linear embedding of every stage, upsampled to the finest, concatenated, one 1x1 fusion."""
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        num_classes: int,
+        channels: int = 256,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.fused_channels = channels
+        self.stages = len(in_channels)
+        for i, width in enumerate(in_channels, start=1):
+            self.add_module(f"linear_c{i}", LinearEmbedding(width, channels))
+        self.linear_fuse = ConvBNReLU(self.stages * channels, channels)
+        self.dropout = nn.Dropout2d(dropout)
+        self.linear_pred = classifier(channels, num_classes)
+
+    def forward(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Finest map at stride 4 -> logits (B, C, h, w) and fused (B, channels, h, w) there."""
+        # The published weights of linear_fuse expect the coarsest stage first.
+        embedded = [
+            resize_to(self.get_submodule(f"linear_c{i}")(features[i - 1]), features[0])
+            for i in range(self.stages, 0, -1)
+        ]
+        fused = self.linear_fuse(torch.cat(embedded, dim=1))
+        return self.linear_pred(self.dropout(fused)), fused

@@ -1,0 +1,88 @@
+"""A segmentation network out of an encoder and a head."""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from methods.contract import Segmentation, Segmentor
+
+
+class PaddedSegmentor(Segmentor):
+    """Takes images of any size. Subclasses write `encode` and `decode`.
+
+    An encoder that takes only multiples of `size_multiple`, or no side below `min_size`, sees the
+    image padded with zeros (the mean colour) on the right and at the bottom, and its maps are
+    cropped to the cells that the image reaches.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        encoder: nn.Module,
+        head: nn.Module,
+        *,
+        size_multiple: int = 1,
+        min_size: int = 1,
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.encoder = encoder
+        self.head = head
+        self.size_multiple = size_multiple
+        self.min_size = min_size
+
+    def encode(self, image: Tensor) -> list[Tensor]:
+        """image: (B, 3, H, W) of a size that fits -> one map a stage, finest first."""
+        raise NotImplementedError
+
+    def decode(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """features -> logits (B, C, h, w), fused (B, c, h, w)."""
+        raise NotImplementedError
+
+    def forward(self, image: Tensor) -> Segmentation:
+        """image: (B, 3, H, W), any H and W -> logits at the head's stride, features, fused map."""
+        height, width = image.shape[2:]
+        padded_height, padded_width = self._padded(height), self._padded(width)
+        if (padded_height, padded_width) == (height, width):
+            features = self.encode(image)
+        else:
+            image = F.pad(image, (0, padded_width - width, 0, padded_height - height))
+            features = [
+                feature[
+                    :,
+                    :,
+                    : math.ceil(feature.shape[2] * height / padded_height),
+                    : math.ceil(feature.shape[3] * width / padded_width),
+                ]
+                for feature in self.encode(image)
+            ]
+        logits, fused = self.decode(features)
+        return Segmentation(logits, features, fused)
+
+    def _padded(self, side: int) -> int:
+        return math.ceil(max(side, self.min_size) / self.size_multiple) * self.size_multiple
+
+
+class EncoderDecoder(PaddedSegmentor):
+    """An encoder that says its `channels`, and a head that says its `fused_channels`."""
+
+    def __init__(self, name: str, encoder: nn.Module, head: nn.Module) -> None:
+        super().__init__(
+            name,
+            encoder,
+            head,
+            size_multiple=getattr(encoder, "size_multiple", 1),
+            min_size=getattr(encoder, "min_size", 1),
+        )
+        self.feature_channels = cast("list[int]", encoder.channels)
+        self.fused_channels = cast(int, head.fused_channels)
+
+    def encode(self, image: Tensor) -> list[Tensor]:
+        return self.encoder(image)
+
+    def decode(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
+        return self.head(features)

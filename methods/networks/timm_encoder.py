@@ -1,0 +1,64 @@
+"""Any encoder of timm that can hand out its intermediate maps, plain ViTs included."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+import timm
+from torch import Tensor, nn
+
+
+class TimmEncoder(nn.Module):
+    """A timm network without its classifier, at random initialisation.
+
+    Hierarchical networks give every map at stride 4 and coarser. A network of one stride (a plain
+    ViT) gives four maps at even distances in depth. `size_multiple` is what the sides of an image
+    must be multiples of; by default the coarsest stride, times the window of partitioned attention.
+    Other keywords go to timm.create_model. Raises ValueError for what timm does not know.
+    """
+
+    def __init__(self, model: str, size_multiple: int | None = None, **model_args: Any) -> None:
+        super().__init__()
+        self.trunk = _create(model, model_args)
+        # Some networks hold a list of dictionaries, others timm's FeatureInfo around one.
+        info = getattr(self.trunk.feature_info, "info", self.trunk.feature_info)
+        strides = [stage["reduction"] for stage in info]
+        self.indices = _chosen_stages(strides)
+        self.channels = [info[i]["num_chs"] for i in self.indices]
+        self.trunk.prune_intermediate_layers(self.indices, prune_norm=True, prune_head=True)
+        windows = [max(getattr(module, "partition_size", (1,))) for module in self.modules()]
+        self.size_multiple = size_multiple or max(strides) * max(windows)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """image: (B, 3, H, W) -> one (B, c_i, h_i, w_i) map a stage, finest first."""
+        return self.trunk.forward_intermediates(
+            image, indices=self.indices, output_fmt="NCHW", intermediates_only=True
+        )
+
+
+def _create(model: str, model_args: dict[str, Any]) -> Any:
+    """Build the network so that it takes images of any size, where it has a switch for that."""
+    if not timm.is_model(model):
+        close = difflib.get_close_matches(model, timm.list_models(), n=1, cutoff=0.0)[0]
+        raise ValueError(f"timm has no network {model!r}: did you mean 'timm:{close}'?")
+    switches: list[dict[str, Any]] = [{"dynamic_img_size": True}, {"strict_img_size": False}, {}]
+    for any_size in switches:
+        try:
+            trunk = timm.create_model(model, pretrained=False, **{**any_size, **model_args})
+        except TypeError as error:  # a switch of another family, or a keyword of the user's
+            reason = error
+        else:
+            if hasattr(trunk, "forward_intermediates"):
+                return trunk
+            raise ValueError(f"timm:{model} cannot hand out its intermediate maps: choose another")
+    raise ValueError(f"timm:{model} refuses {', '.join(model_args)}: {reason}") from reason
+
+
+def _chosen_stages(strides: Sequence[int]) -> list[int]:
+    """Indices of the maps to use, out of their strides."""
+    if len(set(strides)) > 1:
+        return [i for i, stride in enumerate(strides) if stride >= 4]
+    count = min(4, len(strides))
+    return [(i + 1) * len(strides) // count - 1 for i in range(count)]

@@ -1,0 +1,186 @@
+"""Every network by name. Names and descriptions are to be had without importing torch."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from methods.contract import Segmentor
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """How a network of the zoo is built."""
+
+    description: str
+    encoder: str  # "module:function"
+    encoder_args: Mapping[str, Any]
+    head: str  # a key of HEADS
+    head_args: Mapping[str, Any] = field(default_factory=dict)
+    larger: str | None = None  # the network one size up
+
+
+HEADS = {
+    "daformer": "methods.networks.daformer_head:DAFormerHead",
+    "segformer": "methods.networks.segformer_head:SegFormerHead",
+    "topdown": "methods.networks.topdown_head:TopDownHead",
+    "dlv2": "methods.networks.deeplabv2:DLV2Head",
+}
+
+_MIT = "methods.networks.mit:MixTransformer"
+_RESNET = "methods.networks.deeplabv2:DilatedResNet"
+
+
+def _published() -> dict[str, NetworkSpec]:
+    """The networks of the literature, at the sizes of their papers."""
+    zoo = {}
+    for head, title in (("daformer", "DAFormer head"), ("segformer", "all-MLP head of SegFormer")):
+        for i in range(6):
+            zoo[f"{head}_mitb{i}"] = NetworkSpec(
+                f"MiT-B{i} with the {title}",
+                "methods.networks.mit:mit",
+                {"size": f"b{i}"},
+                head,
+                {"channels": 768} if head == "segformer" and i > 1 else {},
+                larger=f"{head}_mitb{i + 1}" if i < 5 else None,
+            )
+    for depth in (50, 101):
+        zoo[f"deeplabv2_r{depth}"] = NetworkSpec(
+            f"DeepLab-V2: ResNet-{depth} at output stride 8, dilations 6 and 12",
+            f"methods.networks.deeplabv2:resnet{depth}",
+            {},
+            "dlv2",
+            larger="deeplabv2_r101" if depth == 50 else None,
+        )
+    return zoo
+
+
+def _mini_mit(
+    size: str,
+    dims: tuple[int, ...],
+    depths: tuple[int, ...],
+    heads: tuple[int, ...],
+    larger: str | None,
+) -> NetworkSpec:
+    return NetworkSpec(
+        f"{size} Mix Transformer with the light top-down head, for training from scratch on a CPU",
+        _MIT,
+        {"embed_dims": dims, "depths": depths, "num_heads": heads, "drop_path_rate": 0.1},
+        "topdown",
+        larger=larger,
+    )
+
+
+NETWORKS: dict[str, NetworkSpec] = _published() | {
+    "mini_xs": _mini_mit("very small", (16, 32, 64, 96), (1, 1, 1, 1), (1, 2, 4, 6), "mini_s"),
+    "mini_s": _mini_mit("small", (32, 64, 128, 192), (1, 1, 1, 1), (1, 2, 4, 6), "mini_m"),
+    "mini_m": _mini_mit("medium", (48, 96, 160, 256), (1, 1, 2, 1), (1, 2, 5, 8), "mini_l"),
+    "mini_l": _mini_mit("large", (64, 128, 256, 384), (1, 2, 3, 1), (1, 2, 4, 6), None),
+    "mini_deeplab": NetworkSpec(
+        "small ResNet with the DeepLab-V2 head, for training from scratch on a CPU",
+        _RESNET,
+        {
+            "layers": (1, 1, 1, 1),
+            "bottleneck": False,
+            "channels": (32, 64, 96, 128),
+            "stem_width": 16,
+        },
+        "dlv2",
+    ),
+    "test_mit": NetworkSpec(
+        "microscopic Mix Transformer for unit tests",
+        _MIT,
+        {"embed_dims": (8, 16, 24, 32), "depths": (1, 1, 1, 1), "num_heads": (1, 2, 3, 4)},
+        "topdown",
+        {"channels": 16},
+        larger="mini_xs",
+    ),
+    "test_deeplab": NetworkSpec(
+        "microscopic DeepLab-V2 for unit tests",
+        _RESNET,
+        {"layers": (1, 1, 1, 1), "bottleneck": False, "channels": (8, 8, 16, 16), "stem_width": 4},
+        "dlv2",
+        larger="mini_deeplab",
+    ),
+}
+
+
+def names() -> list[str]:
+    """Every registered name; "timm:NAME" and "mmseg:CONFIG" are taken besides."""
+    return list(NETWORKS)
+
+
+def describe(name: str) -> str:
+    """One line on a network. Raises ValueError for an unknown name."""
+    if name.startswith("mmseg:"):
+        return f"mmsegmentation's {name.removeprefix('mmseg:')}"
+    return _spec(name).description
+
+
+def one_size_up(name: str) -> str:
+    """The next larger network of the same family. Raises ValueError where there is none."""
+    larger = None if name.startswith("mmseg:") else _spec(name).larger
+    if larger is None:
+        raise ValueError(f"the zoo has no network one size up from {name!r}: name the teacher")
+    return larger
+
+
+def build(name: str, num_classes: int = 19, **overrides: Any) -> Segmentor:
+    """The network of that name, at random initialisation.
+
+    `head` chooses another head (a key of HEADS), `head_X` overrides the head's argument X, any
+    other keyword the encoder's. Raises ValueError for unknown names and keywords.
+    """
+    if name.startswith("mmseg:"):
+        from methods.networks import mmseg_model
+
+        if overrides:
+            raise ValueError(f"{name} takes no {', '.join(overrides)}: copy and edit its config")
+        return mmseg_model.build(name, name.removeprefix("mmseg:"), num_classes)
+
+    from methods.networks.segmentor import EncoderDecoder
+
+    spec = _spec(name)
+    head_name = overrides.pop("head", spec.head)
+    if head_name not in HEADS:
+        raise ValueError(f"unknown head {head_name!r}: expected one of {', '.join(HEADS)}")
+    head_args = dict(spec.head_args) if head_name == spec.head else {}
+    head_args |= {k.removeprefix("head_"): v for k, v in overrides.items() if k.startswith("head_")}
+    encoder_args = dict(spec.encoder_args)
+    encoder_args |= {k: v for k, v in overrides.items() if not k.startswith("head_")}
+    encoder = _call(spec.encoder, name, encoder_args)
+    head_args |= {"in_channels": encoder.channels, "num_classes": num_classes}
+    return EncoderDecoder(name, encoder, _call(HEADS[head_name], name, head_args))
+
+
+def _spec(name: str) -> NetworkSpec:
+    if name in NETWORKS:
+        return NETWORKS[name]
+    if name.startswith("timm:"):
+        model = name.removeprefix("timm:")
+        encoder = "methods.networks.timm_encoder:TimmEncoder"
+        description = f"timm's {model} with the DAFormer head"
+        return NetworkSpec(description, encoder, {"model": model}, "daformer")
+    close = difflib.get_close_matches(name, NETWORKS, n=1, cutoff=0.0)[0]
+    raise ValueError(
+        f"unknown network {name!r}: did you mean {close!r}? Known: {', '.join(NETWORKS)}"
+    )
+
+
+def _call(target: str, name: str, arguments: dict[str, Any]) -> Any:
+    """Import "module:function" and call it, after a check of the keywords."""
+    module, function = target.split(":")
+    factory: Callable[..., Any] = getattr(import_module(module), function)
+    known = inspect.signature(factory).parameters
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in known.values())
+    unknown = sorted(set(arguments) - set(known))
+    if unknown and not takes_any:
+        raise ValueError(
+            f"{name}: {function} has no argument {', '.join(unknown)}; it has {', '.join(known)}"
+        )
+    return factory(**arguments)

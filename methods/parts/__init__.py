@@ -1,0 +1,1 @@
+"""What methods share: pure functions and small modules on tensors."""

@@ -1,0 +1,106 @@
+"""Strong augmentation of the mixed image: colour jitter and Gaussian blur, as DAFormer does them.
+
+The jitter follows kornia 0.5.8: additive brightness, contrast without a mean, saturation and hue in
+HSV, in a random order. Parameters are drawn on the CPU from the method's generator.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+MEAN = (123.675, 116.28, 103.53)
+STD = (58.395, 57.12, 57.375)
+
+
+class Jitter(NamedTuple):
+    """One image's draw: factors around 1, hue in turns, and the order of the four operations."""
+
+    brightness: float
+    contrast: float
+    saturation: float
+    hue: float
+    order: tuple[int, ...] = (0, 1, 2, 3)
+
+
+def draw_jitter(generator: torch.Generator, strength: float = 0.2) -> Jitter:
+    """Factors uniform in 1 +- strength, hue uniform in +- strength, order uniform."""
+    b, c, s, h = (torch.rand(4, generator=generator) * 2 - 1).mul(strength).tolist()
+    order = torch.randperm(4, generator=generator).tolist()
+    return Jitter(1 + b, 1 + c, 1 + s, h, tuple(order))
+
+
+def colour_jitter(image: Tensor, jitter: Jitter) -> Tensor:
+    """Jitter one RGB image (3, H, W) with values in [0, 1]."""
+    for operation in jitter.order:
+        if operation == 0:
+            image = (image + jitter.brightness - 1).clamp(0, 1)
+        elif operation == 1:
+            image = (image * jitter.contrast).clamp(0, 1)
+        else:
+            h, s, v = rgb_to_hsv(image)
+            if operation == 2:
+                s = (s * jitter.saturation).clamp(0, 1)
+            else:
+                h = torch.remainder(h + jitter.hue, 1.0)
+            image = hsv_to_rgb(h, s, v)
+    return image
+
+
+def rgb_to_hsv(image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """RGB (3, H, W) in [0, 1] -> hue in turns, saturation, value, each (H, W)."""
+    value, channel = image.max(0)
+    chroma = value - image.min(0).values
+    saturation = chroma / (value + 1e-8)
+    r, g, b = image / torch.where(chroma == 0, 1.0, chroma)
+    hue = torch.where(channel == 0, g - b, torch.where(channel == 1, 2 + b - r, 4 + r - g))
+    return torch.where(chroma == 0, 0.0, torch.remainder(hue / 6, 1.0)), saturation, value
+
+
+def hsv_to_rgb(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
+    """The inverse of rgb_to_hsv -> (3, H, W)."""
+    shift = torch.tensor([5.0, 3.0, 1.0], device=hue.device)[:, None, None]
+    k = torch.remainder(shift + hue * 6, 6)
+    return value - value * saturation * torch.minimum(k, 4 - k).clamp(0, 1)
+
+
+def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
+    """Blur (C, H, W), border reflected. Radius 7 holds all of a sigma up to 1.15 and more."""
+    height, width = image.shape[-2:]
+    radius = min(7, height - 1, width - 1)
+    x = torch.arange(-radius, radius + 1, device=image.device, dtype=image.dtype)
+    kernel = torch.exp(-(x**2) / (2 * sigma**2))
+    kernel = kernel / kernel.sum()
+    padded = F.pad(image[:, None], (radius, radius, radius, radius), mode="reflect")
+    blurred = F.conv2d(F.conv2d(padded, kernel[None, None, None]), kernel[None, None, :, None])
+    return blurred[:, 0]
+
+
+def strong_augment(
+    images: Tensor,
+    generator: torch.Generator,
+    jitter_probability: float = 0.8,
+    blur_probability: float = 0.5,
+    strength: float = 0.2,
+) -> Tensor:
+    """Augment normalised images (B, 3, H, W).
+
+    Whether to jitter and to blur is drawn once for the batch, the parameters once an image: jitter
+    on the de-normalised image in [0, 1], sigma uniform in 0.15..1.15 (DACS).
+    """
+    jitter, blur = (torch.rand(2, generator=generator) < torch.tensor(
+        [jitter_probability, blur_probability])).tolist()  # fmt: skip
+    mean = torch.tensor(MEAN, device=images.device)[:, None, None] / 255
+    std = torch.tensor(STD, device=images.device)[:, None, None] / 255
+    augmented = []
+    for image in images:
+        if jitter:
+            pixels = (image * std + mean).clamp(0, 1)
+            image = (colour_jitter(pixels, draw_jitter(generator, strength)) - mean) / std
+        if blur:
+            image = gaussian_blur(image, 0.15 + torch.rand((), generator=generator).item())
+        augmented.append(image)
+    return torch.stack(augmented)

@@ -1,0 +1,82 @@
+"""Feature distillation: carry a frozen teacher's maps over to the student's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from methods.contract import Segmentation, Segmentor
+from methods.parts.losses import upsample
+
+Stage = Literal["1", "2", "3", "4", "fused"]
+Distance = Literal["l2", "mse", "cosine", "kl"]
+
+
+def stage_maps(output: Segmentation, stages: Sequence[Stage]) -> list[Tensor]:
+    """The maps of those stages: encoder stages count from 1, `fused` is the decoder's map."""
+    return [output.fused if s == "fused" else output.features[int(s) - 1] for s in stages]
+
+
+def stage_channels(network: Segmentor, stages: Sequence[Stage]) -> list[int]:
+    """Channels of each stage's map."""
+    return [
+        network.fused_channels if s == "fused" else network.feature_channels[int(s) - 1]
+        for s in stages
+    ]
+
+
+class Projections(nn.ModuleList):
+    """One projection a stage on the student's side, used in training only."""
+
+    def __init__(
+        self, student: Sequence[int], teacher: Sequence[int], kind: Literal["auto", "conv"]
+    ) -> None:
+        """`auto` is the identity where widths match, else a 1x1 convolution; `conv` always one."""
+        super().__init__(
+            nn.Identity() if kind == "auto" and mine == theirs else nn.Conv2d(mine, theirs, 1)
+            for mine, theirs in zip(student, teacher, strict=True)
+        )
+
+    def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        return [project(m) for project, m in zip(self, maps, strict=True)]
+
+
+def distill(
+    student: Tensor,
+    teacher: Tensor,
+    distance: Distance,
+    normalise: bool,
+    mask: Tensor | None = None,
+) -> Tensor:
+    """Distance between maps (B, c, h, w) and (B, c, h', w'), mean over kept pixels.
+
+    The teacher's map is resized bilinearly to the student's grid; `normalise` scales each pixel's
+    channels to unit L2 norm; mask (B, H, W) bool keeps pixels, 0 where it keeps none.
+    """
+    teacher = upsample(teacher.float(), student.shape[-2:])
+    student = student.float()
+    if normalise:
+        student, teacher = F.normalize(student, dim=1), F.normalize(teacher, dim=1)
+    per_pixel = _DISTANCES[distance](student, teacher)  # (B, h, w)
+    if mask is None:
+        return per_pixel.mean()
+    kept = F.interpolate(mask[:, None].float(), size=per_pixel.shape[-2:])[:, 0]
+    return (per_pixel * kept).sum() / kept.sum().clamp(min=1)
+
+
+def _kl(student: Tensor, teacher: Tensor) -> Tensor:
+    return F.kl_div(
+        student.log_softmax(1), teacher.log_softmax(1), reduction="none", log_target=True
+    ).sum(1)
+
+
+_DISTANCES = {
+    "l2": lambda s, t: torch.linalg.vector_norm(s - t, dim=1),
+    "mse": lambda s, t: (s - t).square().mean(1),
+    "cosine": lambda s, t: 1 - F.cosine_similarity(s, t, dim=1),
+    "kl": _kl,
+}

@@ -1,0 +1,66 @@
+"""The EMA teacher: the running average of the student that makes the pseudo-labels."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from methods.contract import Segmentation, Segmentor
+
+
+class EMATeacher(nn.Module):
+    """Average of the student's parameters; buffers are its own (DAFormer's code).
+
+    BatchNorm runs on batch statistics while the method trains, dropout and drop-path never act.
+    """
+
+    def __init__(self, student: Segmentor, alpha: float) -> None:
+        super().__init__()
+        self.alpha = alpha
+        self.network = deepcopy(student).requires_grad_(False)
+        self.train()
+
+    def train(self, mode: bool = True) -> EMATeacher:
+        """Switch BatchNorm between batch and running statistics; all else stays in eval mode."""
+        super().train(False)
+        for module in self.network.modules():
+            if isinstance(module, _BatchNorm):
+                module.train(mode)
+        return self
+
+    @torch.no_grad()
+    def update(self, student: Segmentor, step: int) -> None:
+        """At the start of step t: alpha_t = min(1 - 1/(t+1), alpha); t=0 copies the student."""
+        alpha = min(1 - 1 / (step + 1), self.alpha)
+        mine: list[Tensor] = list(self.network.parameters())
+        theirs: list[Tensor] = list(student.parameters())
+        torch._foreach_mul_(mine, alpha)
+        torch._foreach_add_(mine, theirs, alpha=1 - alpha)
+
+    @torch.no_grad()
+    def forward(self, image: Tensor) -> Segmentation:
+        return self.network(image)
+
+
+class Frozen(nn.Module):
+    """A network that never learns: eval mode for ever, no gradient."""
+
+    def __init__(self, network: Segmentor) -> None:
+        super().__init__()
+        self.network = network.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> Frozen:
+        """Stay in eval mode whatever the method does."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(self, image: Tensor) -> Segmentation:
+        return self.network(image)
+
+    @torch.no_grad()
+    def features(self, image: Tensor) -> list[Tensor]:
+        """The encoder's maps alone, without the cost of the head."""
+        return self.network.encoder(image)

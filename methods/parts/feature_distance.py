@@ -1,0 +1,42 @@
+"""Thing-class ImageNet feature distance (DAFormer, section 3.3)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from methods.contract import IGNORE, NUM_CLASSES
+
+#: Countable objects: the classes whose ImageNet features are worth keeping.
+THINGS = (6, 7, 11, 12, 13, 14, 15, 16, 17, 18)
+
+
+def downscale_label(label: Tensor, stride: int, min_ratio: float = 0.75) -> Tensor:
+    """Label (B, H, W) -> (B, H // stride, W // stride): the majority class of each cell.
+
+    A cell whose majority holds less than `min_ratio` of it is ignored (255); ties go to the lowest
+    id; ignored pixels count as a class of their own.
+    """
+    classes = torch.where(label == IGNORE, NUM_CLASSES, label)
+    one_hot = F.one_hot(classes, NUM_CLASSES + 1).permute(0, 3, 1, 2).float()  # (B, C + 1, H, W)
+    share, cell = F.avg_pool2d(one_hot, stride).max(1)  # (B, h, w)
+    return torch.where((cell == NUM_CLASSES) | (share < min_ratio), IGNORE, cell)
+
+
+def class_mask(cells: Tensor, classes: tuple[int, ...] = THINGS) -> Tensor:
+    """Cells (B, h, w) that belong to one of the classes: bool."""
+    return torch.isin(cells, torch.tensor(classes, device=cells.device))
+
+
+def feature_distance(features: Tensor, reference: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Mean over kept cells of the L2 norm over channels; 0 where no cell is kept.
+
+    features, reference (B, c, h, w); mask (B, h, w) bool. The reference implementation logs NaN
+    for an empty mask, with zero gradient.
+    """
+    # The norm's gradient at 0 is 0: student and reference start equal.
+    distance = torch.linalg.vector_norm(features.float() - reference.float(), dim=1)  # (B, h, w)
+    if mask is None:
+        return distance.mean()
+    return (distance * mask).sum() / mask.sum().clamp(min=1)

@@ -64,11 +64,16 @@ def _validated(model: Any, kind: str, name: str) -> Any:
     try:
         return model(**values)
     except ValidationError as error:
-        raise BenchError(f"{kind}/{name}.toml: {explain(error)}") from error
+        where = name if name.endswith(".toml") else f"{kind}/{name}.toml"
+        raise BenchError(f"{where}: {explain(error)}.") from error
 
 
 def explain(error: ValidationError) -> str:
     """Pydantic's findings, one clause a field."""
-    return "; ".join(
-        f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors()
-    )
+    clauses = []
+    for e in error.errors():
+        name = ".".join(map(str, e["loc"]))
+        # What is missing has no value: pydantic gives all of its surroundings.
+        found = "" if e["type"] == "missing" else f" = {e['input']!r}"
+        clauses.append(f"{name}{found}: {e['msg']}")
+    return "; ".join(clauses)

@@ -179,7 +179,8 @@ def _apart(old: float, new: float) -> float:
 
 
 def _memory(run: str, base: Record, found: Record, tolerance: float) -> Finding:
-    assert base.cost and found.cost
+    assert base.cost is not None
+    assert found.cost is not None
     old, new = base.cost.training, found.cost.training
     if old.memory_kind != new.memory_kind:
         detail = f"{old.memory_kind} in the baseline, {new.memory_kind} here"
@@ -195,10 +196,12 @@ def _memory(run: str, base: Record, found: Record, tolerance: float) -> Finding:
 
 
 def _speeds(run: str, base: Record, found: Record, factor: float) -> list[Finding]:
-    assert base.cost and found.cost
+    assert base.cost is not None
+    assert found.cost is not None
+    old, new = base.cost, found.cost
     pairs = {
-        "training speed": (base.cost.training, found.cost.training),
-        "inference speed": (base.cost.inference, found.cost.inference),
+        "training speed": (old.training.images_per_second, new.training.images_per_second),
+        "inference speed": (old.inference.images_per_second, new.inference.images_per_second),
     }
     machines = hardware(base), hardware(found)
     if machines[0] != machines[1]:
@@ -208,11 +211,10 @@ def _speeds(run: str, base: Record, found: Record, factor: float) -> list[Findin
         Finding(
             run,
             name,
-            _verdict(old.images_per_second / new.images_per_second, factor),
-            f"{old.images_per_second:.3g} -> {new.images_per_second:.3g} img/s "
-            f"(allowed factor {factor:g})",
+            _verdict(before / now, factor),
+            f"{before:.3g} -> {now:.3g} img/s (allowed factor {factor:g})",
         )
-        for name, (old, new) in pairs.items()
+        for name, (before, now) in pairs.items()
     ]
 
 

@@ -246,9 +246,9 @@ def table(
             "`bench run` or `bench sweep` first, or name other files."
         )
     if format_ == "rich":
-        tables.print_rich(kept, Console(), per_class=per_class, with_published=published)
+        tables.print_rich(kept, Console(), per_class=per_class, published=published)
     else:
-        print(tables.render(kept, format_, per_class=per_class, with_published=published))
+        print(tables.render(kept, format_, per_class=per_class, published=published))
 
 
 @app.command()
@@ -258,13 +258,20 @@ def check(
         Optional[Path],  # noqa: UP045
         typer.Option("--records", help="Take these records.", show_default="run again"),
     ] = None,
+    update: Annotated[
+        bool, typer.Option("--update", help="Make the --records the new baseline instead.")
+    ] = False,
     format_: Annotated[Literal["text", "markdown"], typer.Option("--format")] = "text",
     data_root: DataRoot = None,
     device: Device = None,
 ) -> None:
     """Compare with a baseline: exit 0 it holds, 1 regression, 2 error, 3 nothing measured."""
-    from harness.gate import gate
+    from harness.gate import gate, update_baseline
 
+    if update:
+        count = update_baseline(baseline, against)
+        print(f"{baseline}: {count} records")
+        return
     report, code = gate(baseline, against, data_root, device)
     print(report.render(format_))
     raise typer.Exit(code)

@@ -157,6 +157,9 @@ def _settings(record: Record) -> dict[str, Any]:
     spec = record.spec
     settings = {**spec.method_config, "init": spec.init}
     if spec.teachers:
+        # The network has a column of its own, its weights are known by their hash.
+        for name in ("teacher", "teacher_checkpoint"):
+            settings.pop(name, None)
         settings["checkpoint"] = [teacher.get("checkpoint_sha256") for teacher in spec.teachers]
         settings["teacher_iterations"] = spec.profile.teacher_iterations
     return settings
@@ -181,12 +184,12 @@ def _rows(records: Sequence[Record]) -> list[Row]:
 
 def _variant(record: Record, same_method: Sequence[Record]) -> dict[str, Any]:
     """The settings in which the method's records differ from one another."""
-    others = [_settings(other) for other in same_method]
+    others, own_config = [_settings(other) for other in same_method], record.spec.method_config
     return {
         name: value
         for name, value in _settings(record).items()
-        # The teacher has a column, and so its own variants need no second name.
-        if name != "teacher" and any(other.get(name) != value for other in others)
+        # A row without a teacher lacks its settings: the teacher's column tells the two apart.
+        if any(other.get(name) != value for other in others if name in other or name in own_config)
     }
 
 
@@ -271,13 +274,15 @@ def _notes(records: Sequence[Record], rows: Sequence[Row], repeated: int) -> lis
             f"Warning: n < {ENOUGH_SEEDS} for {', '.join(few)}: too few seeds to tell a gain "
             "from chance; run seeds 0, 1, 2."
         )
+    if any(row.gain for row in rows):
+        notes.append("gain: points over source_only with the same student, mean over seeds.")
     tested = [r.gain for r in rows if r.gain and r.gain.n >= ENOUGH_SEEDS]
     if tested:
         notes.append("~ not significant: p >= 0.05, two-sided t-test paired over seeds.")
     if any(not gain.paired for gain in tested):
         notes.append("Where a row's seeds are not source_only's: Welch's test, unpaired.")
     if repeated:
-        notes.append(f"{repeated} older records of the same runs left out.")
+        notes.append(f"Older records of the same runs, left out: {repeated}.")
     return notes + _measurement_notes(records)
 
 

@@ -6,7 +6,6 @@ import importlib
 import os
 import platform
 import shutil
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -34,11 +33,11 @@ class Finding(NamedTuple):
 
 def examine(data_root: Path | None = None, cache: Path | None = None) -> list[Finding]:
     """Look at everything a run needs. Changes nothing; an import that fails is a finding."""
-    from harness.data.rare_class import cache_dir
+    from harness.data.cache import cache_dir
 
     cache = cache or cache_dir()
     return [
-        python(),
+        Finding("python", "ok", platform.python_version()),
         torch_and_torchvision(),
         gpu(),
         mmsegmentation(),
@@ -67,13 +66,6 @@ def render(findings: Iterable[Finding], console: Console) -> None:
             console.print(Text(f"{'':<21}-> {finding.advice}"), style="dim")
 
 
-def python() -> Finding:
-    """Python's version against the oldest supported."""
-    if sys.version_info >= (3, 10):
-        return Finding("python", "ok", platform.python_version())
-    return Finding("python", "bad", platform.python_version(), "install Python 3.10 or newer")
-
-
 def torch_and_torchvision() -> Finding:
     """Both import in one process: builds that do not belong together fail here."""
     found = f"torch {version('torch')}, torchvision {version('torchvision')}"
@@ -88,7 +80,8 @@ def gpu() -> Finding:
     """The GPU as torch sees it, its driver, and whether it computes in bf16."""
     driver = driver_version()
     if failure("torch"):
-        return Finding("gpu", "warn", f"driver {driver or 'none'}; torch does not import")
+        found = f"driver {driver or 'none'}; torch does not import"
+        return Finding("gpu", "warn", found, "mend torch first")
     import torch
 
     if torch.cuda.is_available():

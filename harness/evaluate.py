@@ -45,7 +45,8 @@ def evaluate(
 
     from methods.parts.losses import upsample
 
-    was_training = network.training
+    # Module by module: an EMA teacher has its BatchNorm in training mode and all else in eval.
+    modes = [(module, module.training) for module in network.modules()]
     network.eval()
     total: Tensor | None = None
     with torch.inference_mode():
@@ -55,7 +56,8 @@ def evaluate(
             logits = upsample(upsample(logits, image.shape[-2:]), label.shape[-2:])
             counts = confusion(logits.argmax(1), label)
             total = counts if total is None else total + counts
-    network.train(was_training)
+    for module, training in modes:
+        module.training = training
     assert total is not None, "no validation image"
     return total.cpu().numpy()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any, get_origin
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -44,12 +44,15 @@ def apply_overrides(
         if not equals:
             raise BenchError(f"--set {override}: expected KEY=VALUE, for example iterations=200.")
         owner, name, entry = _locate(key.strip(), fields)
-        value = _parse(raw.strip(), fields[owner][name].annotation)
-        if entry:
+        annotation = fields[owner][name].annotation
+        if not entry:
+            values[owner][name] = _parse(raw.strip(), annotation)
+        elif get_origin(annotation) is dict:
+            value = _parse(raw.strip(), get_args(annotation)[1])
             values[owner][name] = {**values[owner].get(name, {}), entry: value}
         else:
-            values[owner][name] = value
-        _check(key, owner, config, values)
+            raise BenchError(f"--set {key.strip()}: {name} is no table; expected --set {name}=...")
+        _check(key.strip(), owner, config, values)
     return Profile(**values["profile"]), Scenario(**values["scenario"]), values["method"]
 
 

@@ -41,10 +41,16 @@ def published(scenario: str, path: Path = PATH) -> list[Figure]:
         raise BenchError(
             f"{path}: published figures expected ({error}); they lie in results/ of a checkout."
         ) from None
-    sources = {key: f"{s['title']}, {s['address']}" for key, s in content["sources"].items()}
+    sources = {key: _cite(source) for key, source in content["sources"].items()}
     figures = [
         Figure(**{**item, "source": sources[item["source"]]})
         for item in content["results"]
         if item["scenario"] == scenario
     ]
     return sorted(figures, key=lambda f: (f.method, f.network, f.classes or 0, f.miou))
+
+
+def _cite(source: dict[str, str]) -> str:
+    """Title and address; where no address is known, the file repeats the title there."""
+    address = source["address"]
+    return f"{source['title']}, {address}" if "://" in address else source["title"]

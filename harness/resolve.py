@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -132,9 +133,13 @@ def plan(
             teacher = plan("source_only", source_knobs, scenario, own, seed, sources)
             teachers.append(Teacher(network, plan=teacher))
             references.append({"network": network, "weights_id": teacher.spec.weights_id})
+    method_config = config.model_dump(mode="json", exclude={"teacher_checkpoint"})
+    if "teacher" in method_config and references:
+        # Left to its default or named, it is the same run.
+        method_config["teacher"] = references[0]["network"]
     spec = RunSpec(
         method=method_name,
-        method_config=config.model_dump(mode="json", exclude={"teacher_checkpoint"}),
+        method_config=method_config,
         scenario=scenario,
         profile=profile.model_copy(update={"knobs": {}}),
         student=profile.student,
@@ -148,11 +153,17 @@ def plan(
     return Plan(spec, config, sources, tuple(teachers), init)
 
 
+@cache
 def _check_network(name: str) -> None:
+    import torch
+
     from methods.networks import zoo
 
     try:
         zoo.describe(name)
+        if ":" in name:  # another library's: only building it tells whether it is there
+            with torch.device("meta" if name.startswith("timm:") else "cpu"):
+                zoo.build(name)
     except ValueError as error:
         raise BenchError(str(error)) from error
 

@@ -116,8 +116,9 @@ def _train_and_measure(
 
 def check_data(plan: Plan) -> None:
     """Stop before anything is trained when a file is missing or broken (DataError)."""
+    needs_labels = registry.load(plan.spec.method).needs_target_labels
     quick_check(plan.sources.source.open("train"))
-    quick_check(plan.sources.target.open("train"))
+    quick_check(plan.sources.target.open("train"), labels=needs_labels)
     quick_check(plan.sources.target.open("val"))
 
 
@@ -240,8 +241,14 @@ def choose_device(name: str | None = None) -> torch.device:
     """The device asked for; else a GPU where there is one. BenchError when it is not there."""
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.startswith("cuda") and not torch.cuda.is_available():
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise BenchError(f"--device {name}: expected cpu, cuda or cuda:NUMBER.") from error
+    found = torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= found:
         raise BenchError(
-            f"--device {name}: torch finds no GPU; expected cpu. `bench doctor` says why."
+            f"--device {name}: torch finds {found or 'no'} GPU; expected cpu, or another number. "
+            "`bench doctor` says why."
         )
-    return torch.device(name)
+    return device

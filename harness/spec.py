@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -65,7 +65,7 @@ class Profile(Strict):
     workers: int = Field(4, ge=0, description="loader processes")
     threads: int = Field(0, ge=0, description="CPU threads of torch; 0: its own choice")
     student: str = Field(description="network of the zoo")
-    generated: dict[str, int] = Field(
+    generated: dict[Literal["source", "target", "val"], Annotated[int, Field(ge=1)]] = Field(
         default_factory=dict, description="images of a generated set: source, target, val"
     )
     log_every: int = Field(50, ge=1)

@@ -2,58 +2,58 @@
 
 from __future__ import annotations
 
-import csv
 import html
 import io
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from harness.comparison import ENOUGH_SEEDS, Row, Table, comparison
+from harness import published as literature
+from harness.comparison import Row, Table, comparison
 from harness.errors import BenchError
-from harness.published import Figure, published
+from harness.grids import Grid, grids, scenarios
 from harness.records import Record
-from harness.stats import Difference, Summary
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 FORMATS = ("rich", "markdown", "latex", "html", "csv", "json")
-NONE = "–"
-MEMORY = {"gpu allocated": "GPU", "cpu rss": "CPU"}
-#: A scenario scored over SYNTHIA's 16 classes shows the other convention's figure too.
-OTHER_CONVENTION = {"rescaled19": "ignored16", "ignored16": "rescaled19"}
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table ready to be printed: the first column is text, the others are figures."""
-
-    heading: str
-    columns: list[str]
-    rows: list[list[str]]
-    notes: list[str]
+LATEX = str.maketrans(
+    {
+        **{character: f"\\{character}" for character in "&%$#_{}"},
+        **{"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"},
+        **{"<": "$<$", ">": "$>$"},
+    }
+)
 
 
 def print_rich(
     records: Iterable[Record],
     console: Console,
     per_class: bool = False,
-    with_published: bool = False,
+    published: bool = False,
 ) -> None:
     """Print the tables to a terminal."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    for grid in _grids(comparison(records), per_class, with_published):
-        table = RichTable(title=Text(grid.heading), title_justify="left", title_style="bold")
-        for number, column in enumerate(grid.columns):
-            table.add_column(Text(column), justify="right" if number else "left")
+    for grid in grids(comparison(records), per_class, published):
+        console.print(Text(grid.heading), style="bold")
+        table = RichTable(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        widths = _unbroken_widths(grid)
+        # Figures stay whole as long as they fit; what does not fit is folded, never cut off.
+        fits = sum(widths) + 2 * len(widths) + 2 <= console.width
+        for column, side, width in zip(grid.columns, grid.alignment, widths, strict=True):
+            table.add_column(
+                Text(column), justify=side, overflow="fold", min_width=width if fits else None
+            )
         for row in grid.rows:
             table.add_row(*(Text(cell) for cell in row))
-        console.print(table)
+        if grid.rows:
+            console.print(table)
         for note in grid.notes:
             console.print(Text(note), style="yellow" if _alarming(note) else "dim")
         console.print()
@@ -63,63 +63,70 @@ def render(
     records: Iterable[Record],
     format: str,
     per_class: bool = False,
-    with_published: bool = False,
+    published: bool = False,
 ) -> str:
     """The tables as one text in a format of FORMATS; BenchError for another."""
-    renderers: dict[str, Callable[[list[Table], bool, bool], str]] = {
-        "rich": lambda *_: _rich_text(records, per_class, with_published),
-        "markdown": _text("pipe", "### {}", "{}"),
-        "latex": _text("latex_booktabs", "% {}", "% {}"),
-        "html": _text("html", "<h3>{}</h3>", "<p>{}</p>", html.escape),
-        "csv": _csv,
-        "json": _json,
-    }
-    if format not in renderers:
+    if format not in FORMATS:
         raise BenchError(f"format {format!r} found, one of {', '.join(FORMATS)} expected.")
-    records = list(records)
-    return renderers[format](comparison(records), per_class, with_published)
+    if format == "rich":
+        return _rich_text(records, per_class, published)
+    tables = comparison(records)
+    if format == "csv":
+        return _csv(tables, per_class, published)
+    if format == "json":
+        return _json(tables, per_class, published)
+    write = {"markdown": _markdown, "latex": _latex, "html": _html}[format]
+    return "\n".join(write(grid) for grid in grids(tables, per_class, published))
 
 
-def _rich_text(records: Iterable[Record], per_class: bool, with_published: bool) -> str:
+def _rich_text(records: Iterable[Record], per_class: bool, published: bool) -> str:
     from rich.console import Console
 
     console = Console(file=io.StringIO(), width=160)
-    print_rich(records, console, per_class, with_published)
+    print_rich(records, console, per_class, published)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
 
-def _text(
-    style: str, heading: str, note: str, escape: Callable[[str], str] = str
-) -> Callable[[list[Table], bool, bool], str]:
+def _markdown(grid: Grid) -> str:
+    parts = [f"### {grid.heading}", _tabulate(grid, "pipe"), *grid.notes]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _html(grid: Grid) -> str:
+    notes = [f"<p>{html.escape(note)}</p>" for note in grid.notes]
+    parts = [f"<h3>{html.escape(grid.heading)}</h3>", _tabulate(grid, "html"), *notes]
+    return "\n".join(part for part in parts if part) + "\n"
+
+
+def _latex(grid: Grid) -> str:
+    """A float whose caption is the heading: what sets a table apart is printed with it."""
+    caption = f"\\caption{{{grid.heading.translate(LATEX)}}}"
+    notes = [note.translate(LATEX) + r"\par" for note in grid.notes]
+    body = [_tabulate(grid, "latex_booktabs"), "", r"\footnotesize", *notes]
+    return "\n".join([r"\begin{table}", caption, *body, r"\end{table}"]) + "\n"
+
+
+def _tabulate(grid: Grid, style: str) -> str:
     from tabulate import tabulate
 
-    def write(tables: list[Table], per_class: bool, with_published: bool) -> str:
-        blocks = []
-        for grid in _grids(tables, per_class, with_published):
-            align = ["left", *["right"] * (len(grid.columns) - 1)]
-            body = tabulate(grid.rows, grid.columns, style, disable_numparse=True, colalign=align)
-            notes = "\n\n".join(note.format(escape(line)) for line in grid.notes)
-            blocks.append("\n\n".join([heading.format(escape(grid.heading)), body, notes]).strip())
-        return "\n\n".join(blocks) + "\n"
-
-    return write
+    if not grid.rows:
+        return ""
+    return tabulate(grid.rows, grid.columns, style, disable_numparse=True, colalign=grid.alignment)
 
 
-def _csv(tables: list[Table], per_class: bool, with_published: bool) -> str:
+def _csv(tables: list[Table], per_class: bool, published: bool) -> str:
     """One line a row of every table, with what names its table; figures unrounded."""
-    if with_published:
+    if published:
         raise BenchError("csv holds measured figures only; expected json or markdown for both.")
-    lines = [_flat({**_conditions(t), **_values(r, per_class)}) for t in tables for r in t.rows]
-    columns = list(dict.fromkeys(name for line in lines for name in line))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return text.getvalue()
+    import pandas as pd
+
+    lines = [_conditions(t) | _values(r, per_class) for t in tables for r in t.rows]
+    frame = pd.json_normalize(lines, sep="_").drop(columns="variant", errors="ignore")
+    return frame.map(_joined).to_csv(index=False)
 
 
-def _json(tables: list[Table], per_class: bool, with_published: bool) -> str:
+def _json(tables: list[Table], per_class: bool, published: bool) -> str:
     measured = [
         {
             "heading": table.heading,
@@ -131,9 +138,11 @@ def _json(tables: list[Table], per_class: bool, with_published: bool) -> str:
         for table in tables
     ]
     content: dict[str, Any] = {"measured": measured}
-    if with_published:
+    if published:
         content["published"] = [
-            figure.model_dump() for name in _scenarios(tables) for figure in published(name)
+            figure.model_dump()
+            for name in scenarios(tables)
+            for figure in literature.published(name)
         ]
     return json.dumps(_finite(content), indent=1, ensure_ascii=False) + "\n"
 
@@ -157,19 +166,9 @@ def _values(row: Row, per_class: bool) -> dict[str, Any]:
     return values
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested fields as `outer_inner`, lists joined by spaces."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if name == "variant":  # the label says it
-            continue
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}_")
-        elif isinstance(value, (list, tuple)):
-            flat[prefix + name] = " ".join(map(str, value))
-        else:
-            flat[prefix + name] = value
-    return flat
+def _joined(cell: Any) -> Any:
+    """A list in one cell, joined by spaces."""
+    return " ".join(map(str, cell)) if isinstance(cell, list | tuple) else cell
 
 
 def _finite(value: Any) -> Any:
@@ -181,120 +180,14 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _grids(tables: Sequence[Table], per_class: bool, with_published: bool) -> list[Grid]:
-    grids = []
-    for table in tables:
-        grids.append(_main_grid(table))
-        if per_class and table.rows:
-            grids.append(_class_grid(table))
-    if with_published:
-        grids += [_published_grid(name, published(name)) for name in _scenarios(tables)]
-    return grids
-
-
-def _main_grid(table: Table) -> Grid:
-    """The columns that this table needs: those that would hold nothing are left out."""
-    rows, convention = table.rows, table.scenario.convention
-    kinds = {row.memory_kind for row in rows if row.memory_kind}
-    other = OTHER_CONVENTION.get(convention, "")
-    mixed = len(kinds) > 1
-    kind = "" if mixed else "".join(f" ({MEMORY[k]})" for k in kinds)
-    columns: list[tuple[str, Callable[[Row], str], bool]] = [
-        ("method", lambda r: r.label, True),
-        ("student", lambda r: r.student, len({r.student for r in rows}) > 1),
-        ("teacher", lambda r: " + ".join(r.teachers) or NONE, any(r.teachers for r in rows)),
-        (f"mIoU % ({convention}, {table.profile})", lambda r: _spread(r.miou), True),
-        ("vs source_only", lambda r: _gain(r.gain), any(r.gain for r in rows)),
-        (
-            f"mIoU % ({other})",
-            lambda r: _number(r.conventions.get(other), ".1f"),
-            any(other in r.conventions for r in rows),
-        ),
-        ("EMA teacher mIoU %", lambda r: _spread(r.ema_miou), any(r.ema_miou for r in rows)),
-        ("train img/s", lambda r: _number(r.train_images_per_second), True),
-        (f"peak MiB{kind}", lambda r: _memory(r, mixed), True),
-        ("inference img/s", lambda r: _number(r.inference_images_per_second), True),
-        ("params M", lambda r: _number(r.parameters_m, ".2f"), True),
-        ("teacher training s", _teacher_seconds, any(r.teachers for r in rows)),
+def _unbroken_widths(grid: Grid) -> list[int]:
+    """Width of each column in which no word of its header and no figure breaks."""
+    figures = [side == "right" for side in grid.alignment]
+    return [
+        max(map(len, [*name.split(), *(row[i] for row in grid.rows if figures[i])]))
+        for i, name in enumerate(grid.columns)
     ]
-    shown = [(name, cell) for name, cell, needed in columns if needed]
-    return Grid(
-        heading=table.heading,
-        columns=[name for name, _ in shown],
-        rows=[[cell(row) for _, cell in shown] for row in rows],
-        notes=[*table.notes, *table.failed],
-    )
-
-
-def _class_grid(table: Table) -> Grid:
-    """IoU by class, a line a class: 19 columns fit on no page."""
-    names = dict.fromkeys(name for row in table.rows for name in row.iou)
-    students = len({row.student for row in table.rows}) > 1
-    labels = [f"{r.label}, {r.student}" if students else r.label for r in table.rows]
-    return Grid(
-        heading=f"IoU % by class, mean over seeds: {table.heading}",
-        columns=["class", *labels],
-        rows=[[n, *(_number(row.iou.get(n), ".1f") for row in table.rows)] for n in names],
-        notes=[],
-    )
-
-
-def _published_grid(scenario: str, figures: Sequence[Figure]) -> Grid:
-    sources = list(dict.fromkeys(figure.source for figure in figures))
-    return Grid(
-        heading=f"Published figures for {scenario}, as their sources print them: real data, the "
-        "authors' networks and protocols; not measured here",
-        columns=["method", "network", "mIoU %", "classes", "role", "source"],
-        rows=[
-            [
-                figure.method,
-                figure.network,
-                _number(figure.miou, ".1f") + (f" ± {figure.sd}" if figure.sd else ""),
-                str(figure.classes or NONE),
-                figure.role,
-                f"[{sources.index(figure.source) + 1}]",
-            ]
-            for figure in figures
-        ],
-        notes=[f"[{number}] {source}" for number, source in enumerate(sources, 1)]
-        or [f"No published figure for {scenario} at hand."],
-    )
-
-
-def _scenarios(tables: Iterable[Table]) -> list[str]:
-    return list(dict.fromkeys(table.scenario.name for table in tables))
 
 
 def _alarming(note: str) -> bool:
     return note.startswith(("Warning", "failed"))
-
-
-def _number(value: float | None, style: str = ".3g") -> str:
-    if value is None or not math.isfinite(value):
-        return NONE
-    return f"{value:.0f}" if style == ".3g" and abs(value) >= 100 else format(value, style)
-
-
-def _spread(value: Summary | None) -> str:
-    """mean ± sd (n); no sd from one seed."""
-    if value is None:
-        return NONE
-    sd = f" ± {value.sd:.1f}" if value.n > 1 else ""
-    return f"{_number(value.mean, '.1f')}{sd} ({value.n})"
-
-
-def _gain(value: Difference | None) -> str:
-    """Signed points; `~` only where there are seeds enough to test."""
-    if value is None:
-        return NONE
-    unsure = value.n >= ENOUGH_SEEDS and not value.significant
-    return f"{value.mean:+.1f}{' ~' if unsure else ''}"
-
-
-def _memory(row: Row, mixed: bool) -> str:
-    kind = f" {MEMORY[row.memory_kind]}" if mixed and row.memory_kind else ""
-    return _number(row.memory_mib, ".0f") + kind
-
-
-def _teacher_seconds(row: Row) -> str:
-    return NONE if not row.teachers else _number(row.teacher_seconds, ".0f").replace(NONE, "?")

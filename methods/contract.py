@@ -53,6 +53,10 @@ class Segmentor(nn.Module):
     def forward(self, image: Tensor) -> Segmentation:  # image: (B, 3, H, W), any H and W
         raise NotImplementedError
 
+    def features(self, image: Tensor) -> list[Tensor]:
+        """The encoder's maps alone; overridden where the head's cost can be saved."""
+        return self(image).features
+
 
 class TeacherSpec(NamedTuple):
     """A frozen teacher that a method asks for before it can start."""

@@ -19,7 +19,7 @@ from methods.parts.augment import strong_augment
 from methods.parts.class_mix import class_mask, draw_classes, paste
 from methods.parts.ema import EMATeacher, Frozen
 from methods.parts.feature_distance import class_mask as thing_mask
-from methods.parts.feature_distance import downscale_label, feature_distance
+from methods.parts.feature_distance import feature_distance, label_cells
 from methods.parts.losses import cross_entropy
 from methods.parts.pseudo_labels import pseudo_labels
 
@@ -136,8 +136,7 @@ class DAFormer(Method):
             return {}
         features = source.features[-1]
         reference = self.imagenet.features(batch.source_image)[-1]
-        stride = batch.source_label.shape[-1] // features.shape[-1]
-        cells = downscale_label(batch.source_label, stride, self.config.fd_min_ratio)
+        cells = label_cells(batch.source_label, features.shape[-2:], self.config.fd_min_ratio)
         distance = feature_distance(features, reference, thing_mask(cells))
         return {"feature_distance": self.config.lambda_fd * distance}
 

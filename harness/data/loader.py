@@ -8,6 +8,7 @@ before it, and the source's order does not depend on the target.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -36,17 +37,18 @@ _SOURCE, _TARGET, _SOURCE_ORDER, _TARGET_ORDER = range(4)
 
 def normalise(image: Tensor) -> Tensor:
     """Turn grey levels (B, 3, H, W) into the networks' input: float32, ImageNet-normalised."""
-    return (image.float() - _channels(MEAN, image)) / _channels(STD, image)
+    return (image.float() - _channels(MEAN, image.device)) / _channels(STD, image.device)
 
 
 def denormalise(image: Tensor) -> Tensor:
     """Turn the networks' input (B, 3, H, W) back into uint8 grey levels."""
-    levels = image.float() * _channels(STD, image) + _channels(MEAN, image)
+    levels = image.float() * _channels(STD, image.device) + _channels(MEAN, image.device)
     return levels.round().clamp(0, 255).to(torch.uint8)
 
 
-def _channels(values: tuple[float, ...], like: Tensor) -> Tensor:
-    return torch.tensor(values, device=like.device).view(3, 1, 1)
+@lru_cache  # a new copy to the GPU at each call would make the loop wait for it
+def _channels(values: tuple[float, ...], device: torch.device) -> Tensor:
+    return torch.tensor(values, device=device).view(3, 1, 1)
 
 
 def generator(seed: int, stream: int, number: int) -> np.random.Generator:

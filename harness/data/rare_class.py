@@ -11,13 +11,14 @@ import os
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import platformdirs
 
+from harness.data.cache import cache_dir
 from harness.data.datasets import Dataset
 from harness.data.labels import CLASSES
 from harness.data.transforms import class_counts
@@ -90,18 +91,13 @@ def class_statistics(
     `progress(done, all)` is called while counting.
     """
     cached = cache_dir() / "class_stats" / f"{dataset.fingerprint()}.json"
-    if cached.is_file():
+    with suppress(OSError, ValueError, KeyError):  # not there, or not whole: count
         counts = np.array(json.loads(cached.read_text())["counts"], np.int64)
         if counts.shape == (len(dataset), len(CLASSES) + 1):
             return ClassStatistics(counts)
     counts = _count(dataset, progress)
     _write_atomically(cached, json.dumps({"dataset": dataset.name, "counts": counts.tolist()}))
     return ClassStatistics(counts)
-
-
-def cache_dir() -> Path:
-    """Return our cache folder: UDA_BENCH_CACHE, or the user's own; never beside the data."""
-    return Path(os.environ.get("UDA_BENCH_CACHE") or platformdirs.user_cache_dir("uda-bench"))
 
 
 def _count(dataset: Dataset, progress: Callable[[int, int], None] | None) -> npt.NDArray[np.int64]:

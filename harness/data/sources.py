@@ -73,7 +73,11 @@ def is_real(scenario: Scenario, data_root: Path | None) -> bool:
 
 
 def _find(
-    name: str, profile: Profile, data_root: Path | None, role: str, may_generate: bool
+    name: str,
+    profile: Profile,
+    data_root: Path | None,
+    role: Literal["source", "target"],
+    may_generate: bool,
 ) -> Source:
     if name not in profile.image_size:
         raise DataError(
@@ -101,9 +105,7 @@ def _find(
         )
     from harness.data.scenes import fingerprint as scenes_fingerprint
 
-    counts = {"train": profile.generated[role]}
-    if role == "target":
-        counts["val"] = profile.generated["val"]
+    counts = _counts(profile, role)
     ref = DataRef(
         dataset=name,
         generated=True,
@@ -112,3 +114,17 @@ def _find(
         val_images=counts.get("val", 0),
     )
     return Source(ref, None, counts, size)
+
+
+def _counts(profile: Profile, role: Literal["source", "target"]) -> dict[str, int]:
+    """Images to generate by split. DataError where the profile does not say how many."""
+    entries: dict[str, Literal["source", "target", "val"]] = {"train": role}
+    if role == "target":
+        entries["val"] = "val"
+    for entry in entries.values():
+        if entry not in profile.generated:
+            raise DataError(
+                f"profile {profile.name!r} has no number of generated {entry} images; expected an "
+                f"entry under generated. Add one: --set generated.{entry}=N, or give --data-root."
+            )
+    return {split: profile.generated[entry] for split, entry in entries.items()}

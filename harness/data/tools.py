@@ -45,7 +45,7 @@ def verify(data_root: Path | None, console: Console) -> int:
         else:
             sizes = ", ".join(f"{s} {len(open_dataset(name, root, s))}" for s in _splits(name))
             console.print(f"{name}: good ({sizes} images)", highlight=False)
-        bad += len(problems)
+        bad += sum(problem.fatal for problem in problems)
     return 2 if bad else 0
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -15,8 +15,7 @@ from PIL import Image
 from harness.data import png
 from harness.data.datasets import Dataset, Sample, find_folder, layout_of
 from harness.data.encodings import encoding_of
-from harness.data.labels import CLASSES, IGNORE
-from harness.data.rare_class import class_statistics
+from harness.data.labels import IGNORE
 from harness.errors import DataError
 
 #: quick_check decodes every file of a set of at most so many pixels: about two seconds.
@@ -88,26 +87,6 @@ def quick_check(dataset: Dataset, labels: bool = True) -> None:
         raise DataError(_summary(dataset, _gather(problems)))
 
 
-def statistics(dataset: Dataset) -> dict[str, Any]:
-    """Return each class's share of the labelled pixels and its number of images, for a table."""
-    counts = class_statistics(dataset).counts
-    pixels = counts.sum(axis=0)
-    labelled = max(int(pixels[: len(CLASSES)].sum()), 1)
-    return {
-        "dataset": dataset.name,
-        "split": dataset.split,
-        "images": len(dataset),
-        "ignored": float(pixels[-1] / max(pixels.sum(), 1)),
-        "classes": {
-            name: {
-                "share": float(pixels[i] / labelled),
-                "images": int(np.count_nonzero(counts[:, i])),
-            }
-            for i, name in enumerate(CLASSES)
-        },
-    }
-
-
 def _summary(dataset: Dataset, problems: Sequence[Problem], lines: int = 10) -> str:
     text = [f"{dataset.name} ({dataset.split}) has {len(problems)} problem(s):"]
     text += [str(problem) for problem in problems[:lines]]
@@ -121,9 +100,9 @@ def _check_headers(name: str, samples: Sequence[Sample], labels: bool = True) ->
     images = png.read_headers([sample.image for sample in samples])
     for sample, header in zip(samples, images, strict=True):
         yield from _check_file(sample.image, header)
-        if header and header.bits != 8:
+        if header and header.bits > 8:
             remedy = "take it from the original archive again"
-            yield Problem(sample.image, f"a {header.mode} PNG", "an 8-bit colour image", remedy)
+            yield Problem(sample.image, f"{header.mode} PNG", "an 8-bit colour image", remedy)
     if not labels:
         return
     masks = png.read_headers([sample.label for sample in samples])
@@ -132,8 +111,9 @@ def _check_headers(name: str, samples: Sequence[Sample], labels: bool = True) ->
         if mask is None:
             continue
         encoding = encoding_of(name, sample.label)
-        if mask.bits != encoding.bits or mask.colour not in encoding.colours:
-            yield Problem(sample.label, f"a {mask.mode} PNG", encoding.title, encoding.remedy)
+        narrow = mask.colour == png.PALETTE and mask.bits < 8  # few colours need fewer bits
+        if mask.colour not in encoding.colours or not (mask.bits == encoding.bits or narrow):
+            yield Problem(sample.label, f"{mask.mode} PNG", encoding.title, encoding.remedy)
         if image and image[:2] != mask[:2]:
             yield _size_mismatch(name, sample, image, mask)
 
@@ -179,11 +159,9 @@ def _check_pair(name: str, sample: Sample) -> tuple[list[Problem], set[int]]:
     for file in sample:
         try:
             with Image.open(file) as image:
-                image.load()
+                image.verify()  # every chunk's checksum; PIL's decoder overlooks broken pixels
         except (OSError, SyntaxError) as error:
-            problems.append(
-                Problem(file, f"cannot be decoded ({error})", "a sound PNG file", COPY_AGAIN)
-            )
+            problems.append(Problem(file, f"damaged ({error})", "a sound PNG file", COPY_AGAIN))
     if problems:
         return problems, set()
     encoding = encoding_of(name, sample.label)
@@ -201,12 +179,15 @@ def _check_pair(name: str, sample: Sample) -> tuple[list[Problem], set[int]]:
 def _gather(problems: Iterable[Problem]) -> list[Problem]:
     """Make one line of the same problem in many files of a folder."""
     gathered = []
-    key = lambda problem: (str(problem.file.parent), *problem[1:])  # noqa: E731
-    for _, group in itertools.groupby(sorted(problems, key=key), key):
+
+    def kind(problem: Problem) -> tuple[str, str, str, str]:
+        return str(problem.file.parent), problem.found, problem.expected, problem.remedy
+
+    for _, group in itertools.groupby(sorted(problems, key=kind), kind):
         same = list(group)
         if len(same) > SAME_PROBLEM:
-            file, found = same[0].file, f"{same[0].found} ({len(same)} files, one is "
-            found += f"{file.name})"
-            same = [same[0]._replace(file=file.parent, found=found)]
+            first = same[0].file
+            found = f"{same[0].found} ({len(same)} files, the first is {first.name})"
+            same = [same[0]._replace(file=first.parent, found=found)]
         gathered += same
     return gathered

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +26,24 @@ class MMSegModel(PaddedSegmentor):
     def __init__(self, name: str, backbone: nn.Module, neck: nn.Module | None, head: Any) -> None:
         super().__init__(name, backbone, head, size_multiple=32)
         self.neck = neck if neck is not None else nn.Identity()
-        self.feature_channels = _channels(backbone)
+        shapes = _map_shapes(backbone)
+        # Some backbones (UNet) hand out the coarsest map first; heads know their own order.
+        self.order = sorted(range(len(shapes)), key=lambda i: shapes[i][2], reverse=True)
+        self.feature_channels = [shapes[i][1] for i in self.order]
         self.fused_channels = head.conv_seg.in_channels
 
     def encode(self, image: Tensor) -> list[Tensor]:
-        return list(self.encoder(image))
+        features = self.encoder(image)
+        return [features[i] for i in self.order]
 
     def decode(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
         fused: list[Tensor] = []
         last: nn.Module = self.head.dropout or self.head.conv_seg  # type: ignore[assignment]
         # For the length of the call only: a lasting hook would not survive a copy of the network.
         with last.register_forward_pre_hook(lambda _, inputs: fused.append(inputs[0])):
-            logits = self.head(self.neck(features))
+            logits = self.head(
+                self.neck([features[self.order.index(i)] for i in sorted(self.order)])
+            )
         if not fused:
             raise ValueError(f"{self.name}: {type(self.head).__name__} does not use its classifier")
         # Heads with auxiliary outputs of their own return the main one first.
@@ -48,26 +56,56 @@ def build(name: str, config_name: str, num_classes: int) -> Segmentor:
     Weights named in the config are not fetched: initialisation is random. Raises ValueError where
     there is no such config, or where its model is not one encoder and one decode head.
     """
+    path = _config_file(config_name)
+    with _quiet():
+        try:
+            backbone, neck, head = _build_parts(name, path, num_classes)
+        except (ImportError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{name} needs more than mmsegmentation itself: {error}") from error
+    if getattr(head, "conv_seg", None) is None:
+        raise ValueError(
+            f"{name}: {type(head).__name__} has no classifier conv_seg: choose another"
+        )
+    return MMSegModel(name, backbone, neck, head)
+
+
+def _build_parts(name: str, path: Path, num_classes: int) -> tuple[Any, Any, Any]:
+    """Backbone, neck or None, and decode head of a config, initialised."""
     mmcv_ops.install()
     import mmseg.models  # noqa: F401  (registers every network)
     from mmengine.config import Config
+    from mmengine.registry import DefaultScope
     from mmseg.registry import MODELS
 
-    model = _without_side_effects(Config.fromfile(_config_file(config_name)).model.to_dict())
+    model = _without_side_effects(Config.fromfile(path).model.to_dict())
     if model["type"] != "EncoderDecoder" or not isinstance(model["decode_head"], dict):
         raise ValueError(
             f"{name} is a {model['type']}: only an EncoderDecoder with one decode head is supported"
         )
     model["decode_head"]["num_classes"] = num_classes
     model["decode_head"].pop("out_channels", None)
-    backbone, head = MODELS.build(model["backbone"]), MODELS.build(model["decode_head"])
-    neck = MODELS.build(model["neck"]) if model.get("neck") else None
-    if getattr(head, "conv_seg", None) is None:
-        raise ValueError(
-            f"{name}: {type(head).__name__} has no classifier conv_seg: choose another"
-        )
-    _initialise(part for part in (backbone, neck, head) if part is not None)
-    return MMSegModel(name, backbone, neck, head)
+    with DefaultScope.overwrite_default_scope("mmseg"):
+        parts = [
+            MODELS.build(model[key])
+            for key in ("backbone", "neck", "decode_head")
+            if model.get(key)
+        ]
+    for part in parts:
+        part.init_weights()
+    backbone, *neck, head = parts
+    return backbone, neck[0] if neck else None, head
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without mmengine's log of several lines a parameter, and its warnings about mmcv-lite."""
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _config_file(config_name: str) -> Path:
@@ -101,21 +139,11 @@ def _without_side_effects(config: Any) -> Any:
     return config
 
 
-def _initialise(parts: Iterable[Any]) -> None:
-    """mmengine's initialisation, without its log of several lines a parameter."""
-    logging.disable(logging.WARNING)
-    try:
-        for part in parts:
-            part.init_weights()
-    finally:
-        logging.disable(logging.NOTSET)
-
-
-def _channels(backbone: nn.Module) -> list[int]:
-    """Channels of every map, by a forward pass: backbones name them in too many ways."""
+def _map_shapes(backbone: nn.Module) -> list[torch.Size]:
+    """Shape of every map of a 64x64 image, by trial: backbones state them in too many ways."""
     backbone.eval()
     with torch.no_grad():
         device = next(backbone.parameters()).device
-        maps = backbone(torch.zeros(1, 3, 64, 64, device=device))
+        shapes = [feature.shape for feature in backbone(torch.zeros(1, 3, 64, 64, device=device))]
     backbone.train()
-    return [feature.shape[1] for feature in maps]
+    return shapes

@@ -45,23 +45,26 @@ class PaddedSegmentor(Segmentor):
 
     def forward(self, image: Tensor) -> Segmentation:
         """image: (B, 3, H, W), any H and W -> logits at the head's stride, features, fused map."""
+        features = self.features(image)
+        logits, fused = self.decode(features)
+        return Segmentation(logits, features, fused)
+
+    def features(self, image: Tensor) -> list[Tensor]:
+        """image: (B, 3, H, W), any H and W -> one map a stage, without the cost of the head."""
         height, width = image.shape[2:]
         padded_height, padded_width = self._padded(height), self._padded(width)
         if (padded_height, padded_width) == (height, width):
-            features = self.encode(image)
-        else:
-            image = F.pad(image, (0, padded_width - width, 0, padded_height - height))
-            features = [
-                feature[
-                    :,
-                    :,
-                    : math.ceil(feature.shape[2] * height / padded_height),
-                    : math.ceil(feature.shape[3] * width / padded_width),
-                ]
-                for feature in self.encode(image)
+            return self.encode(image)
+        image = F.pad(image, (0, padded_width - width, 0, padded_height - height))
+        return [
+            feature[
+                :,
+                :,
+                : math.ceil(feature.shape[2] * height / padded_height),
+                : math.ceil(feature.shape[3] * width / padded_width),
             ]
-        logits, fused = self.decode(features)
-        return Segmentation(logits, features, fused)
+            for feature in self.encode(image)
+        ]
 
     def _padded(self, side: int) -> int:
         return math.ceil(max(side, self.min_size) / self.size_multiple) * self.size_multiple

@@ -70,7 +70,7 @@ def _mini_mit(
     return NetworkSpec(
         f"{size} Mix Transformer with the light top-down head, for training from scratch on a CPU",
         _MIT,
-        {"embed_dims": dims, "depths": depths, "num_heads": heads, "drop_path_rate": 0.1},
+        {"embed_dims": dims, "depths": depths, "num_heads": heads, "drop_path_rate": 0.0},
         "topdown",
         larger=larger,
     )

@@ -63,4 +63,4 @@ class Frozen(nn.Module):
     @torch.no_grad()
     def features(self, image: Tensor) -> list[Tensor]:
         """The encoder's maps alone, without the cost of the head."""
-        return self.network.encoder(image)
+        return self.network.features(image)

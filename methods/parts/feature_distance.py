@@ -24,6 +24,18 @@ def downscale_label(label: Tensor, stride: int, min_ratio: float = 0.75) -> Tens
     return torch.where((cell == NUM_CLASSES) | (share < min_ratio), IGNORE, cell)
 
 
+def label_cells(label: Tensor, grid: tuple[int, ...], min_ratio: float = 0.75) -> Tensor:
+    """Label (B, H, W) -> the majority class of each cell of a grid (h, w) of features.
+
+    A crop that is no multiple of the features' stride is resized to one first.
+    """
+    stride = label.shape[-1] // grid[1]
+    size = (grid[0] * stride, grid[1] * stride)
+    if label.shape[-2:] != size:
+        label = F.interpolate(label[:, None].float(), size)[:, 0].long()  # nearest neighbour
+    return downscale_label(label, stride, min_ratio)
+
+
 def class_mask(cells: Tensor, classes: tuple[int, ...] = THINGS) -> Tensor:
     """Cells (B, h, w) that belong to one of the classes: bool."""
     return torch.isin(cells, torch.tensor(classes, device=cells.device))

@@ -1,8 +1,6 @@
 import io
 import os
-import types
 
-import pytest
 import torch
 from rich.console import Console
 
@@ -71,12 +69,6 @@ def test_scarce_disk_memory_and_shared_memory_are_warned_of(tmp_path):
     assert doctor.memory(enough_gib=1e9).state == "warn"
     assert "--shm-size" in doctor.shared_memory(tmp_path, enough_gib=1e9)[0].advice
     assert doctor.shared_memory(tmp_path / "none") == []
-
-
-@pytest.mark.parametrize(("version", "state"), [((3, 9, 1), "bad"), ((3, 12, 0), "ok")])
-def test_python_is_new_enough(monkeypatch, version, state):
-    monkeypatch.setattr(doctor, "sys", types.SimpleNamespace(version_info=version))
-    assert doctor.python().state == state
 
 
 def test_findings_are_printed_with_their_advice():

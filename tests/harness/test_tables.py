@@ -169,7 +169,7 @@ def test_a_run_measured_twice_is_not_two_seeds():
     new = fake_record(miou=30, created="2025-01-02T00:00:00Z")
     (table,) = comparison([new, old])
     assert (table.rows[0].miou.n, table.rows[0].miou.mean) == (1, 30)
-    assert "1 older records of the same runs left out." in table.notes
+    assert "Older records of the same runs, left out: 1." in table.notes
 
 
 def test_another_machine_is_named():
@@ -186,7 +186,7 @@ def test_classes_have_a_table_of_their_own():
     text = render(four_methods(), "markdown", per_class=True)
     assert "| road" in text
     row = next(line for line in text.splitlines() if line.startswith("| train "))
-    assert row.count("–") == 4
+    assert row.count(" - ") == 4
     assert "| road" not in render(four_methods(), "markdown")
 
 
@@ -207,8 +207,9 @@ def test_json_holds_no_nan():
     assert content["measured"][0]["rows"][0]["miou"]["sd"] is None
 
 
-def test_latex_escapes_what_latex_reads():
+def test_latex_escapes_what_latex_reads_and_keeps_the_heading_in_print():
     text = render(four_methods(), "latex")
+    assert rf"\caption{{GTA5 -$>$ Cityscapes, profile tiny ({GENERATED})}}" in text
     assert r"source\_only" in text
     assert r"\textasciitilde" in text
 
@@ -224,17 +225,46 @@ def test_an_unknown_format_is_the_users_error():
 
 
 def test_the_terminal_shows_exactly_this():
-    console = Console(file=io.StringIO(), width=120, color_system=None, legacy_windows=False)
+    console = Console(file=io.StringIO(), width=100, color_system=None, legacy_windows=False)
     print_rich(four_methods(generated=False), console)
-    assert console.file.getvalue() == TERMINAL
+    assert [line.rstrip() for line in console.file.getvalue().splitlines()] == TERMINAL
+
+
+@pytest.mark.parametrize("width", [60, 80, 110, 200])
+def test_no_terminal_is_too_narrow_to_hold_every_figure(width):
+    kd = fake_record(
+        "dualkd", miou=33.333, teachers=[{"network": "mini-b2", "weights_id": "1" * 10}]
+    )
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    print_rich([*four_methods(), kd], console)
+    text = console.file.getvalue()
+    assert max(map(len, text.splitlines())) <= width
+    for word in ("1.04", "900", "+9.8"):
+        assert word in text
+    assert "?" in text  # the last column: what the teacher cost is not known
 
 
 TERMINAL = """\
-"""
+GTA5 -> Cityscapes, profile tiny
+
+ method       mIoU % (all19, tiny)    gain  train img/s  peak MiB (CPU)  infer img/s  params M
+ ──────────────────────────────────────────────────────────────────────────────────────────────
+ source_only        23.6 ± 2.1 (3)       -           35             900          120      1.04
+ daformer           26.5 ± 0.9 (3)  +3.0 ~           35             900          120      1.04
+ dualkd             34.4 ± 2.1 (3)   +10.9           35             900          120      1.04
+ oracle             51.1 ± 2.2 (3)   +27.5           35             900          120      1.04
+
+Student mini-b0, at the last iteration.
+gain: points over source_only with the same student, mean over seeds.
+~ not significant: p >= 0.05, two-sided t-test paired over seeds.
+Speed and memory measured on Test CPU.
+Inference at 96x192 (height x width), fp32, batch 4.
+
+""".splitlines()
 
 
 def test_published_figures_stand_in_their_own_table_with_their_sources():
-    text = render([fake_record()], "markdown", with_published=True)
+    text = render([fake_record()], "markdown", published=True)
     measured, literature = text.split("### Published figures for gta2cs")
     assert "68.3" not in measured
     line = next(x for x in literature.splitlines() if "DAFormer decoder + MiT-B5" in x)
@@ -242,7 +272,7 @@ def test_published_figures_stand_in_their_own_table_with_their_sources():
     assert "[1] " in literature
     assert "68.3" in literature
     with pytest.raises(BenchError, match="csv holds measured figures only"):
-        render([fake_record()], "csv", with_published=True)
+        render([fake_record()], "csv", published=True)
 
 
 def test_every_published_figure_has_a_source_and_plausible_classes():
@@ -259,3 +289,20 @@ def test_every_published_figure_has_a_source_and_plausible_classes():
 def test_missing_published_figures_are_the_users_error(tmp_path):
     with pytest.raises(BenchError, match="published figures expected"):
         published("gta2cs", tmp_path / "none.json")
+
+
+def test_a_teacher_is_a_column_not_a_variant():
+    kd = fake_record("dualkd", teachers=[{"network": "mini-b2", "weights_id": "1" * 10}])
+    (table,) = comparison([kd, fake_record("dualkd", 1)])
+    assert [(row.label, row.teachers) for row in table.rows] == [
+        ("dualkd", ()),
+        ("dualkd", ("mini-b2",)),
+    ]
+
+
+def test_a_group_of_failures_only_has_a_heading_and_no_empty_grid():
+    for format in ("markdown", "html", "latex", "rich"):
+        text = render([fake_record(error="broken [/b]")], format)
+        assert "failed: source" in text
+        assert "broken [/b]" in text
+        assert "params M" not in text

@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TypeAlias
+from functools import cache
+from itertools import pairwise
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-Array: TypeAlias = npt.NDArray[np.float64]
+Array: TypeAlias = npt.NDArray[Any]
 Colour: TypeAlias = Sequence[float] | Array
+UP = np.array([0.0, 1.0, 0.0])
 NEAR = 0.4  # metres; nothing nearer is drawn
 _SHIFT = 3  # fractional bits of the polygon rasteriser
+
+
+def vector(x: float, y: float, z: float) -> Array:
+    """A displacement in metres."""
+    return np.array([x, y, z], float)
+
+
+@cache
+def circle() -> Array:
+    """Twelve points (12, 2) of the unit circle."""
+    turn = np.linspace(0, 2 * np.pi, 13)[:-1]
+    return np.stack([np.cos(turn), np.sin(turn)], 1)
 
 
 class Camera:
@@ -22,7 +37,7 @@ class Camera:
     def __init__(
         self, size: tuple[int, int], focal: float, height: float, angles: Sequence[float]
     ) -> None:
-        """``size`` is (W, H); ``focal`` is in pixels; ``angles`` are yaw, pitch down, roll (rad)."""
+        """``size`` (W, H) and ``focal`` in pixels; ``angles``: yaw, pitch down, roll in radians."""
         self.size, self.focal = size, focal
         self.position = np.array([0.0, height, 0.0])
         yaw, pitch, roll = angles
@@ -36,26 +51,23 @@ class Camera:
             np.cos(roll) * up - np.sin(roll) * right,
         )
         self.axes = np.stack([right, up, forward])
+        lens = np.array([[focal, 0, size[0] / 2], [0, -focal, size[1] / 2], [0, 0, 1]])
+        self._matrix = (lens @ self.axes).T
+        self._offset = -self.position @ self._matrix
 
-    def local(self, points: Array) -> Array:
-        """World points (N, 3) -> camera coordinates (N, 3), the last one being the depth."""
-        return (points - self.position) @ self.axes.T
-
-    def pixels(self, local: Array) -> Array:
-        """Camera coordinates (N, 3) with positive depth -> pixels (N, 2)."""
-        scale = self.focal / local[:, 2:]
-        centre = (self.size[0] / 2, self.size[1] / 2)
-        return local[:, :2] * scale * (1, -1) + centre
+    def see(self, points: Array) -> Array:
+        """World points (N, 3) -> (N, 3): pixel coordinates x and y times the depth, the depth."""
+        return points @ self._matrix + self._offset
 
     def sees(self, points: Array) -> bool:
         """Whether the box around world points (N, 3) reaches into the picture."""
-        local = self.local(points)
-        if local[:, 2].max() < NEAR:
+        seen = self.see(points)
+        if seen[:, 2].max() < NEAR:
             return False
-        if local[:, 2].min() < NEAR:
+        if seen[:, 2].min() < NEAR:
             return True
-        low, high = (getattr(self.pixels(local), edge)(0) for edge in ("min", "max"))
-        return bool((high > 0).all() and (low < self.size).all())
+        pixels = seen[:, :2] / seen[:, 2:]
+        return bool((pixels.max(0) > 0).all() and (pixels.min(0) < self.size).all())
 
     def ground(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Return x and z (H, W) where each pixel's ray meets the ground; z is inf above it."""
@@ -73,7 +85,7 @@ class Canvas:
     """Colours (H, W, 3) and label ids (H, W) that things are painted on, far ones first."""
 
     def __init__(self, camera: Camera, haze: Colour, visibility: float) -> None:
-        """``haze`` is the colour that distance fades to; ``visibility`` its 1/e length in metres."""
+        """``haze`` is the colour far things fade to; ``visibility`` its 1/e length in metres."""
         width, height = camera.size
         self.camera = camera
         self.image = np.zeros((height, width, 3), np.uint8)
@@ -85,51 +97,63 @@ class Canvas:
         """Fade a colour with distance."""
         keep = math.exp(-max(depth, 0.0) / self.visibility)
         far = 1 - keep
-        red, green, blue = (
-            min(255.0, float(c) * keep + h * far) for c, h in zip(colour, self._haze, strict=True)
+        # Plain floats: this runs for every polygon, and arrays of three are slow.
+        red, green, blue = colour.tolist() if isinstance(colour, np.ndarray) else colour
+        r, g, b = self._haze
+        return (
+            min(255.0, red * keep + r * far),
+            min(255.0, green * keep + g * far),
+            min(255.0, blue * keep + b * far),
         )
-        return red, green, blue
 
     def polygon(self, points: Array, colour: Colour | None, label: int | None) -> None:
         """Fill a world polygon (N, 3); a colour or label of None leaves that layer as it is."""
-        local = self.camera.local(points)
-        depths = local[:, 2].tolist()
+        seen = self.camera.see(points)
+        depths = seen[:, 2].tolist()
         if min(depths) < NEAR:
-            local = _clip_near(local)
-            if len(local) < 3:
+            if max(depths) < NEAR:
                 return
-            depths = local[:, 2].tolist()
-        outline = (self.camera.pixels(local) * (1 << _SHIFT) + 0.5).astype(np.int32)
+            seen = _clip_near(seen)
+            depths = seen[:, 2].tolist()
+        outline = [(seen[:, :2] / seen[:, 2:] * (1 << _SHIFT) + 0.5).astype(np.int32)]
         if colour is not None:
             shade = self.hazy(colour, sum(depths) / len(depths))
-            cv2.fillPoly(self.image, [outline], shade, shift=_SHIFT)
+            cv2.fillPoly(self.image, outline, shade, shift=_SHIFT)
         if label is not None:
-            cv2.fillPoly(self.label, [outline], (label,), shift=_SHIFT)
+            cv2.fillPoly(self.label, outline, (label,), shift=_SHIFT)
 
     def beam(
         self, start: Array, end: Array, width: float, colour: Colour, label: int | None
     ) -> None:
-        """Draw a rod between two world points; at least 2 pixels of the stored image wide."""
-        local = self.camera.local(np.stack([start, end]))
-        if local[:, 2].min() < NEAR:
-            return
-        depth = float(local[:, 2].mean())
-        thick = max(4 if label is not None else 1, round(width * self.camera.focal / depth))
-        ends = np.round(self.camera.pixels(local) * (1 << _SHIFT)).astype(int).tolist()
-        cv2.line(self.image, ends[0], ends[1], self.hazy(colour, depth), thick, shift=_SHIFT)
-        if label is not None:
-            cv2.line(self.label, ends[0], ends[1], (label,), thick, shift=_SHIFT)
+        """Draw a rod between two world points."""
+        self.rods(np.array([start, end]), width, colour, label)
+
+    def rods(self, joints: Array, width: float, colour: Colour, label: int | None) -> None:
+        """Draw rods from joint to joint (N, 3); at least 2 pixels of the stored image wide."""
+        unit = 1 << _SHIFT
+        for (x0, y0, z0), (x1, y1, z1) in pairwise(self.camera.see(joints).tolist()):
+            if min(z0, z1) < NEAR:
+                continue
+            depth = (z0 + z1) / 2
+            thick = max(4 if label is not None else 1, round(width * self.camera.focal / depth))
+            start = round(x0 / z0 * unit), round(y0 / z0 * unit)
+            end = round(x1 / z1 * unit), round(y1 / z1 * unit)
+            cv2.line(self.image, start, end, self.hazy(colour, depth), thick, shift=_SHIFT)
+            if label is not None:
+                cv2.line(self.label, start, end, (label,), thick, shift=_SHIFT)
 
     def blobs(self, centres: Array, radii: Array, colours: Array, label: int) -> None:
         """Draw balls at (N, 3) with radii (N,) in metres and colours (N, 3), in the given order."""
-        local = self.camera.local(centres)
-        if local[:, 2].min() < 1.5:
+        seen = self.camera.see(centres)
+        depths = seen[:, 2]
+        if depths.min() < 1.5:
             return
-        depth = float(local[:, 2].mean())
-        places = np.round(self.camera.pixels(local)).astype(int).tolist()
-        sizes = np.maximum(1, np.round(radii * self.camera.focal / local[:, 2])).astype(int)
-        for place, size, colour in zip(places, sizes.tolist(), colours, strict=True):
-            cv2.circle(self.image, place, size, self.hazy(colour, depth), -1)
+        keep = math.exp(-float(depths.mean()) / self.visibility)
+        shades = np.minimum(colours * keep + self.haze * (1 - keep), 255).tolist()
+        places = np.round(seen[:, :2] / depths[:, None]).astype(int).tolist()
+        sizes = np.maximum(1, np.round(radii * self.camera.focal / depths)).astype(int).tolist()
+        for place, size, shade in zip(places, sizes, shades, strict=True):
+            cv2.circle(self.image, place, size, shade, -1)
             cv2.circle(self.label, place, size, (label,), -1)
 
     def textured(
@@ -139,37 +163,42 @@ class Canvas:
 
         ``solid`` labels the whole quad, transparent parts too (a fence's gaps).
         """
-        local = self.camera.local(corners)
-        if local[:, 2].min() < NEAR:
+        seen = self.camera.see(corners)
+        depths = seen[:, 2].tolist()
+        if min(depths) < NEAR:
             return
-        quad = self.camera.pixels(local).astype(np.float32)
+        quad = (seen[:, :2] / seen[:, 2:]).astype(np.float32)
+        xs, ys = quad.T.tolist()
         width, height = self.camera.size
-        low = np.maximum(np.floor(quad.min(0)), 0).astype(int)
-        high = np.minimum(np.ceil(quad.max(0)) + 1, (width, height)).astype(int)
-        if (high - low).min() < 1:
+        x0, x1 = max(math.floor(min(xs)), 0), min(math.ceil(max(xs)) + 1, width)
+        y0, y1 = max(math.floor(min(ys)), 0), min(math.ceil(max(ys)) + 1, height)
+        box = (x1 - x0, y1 - y0)
+        if min(box) < 1:
             return
         h, w = texture.shape[:2]
         source = np.array([[0, h], [w, h], [w, 0], [0, 0]], np.float32)
-        matrix = cv2.getPerspectiveTransform(source, quad - low.astype(np.float32))
-        box = (int(high[0] - low[0]), int(high[1] - low[1]))
+        matrix = cv2.getPerspectiveTransform(source, quad - np.array([x0, y0], np.float32))
         drawn = cv2.warpPerspective(texture, matrix, box, flags=cv2.INTER_LINEAR)
-        window = (slice(low[1], high[1]), slice(low[0], high[0]))
-        keep = float(np.exp(-max(float(local[:, 2].mean()), 0) / self.visibility))
-        colours = drawn[..., :3] * np.float32(keep) + (self.haze * (1 - keep)).astype(np.float32)
-        visible = drawn[..., 3] > 127
-        self.image[window][visible] = colours[visible].astype(np.uint8)
+        colours = cv2.LUT(cv2.cvtColor(drawn, cv2.COLOR_RGBA2RGB), self._fading(sum(depths) / 4))
+        visible = cv2.extractChannel(drawn, 3) > 127
+        cv2.copyTo(colours, visible.view(np.uint8), self.image[y0:y1, x0:x1])
         if solid:
-            everywhere = cv2.warpPerspective(np.full((h, w), 255, np.uint8), matrix, box)
-            visible = everywhere > 127
-        self.label[window][visible] = label
+            visible = cv2.warpPerspective(np.full((h, w), 255, np.uint8), matrix, box) > 127
+        np.copyto(self.label[y0:y1, x0:x1], label, where=visible)
+
+    def _fading(self, depth: float) -> npt.NDArray[np.uint8]:
+        """What each grey level of each channel fades to: (1, 256, 3)."""
+        keep = math.exp(-depth / self.visibility)
+        levels = np.arange(256, dtype=np.float32)[None, :, None] * np.float32(keep)
+        return (levels + (self.haze * (1 - keep)).astype(np.float32)).astype(np.uint8)
 
 
-def _clip_near(local: Array) -> Array:
-    """Cut a polygon in camera coordinates (N, 3) at the near plane."""
-    kept = []
-    for a, b in zip(local, np.roll(local, -1, axis=0), strict=True):
+def _clip_near(seen: Array) -> Array:
+    """Cut a polygon (N, 3), as Camera.see gives it, at the near plane."""
+    kept: list[Array] = []
+    for a, b in zip(seen, np.roll(seen, -1, axis=0), strict=True):
         if a[2] >= NEAR:
             kept.append(a)
         if (a[2] >= NEAR) != (b[2] >= NEAR):
             kept.append(a + (b - a) * (NEAR - a[2]) / (b[2] - a[2]))
-    return np.array(kept).reshape(-1, 3)
+    return np.array(kept)

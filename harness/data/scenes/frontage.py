@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -68,10 +69,10 @@ def draw(canvas: Canvas, style: Style, rng: np.random.Generator, plot: Plot) -> 
     else:
         _house(canvas, style, rng, plot, plot.x + plot.side * rng.uniform(5, 10))
     if plot.kind == "wall":
-        height = rng.uniform(1.6, 2.8)
+        height = rng.uniform(1.9, 3.1)
         _panel(canvas, plot, height, ids.WALL, wall, style, rng)
     elif plot.kind == "fence":
-        height = rng.uniform(1.3, 2.3)
+        height = rng.uniform(1.6, 2.7)
         _panel(canvas, plot, height, ids.FENCE, fence, style, rng)
     elif plot.kind == "hedge":
         hedge(canvas, style, rng, plot.x, (max(plot.z0, NEAREST + 3), plot.z1))
@@ -79,13 +80,13 @@ def draw(canvas: Canvas, style: Style, rng: np.random.Generator, plot: Plot) -> 
 
 def _density(canvas: Canvas, depth: float) -> float:
     """Texture pixels a metre that match the canvas at a depth."""
-    return float(np.clip(canvas.camera.focal / max(depth, 6.0), 3.0, 22.0))
+    return float(np.clip(canvas.camera.focal / max(depth, 6.0), 3.0, 16.0))
 
 
 def _along(x: float, side: int, z0: float, z1: float, height: float) -> Array:
     """Corners of an upright plane along the street, so that textures are not mirrored."""
     start, end = (z0, z1) if side < 0 else (z1, z0)
-    return np.array([[x, 0, start], [x, 0, end], [x, height, end], [x, height, start]], float)
+    return np.array([[x, -0.1, start], [x, -0.1, end], [x, height, end], [x, height, start]], float)
 
 
 def _house(canvas: Canvas, style: Style, rng: np.random.Generator, plot: Plot, x: float) -> None:
@@ -120,18 +121,19 @@ def _panel(
     plot: Plot,
     height: float,
     label: int,
-    paint: object,
+    paint: Callable[[np.random.Generator, Style, tuple[float, float], float], Texture],
     style: Style,
     rng: np.random.Generator,
 ) -> None:
     """A wall or fence along the plot and across its near end."""
-    painter = wall if paint is wall else fence
-    # Short pieces keep the texture's density close to the canvas's.
+    # Short pieces keep the texture's density close to the canvas's; all start from one seed, so
+    # that they look alike.
+    seed = int(rng.integers(1 << 32))
     z1 = plot.z1
     while z1 > max(plot.z0, NEAREST) + 0.5:
         z0 = max(plot.z0, NEAREST, z1 - max(4.0, z1 * 0.35))
-        state = np.random.Generator(np.random.Philox(key=int(plot.z1 * 1000) + plot.side + 1))
-        picture: Texture = painter(state, style, (z1 - z0, height), _density(canvas, z0 + 2))
+        state = np.random.Generator(np.random.Philox(key=seed))
+        picture = paint(state, style, (z1 - z0, height), _density(canvas, z0 + 2))
         corners = _along(plot.x, plot.side, z0, z1, height)
         canvas.textured(corners, picture, label, solid=label == ids.FENCE)
         z1 = z0

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from harness.data.scenes import ids
-from harness.data.scenes.canvas import Array, Canvas
+from harness.data.scenes.canvas import UP, Array, Canvas, vector
 from harness.data.scenes.people import Upright
 from harness.data.scenes.styles import Style
 
-UP = np.array([0.0, 1.0, 0.0])
 LAMPS = ((230, 40, 30), (240, 170, 30), (40, 210, 110))
 
 
@@ -20,13 +19,8 @@ def _post(
     if style.mast_arm and rng.random() < 0.3:
         tone = np.array([96, 74, 54])  # timber
     canvas.beam(foot, foot + UP * height, width, tone, ids.POLE)
-    canvas.beam(
-        foot + (width * 0.3, 0, 0),
-        foot + UP * height + (width * 0.3, 0, 0),
-        width * 0.25,
-        tone * 0.65,
-        None,
-    )
+    shade = vector(width * 0.3, 0, 0)
+    canvas.beam(foot + shade, foot + UP * height + shade, width * 0.25, tone * 0.65, None)
     return tone
 
 
@@ -52,12 +46,12 @@ def traffic_light(
     height = rng.uniform(5.0, 5.6) if hang else rng.uniform(3.0, 3.5)
     tone = _post(canvas, style, rng, foot, height, 0.2)
     lit = int(rng.integers(3))
-    _case(canvas, style, rng, foot + (0, min(height, 3.5) - 0.85, -0.15), lit)
+    _case(canvas, style, rng, foot + vector(0, min(height, 3.5) - 0.85, -0.15), lit)
     if hang:
         reach = inward * rng.uniform(3, 4.5)
-        end = foot + (reach, height, 0)
+        end = foot + vector(reach, height, 0)
         canvas.beam(foot + UP * height, end, 0.16, tone, ids.POLE)
-        _case(canvas, style, rng, end + (0, -0.9, -0.15), lit)
+        _case(canvas, style, rng, end + vector(0, -0.9, -0.15), lit)
 
 
 def _case(canvas: Canvas, style: Style, rng: np.random.Generator, where: Array, lit: int) -> None:
@@ -85,7 +79,7 @@ def traffic_sign(
     canvas.beam(foot, foot + UP * height, 0.12, tone, ids.POLE)
     plane = Upright(canvas, x, z - 0.1, rng.normal(0, 0.3), rng.uniform(0.9, 1.25))
     for i in range(1 if rng.random() < 0.7 else 2):
-        plane.foot = foot + (0, height - 0.1 - 0.95 * i, -0.1)
+        plane.foot = foot + vector(0, height - 0.1 - 0.95 * i, -0.1)
         _plate(plane, rng, style.signs[rng.integers(len(style.signs))])
 
 

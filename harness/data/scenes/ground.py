@@ -10,7 +10,7 @@ import numpy as np
 from harness.data.scenes import ids
 from harness.data.scenes.canvas import Array, Canvas
 from harness.data.scenes.styles import Style
-from harness.data.scenes.textures import TILE, ground_texture, noise
+from harness.data.scenes.textures import TILE, ground_texture, noise, scaled
 
 LABELS = {
     "road": ids.ROAD,
@@ -39,35 +39,37 @@ def paint_sky(canvas: Canvas, style: Style, rng: np.random.Generator) -> None:
     top = np.asarray(style.sky_top[rng.integers(len(style.sky_top))], np.float32)
     low = np.asarray(style.sky_low[rng.integers(len(style.sky_low))], np.float32)
     fade = np.clip(np.linspace(0, 1.9, height, dtype=np.float32), 0, 1)[:, None, None]
-    sky = np.broadcast_to(top * (1 - fade) + low * fade, (height, width, 3))
+    sky = top * (1 - fade) + low * fade
     row, column = rng.integers(0, TILE, 2)
     tile = np.roll(noise("cloud"), (int(row), int(column)), (0, 1))[:64, :128]
     cloud = cv2.resize(tile, (width, height), interpolation=cv2.INTER_CUBIC)
-    cover = np.clip(cloud + 0.2, 0, 1)[..., None] * rng.uniform(*style.clouds)
-    canvas.image[:] = np.clip(sky * (1 - cover) + 244 * cover, 0, 255)
+    cover = np.clip(cloud + 0.2, 0, 1) * rng.uniform(*style.clouds)
+    canvas.image[:] = sky + scaled(244 - sky, cover)
     canvas.label[:] = ids.SKY
 
 
 def paint_ground(canvas: Canvas, style: Style, section: Section, rng: np.random.Generator) -> None:
     """Colour and label everything below the horizon, then the marks on the road."""
     x, z = canvas.camera.ground()
-    below = np.isfinite(z).any(1)
-    first = int(below.argmax()) if below.any() else len(below)
+    below = np.flatnonzero(np.isfinite(z).any(axis=1))
+    first = int(below[0]) if len(below) else len(z)
     x, z = x[first:], z[first:]
     hit = np.isfinite(z)
     x, z = np.where(hit, x, 0), np.where(hit, z, 1e4)
-    zone = np.digitize(x, section.edges)
+    zone = np.zeros(x.shape, np.uint8)
+    for edge in section.edges:
+        zone += x >= edge
     kinds = list(section.kinds)
     if section.crossing:
         start, end = section.crossing
         kinds.append("road")
-        zone = np.where((z > start) & (z < end), len(kinds) - 1, zone)
+        zone[(z > start) & (z < end)] = len(kinds) - 1
         # The corner pavements run along the cross street.
         kinds.append("sidewalk")
         side = (np.abs(z - (start + end) / 2) < (end - start) / 2 + 3) & (zone < len(kinds) - 2)
-        off_road = np.isin(zone, [i for i, kind in enumerate(kinds[:-2]) if kind in ("terrain",)])
-        zone = np.where(side & off_road, len(kinds) - 1, zone)
-    colours = _zone_colours(style, kinds, rng)
+        off_road = np.array([kind == "terrain" for kind in kinds])[zone]
+        zone[side & off_road] = len(kinds) - 1
+    colours = _zone_colours(style, kinds, rng).astype(np.float32)
     # Texture that is finer than a pixel averages out with distance.
     near = np.clip(16 / np.maximum(z, 1), 0.12, 1)
     value = np.zeros(zone.shape, np.float32)
@@ -76,17 +78,20 @@ def paint_ground(canvas: Canvas, style: Style, section: Section, rng: np.random.
         "sidewalk": style.pavement_texture, "terrain": "grass", "ballast": "ballast",
     }  # fmt: skip
     origin = rng.uniform(0, 50, 2)
-    for kind in set(kinds):
-        where = np.isin(zone, [i for i, k in enumerate(kinds) if k == kind]) & hit
+    for kind in dict.fromkeys(kinds):
+        where = np.array([k == kind for k in kinds])[zone] & hit
         strength = style.grain if kind in ("road", "sidewalk") else 1.0
         value[where] = strength * ground_texture(
             textures[kind], x[where] + np.float32(origin[0]), z[where] + np.float32(origin[1])
         )
-    tint = colours[zone] * (1 + value * near)[..., None]
-    keep = np.exp(-np.minimum(z, 1e3) / canvas.visibility)[..., None]
-    tint = np.clip(tint * keep + canvas.haze * (1 - keep), 0, 255)
-    canvas.image[first:][hit] = tint[hit]
-    canvas.label[first:][hit] = np.array([LABELS[kind] for kind in kinds], np.uint8)[zone][hit]
+    keep = np.exp(-np.minimum(z, 1e3) / canvas.visibility)
+    haze = canvas.haze.astype(np.float32)
+    tint = scaled(colours.take(zone, 0), (1 + value * near) * keep) + np.multiply.outer(
+        1 - keep, haze
+    )
+    cv2.copyTo(np.clip(tint, 0, 255).astype(np.uint8), hit.view(np.uint8), canvas.image[first:])
+    labels = np.array([LABELS[kind] for kind in kinds], np.uint8)
+    np.copyto(canvas.label[first:], labels[zone], where=hit)
     _mark(canvas, style, section, rng)
 
 
@@ -137,8 +142,8 @@ def cast_shadows(canvas: Canvas, footprints: list[Array], depth: float) -> None:
         canvas.polygon(outline, None, marker)
     shade = (canvas.label == marker) & (saved != ids.SKY)
     canvas.label[:] = saved
-    soft = cv2.blur(shade.astype(np.float32), (3, 3))[..., None]
-    canvas.image[:] = canvas.image * (1 - depth * soft)
+    soft = cv2.blur(shade.astype(np.float32), (3, 3))
+    canvas.image[:] = scaled(canvas.image, 1 - depth * soft)
 
 
 def shadow_of(corners: Array, height: float, sun: Array) -> Array:

@@ -13,7 +13,7 @@ from harness.data.scenes.ground import Section, cast_shadows, paint_ground, pain
 from harness.data.scenes.styles import Style
 
 FAR = 110.0  # metres of street that are lined
-Thing = tuple[float, Callable[[], None]]  # depth, how to draw it
+Thing = tuple[float, float, Callable[[], None]]  # x, z, how to draw it
 
 
 def compose(style: Style, size: tuple[int, int], rng: np.random.Generator, full: bool) -> Canvas:
@@ -27,8 +27,9 @@ def compose(style: Style, size: tuple[int, int], rng: np.random.Generator, full:
     _skyline(canvas, style, rng)
     for plot in sorted(plots, key=lambda plot: -plot.z1):
         frontage.draw(canvas, style, rng, plot)
-    for _, paint in sorted(things, key=lambda thing: -thing[0]):
+    for *_, paint in sorted(things, key=lambda thing: -street.rank(thing[0], thing[1])):
         paint()
+    plants.ruffle(canvas, style, rng)
     return canvas
 
 
@@ -67,6 +68,8 @@ class Street:
     def __init__(self, canvas: Canvas, style: Style, rng: np.random.Generator, full: bool) -> None:
         self.canvas, self.style, self.rng, self.full = canvas, style, rng, full
         self.shadows: list[Array] = []
+        self.taken: list[tuple[float, float, float, float]] = []  # x0, x1, z0, z1 of vehicles
+        self.parked: dict[int, float] = {}  # side -> |x| of the parking lane's middle
         angle, reach = rng.uniform(0, 2 * np.pi), rng.uniform(0.3, 1.1)
         self.sun = np.array([np.cos(angle), np.sin(angle)]) * reach
         self.lane = float(rng.uniform(*style.lane))
@@ -101,7 +104,6 @@ class Street:
                 at += 3.6
                 zones.append((at, kind))
                 rails += [self.track - 0.72, self.track + 0.72]
-            self.parked = getattr(self, "parked", {})
             if rng.random() < style.parking:
                 self.parked[side] = at + 1.1
                 at += 2.2
@@ -160,6 +162,21 @@ class Street:
         low, high = self.walk[side]
         return float(side * self.rng.uniform(low + 0.2, max(high - 0.2, low + 0.3)))
 
+    def rank(self, x: float, z: float) -> float:
+        """The depth to paint at: what stands between us and a long vehicle's side follows it."""
+        depth = z
+        for x0, x1, z0, z1 in self.taken:
+            beside = abs(x) < abs(x0 + x1) / 2 and x * (x0 + x1) >= 0
+            if z1 - z0 > 6 and z0 < z < z1 and beside:
+                depth = min(depth, z0 - 1 + (z - z0) / (z1 - z0))
+        return depth
+
+    def _blocked(self, x: float, z: float, room: float) -> bool:
+        """Whether a vehicle stands within ``room`` metres of (x, z)."""
+        return any(
+            x0 - room < x < x1 + room and z0 - room < z < z1 + room for x0, x1, z0, z1 in self.taken
+        )
+
     def things(self) -> list[Thing]:
         """Everything that stands or moves on the street."""
         found: list[Thing] = []
@@ -182,8 +199,9 @@ class Street:
         towards = abs(heading) > np.pi / 2
         origin = z + length if towards else z
         half = {"car": 0.95, "bus": 1.3, "truck": 1.3, "train": 1.35}[kind]
+        self.taken.append((x - half, x + half, z, z + length))
         self._shade(x, z + length / 2, (half, length / 2), 1.4 if kind == "car" else 3.0)
-        return z, partial(draw[kind], canvas, style, rng, x, origin, heading)
+        return x, z, partial(draw[kind], canvas, style, rng, x, origin, heading)
 
     def _moving(self) -> list[Thing]:
         """Vehicles in the lanes, one large one among them at most, and a tram on its track."""
@@ -239,15 +257,19 @@ class Street:
             kind = rng.choice(["lamp", "light", "sign", "bin"], p=[0.36, 0.26, 0.32, 0.06])
             self._shade(x, z, (0.1, 0.1), 3.0)
             if kind == "lamp":
-                found.append((z, partial(furniture.street_lamp, canvas, style, rng, x, z, -side)))
+                found.append(
+                    (x, z, partial(furniture.street_lamp, canvas, style, rng, x, z, -side))
+                )
             elif kind == "light":
                 z = crossing[0] - 1.0 if crossing and crossing[0] < 24 else min(z, 18.0)
-                found.append((z, partial(furniture.traffic_light, canvas, style, rng, x, z, -side)))
+                found.append(
+                    (x, z, partial(furniture.traffic_light, canvas, style, rng, x, z, -side))
+                )
             elif kind == "sign":
                 z = min(z, 22.0)
-                found.append((z, partial(furniture.traffic_sign, canvas, style, rng, x, z)))
+                found.append((x, z, partial(furniture.traffic_sign, canvas, style, rng, x, z)))
             else:
-                found.append((z, partial(furniture.bin_, canvas, rng, x, z)))
+                found.append((x, z, partial(furniture.bin_, canvas, rng, x, z)))
         return found
 
     def _trees(self) -> list[Thing]:
@@ -259,7 +281,7 @@ class Street:
             x, z = float(side * rng.uniform(low, high)), float(rng.uniform(9, 60))
             kind = str(rng.choice(style.trees))
             self._shade(x, z, (1.2, 1.2), 3.0)
-            found.append((z, partial(plants.tree, canvas, style, rng, kind, x, z)))
+            found.append((x, z, partial(plants.tree, canvas, style, rng, kind, x, z)))
         return found
 
     def _people(self) -> list[Thing]:
@@ -270,16 +292,20 @@ class Street:
             side = int(rng.choice([-1, 1]))
             crossing_over = rng.random() < 0.15
             x = float(rng.uniform(self.left, self.right)) if crossing_over else self._free(side)
-            z = float(rng.uniform(6.5, 26))
+            z = float(rng.uniform(6.5, 24))
+            if self._blocked(x, z, 0.5):
+                continue
             self._shade(x, z, (0.25, 0.2), 1.7)
-            found.append((z, partial(people.person, canvas, rng, x, z)))
-        for draw, mean in ((people.bicycle, 1.3), (people.motorcycle, 0.75)):
+            found.append((x, z, partial(people.person, canvas, rng, x, z)))
+        for draw, mean in ((people.bicycle, 2.2), (people.motorcycle, 1.7)):
             for _ in range(rng.poisson(mean)):
                 side = int(rng.choice([-1, 1]))
                 ridden = bool(rng.random() < 0.62)
-                edge = self.right - 0.9 if side > 0 else self.left + 0.9
-                x = edge + float(rng.normal(0, 0.5)) if ridden else self._free(side)
-                z = float(rng.uniform(6.5, 20))
+                edge = self.right if side > 0 else self.left
+                x = edge - side * float(rng.uniform(0.2, 1.6)) if ridden else self._free(side)
+                z = float(rng.uniform(6.5, 18))
+                if self._blocked(x, z, 0.8):
+                    continue
                 self._shade(x, z, (0.8, 0.3), 1.2)
-                found.append((z, partial(draw, canvas, rng, x, z, ridden)))
+                found.append((x, z, partial(draw, canvas, rng, x, z, ridden)))
         return found

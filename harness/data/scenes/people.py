@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from harness.data.scenes import ids
-from harness.data.scenes.canvas import Array, Canvas, Colour
+from harness.data.scenes.canvas import UP, Array, Canvas, Colour, circle
 
 CLOTHES = (
     (38, 40, 52), (70, 30, 34), (52, 66, 92), (120, 112, 98), (160, 40, 44), (44, 70, 56),
@@ -20,12 +20,12 @@ class Upright:
     def __init__(self, canvas: Canvas, x: float, z: float, angle: float, scale: float = 1.0):
         self.canvas, self.scale = canvas, scale
         self.foot = np.array([x, 0.0, z])
-        self.right = np.array([np.cos(angle), 0.0, np.sin(angle)])
+        right = np.array([np.cos(angle), 0.0, np.sin(angle)])
+        self.axes = scale * np.stack([right, UP])
 
     def at(self, points: Array) -> Array:
         """Plane metres (N, 2), across and up -> world (N, 3)."""
-        flat = np.asarray(points, float) * self.scale
-        return self.foot + flat[:, :1] * self.right + flat[:, 1:] * np.array([[0.0, 1.0, 0.0]])
+        return self.foot + points @ self.axes
 
     def shape(self, points: list[tuple[float, float]], colour: Colour | None, label: int) -> None:
         """Fill a polygon."""
@@ -35,17 +35,13 @@ class Upright:
         self, centre: tuple[float, float], radius: float, colour: Colour | None, label: int
     ) -> None:
         """Fill a disc."""
-        turn = np.linspace(0, 2 * np.pi, 13)[:-1]
-        rim = np.stack([np.cos(turn), np.sin(turn)], 1) * radius + centre
-        self.canvas.polygon(self.at(rim), colour, label)
+        self.canvas.polygon(self.at(circle() * radius + centre), colour, label)
 
     def limb(
         self, points: list[tuple[float, float]], width: float, colour: Colour, label: int
     ) -> None:
         """Draw rods from point to point."""
-        joints = self.at(np.array(points))
-        for start, end in zip(joints[:-1], joints[1:], strict=True):
-            self.canvas.beam(start, end, width * self.scale, colour, label)
+        self.canvas.rods(self.at(np.array(points)), width * self.scale, colour, label)
 
 
 def _clothes(rng: np.random.Generator) -> Array:
@@ -97,7 +93,8 @@ def bicycle(canvas: Canvas, rng: np.random.Generator, x: float, z: float, ridden
         for t in turn[:8:2]:
             spoke = 0.3 * np.array([np.cos(t), np.sin(t)])
             ends = np.stack([np.array([hub, 0.35]) - spoke, np.array([hub, 0.35]) + spoke])
-            canvas.beam(*plane.at(ends), 0.015, (120, 120, 120), None)
+            start, end = plane.at(ends)
+            canvas.beam(start, end, 0.015, (120, 120, 120), None)
     frame = [(-0.52, 0.35), (-0.05, 0.33), (0.4, 0.85), (-0.18, 0.85), (-0.52, 0.35)]
     plane.limb(frame, 0.07, paint, label)
     plane.limb([(-0.18, 0.95), (-0.05, 0.33)], 0.06, paint, label)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from harness.data.scenes import ids
-from harness.data.scenes.canvas import Array, Canvas
+from harness.data.scenes.canvas import UP, Array, Canvas
 from harness.data.scenes.styles import Style
 
 
@@ -32,9 +32,7 @@ def _cluster(
     way *= (rng.random(count) ** 0.4 / np.linalg.norm(way, axis=1))[:, None]
     order = np.argsort(way[:, 1] - way[:, 2])
     way = way[order]
-    colours = _leaf_colours(
-        style, rng, way[:, 1], 0.05 if style.sharpen == 0 == style.vignette else 0.2
-    )
+    colours = _leaf_colours(style, rng, way[:, 1], 0.2 if style.foliage else 0.05)
     sizes = leaf * radii.mean() * rng.uniform(0.6, 1.25, count)
     canvas.blobs(centre + way * radii, sizes, colours, ids.VEGETATION)
 
@@ -44,34 +42,33 @@ def tree(
 ) -> None:
     """Draw a tree of ``kind``: broad, tall, palm, cone, ball or bush."""
     foot = np.array([x, 0.0, z])
-    up = np.array([0.0, 1.0, 0.0])
     bark = np.array([84, 70, 56]) * rng.uniform(0.7, 1.2)
     if kind == "palm":
-        top = foot + up * rng.uniform(5, 8) + np.array([rng.normal(0, 0.4), 0, 0])
+        top = foot + UP * rng.uniform(5, 8) + np.array([rng.normal(0, 0.4), 0, 0])
         canvas.beam(foot, top, 0.3, bark * 1.3, ids.VEGETATION)
         _fronds(canvas, style, rng, top)
     elif kind == "cone":
         height = rng.uniform(5, 9)
-        canvas.beam(foot, foot + up * 1.5, 0.3, bark, ids.VEGETATION)
+        canvas.beam(foot, foot + UP * 1.5, 0.3, bark, ids.VEGETATION)
         colours = _leaf_colours(style, rng, np.array([-0.4, 0.0, 0.35]), 0.04)
         for level, colour in zip((0.14, 0.38, 0.62), colours, strict=True):
-            low, wide = foot + up * height * level, height * 0.3 * (1.1 - level)
-            tip = foot + up * height * min(1, level + 0.42)
+            low, wide = foot + UP * height * level, height * 0.3 * (1.1 - level)
+            tip = foot + UP * height * min(1, level + 0.42)
             side = np.array([wide, 0, 0])
             canvas.polygon(np.stack([low - side, low + side, tip]), colour, ids.VEGETATION)
             canvas.polygon(np.stack([low, low + side, tip]), colour * 0.8, ids.VEGETATION)
     elif kind == "bush":
         size = rng.uniform(0.6, 1.3)
         radii = np.array([size * 1.3, size, size])
-        _cluster(canvas, style, rng, foot + up * size * 0.8, radii, 0.22)
+        _cluster(canvas, style, rng, foot + UP * size * 0.8, radii, 0.22)
     else:
         height = rng.uniform(5, 8.5) * (1.3 if kind == "tall" else 1.0)
         wide = height * {"broad": 0.32, "tall": 0.2, "ball": 0.25}[kind]
         trunk = height - wide * 1.2 if kind != "tall" else height * 0.55
-        canvas.beam(foot, foot + up * trunk, 0.3, bark, ids.VEGETATION)
+        canvas.beam(foot, foot + UP * trunk, 0.3, bark, ids.VEGETATION)
         radii = np.array([wide, height * 0.48 if kind == "tall" else wide, wide])
         leaf = 0.42 if kind == "ball" else 0.17
-        _cluster(canvas, style, rng, foot + up * (height - radii[1]), radii, leaf)
+        _cluster(canvas, style, rng, foot + UP * (height - radii[1]), radii, leaf)
 
 
 def _fronds(canvas: Canvas, style: Style, rng: np.random.Generator, top: Array) -> None:
@@ -97,9 +94,18 @@ def hedge(
     centres = np.array([[x, level, depth] for depth in where for level in levels])
     centres += rng.normal(0, 0.12, centres.shape)
     lit = np.tile(np.linspace(-0.7, 0.7, 4), len(where))
-    spread = 0.05 if style.sharpen == 0 == style.vignette else 0.2
+    spread = 0.2 if style.foliage else 0.05
     colours = _leaf_colours(style, rng, lit, spread)
-    near = canvas.camera.local(centres)[:, 2] > 2
+    near = canvas.camera.see(centres)[:, 2] > 2
     if near.any():
         sizes = rng.uniform(0.3, 0.55, len(centres))
         canvas.blobs(centres[near], sizes[near], colours[near], ids.VEGETATION)
+
+
+def ruffle(canvas: Canvas, style: Style, rng: np.random.Generator) -> None:
+    """Give all foliage the fine light and shade of single leaves."""
+    if not style.foliage:
+        return
+    green = canvas.label == ids.VEGETATION
+    grain = 1 + style.foliage * rng.standard_normal(int(green.sum()), np.float32)
+    canvas.image[green] = np.clip(canvas.image[green] * grain[:, None], 0, 255)

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.data.scenes import ids
-from harness.data.scenes.canvas import Canvas
+from harness.data.scenes.canvas import Array, Canvas
 from harness.data.scenes.styles import Style
 
 
@@ -23,7 +23,7 @@ def add_hood(canvas: Canvas, style: Style, rng: np.random.Generator) -> None:
     outline = np.concatenate([curve, [[width, height + 2], [0, height + 2]]]).astype(np.int32)
     tone = (46, 48, 50) if style.hood == "flat" else tuple(0.6 * np.asarray(style.paints[0]) + 60)
     cv2.fillPoly(canvas.image, [outline], [float(c) for c in tone])
-    shine = curve + (0, 0.012 * height)
+    shine = curve + np.array([0, 0.012 * height])
     cv2.polylines(canvas.image, [shine.astype(np.int32)], False, [float(c) * 1.7 for c in tone], 2)
     cv2.fillPoly(canvas.label, [outline], (ids.EGO_VEHICLE,))
 
@@ -33,8 +33,8 @@ def expose(
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     """Return the image (H, W, 3) and label ids (H, W) at the stored ``size`` (W, H)."""
     width, height = size
-    image = cv2.resize(canvas.image, size, interpolation=cv2.INTER_AREA).astype(np.float32)
-    label = cv2.resize(canvas.label, size, interpolation=cv2.INTER_NEAREST)
+    image: Array = cv2.resize(canvas.image, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    label: Array = cv2.resize(canvas.label, size, interpolation=cv2.INTER_NEAREST)
     blur = rng.uniform(*style.blur)
     if blur > 0.1:
         image = cv2.GaussianBlur(image, (0, 0), blur)

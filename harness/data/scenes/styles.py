@@ -11,7 +11,7 @@ Rgb: TypeAlias = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Style:
-    """One rendering. Lengths in metres, angles in degrees, colours RGB, chances per scene or slot."""
+    """One rendering. Metres, degrees, RGB; chances are per scene or per slot."""
 
     # Camera
     focal: Range  # in image widths
@@ -51,6 +51,7 @@ class Style:
     fence: str
     trees: tuple[str, ...]
     leaves: tuple[Rgb, ...]
+    foliage: float  # strength of the leaves' texture
     cars: tuple[str, ...]
     paints: tuple[Rgb, ...]
     lamp_case: Rgb  # of traffic lights
@@ -85,20 +86,20 @@ GTA5 = Style(
     kerb=(190, 184, 172),
     grass=((120, 120, 62), (98, 112, 55), (140, 128, 78)),
     road_texture="cracks", pavement_texture="slabs", grain=1.0, centre_line=(205, 165, 50),
-    lane=(3.3, 3.8), lanes=(1, 2, 2), pavement_width=(2.5, 4.5),
-    strip=0.4, strip_width=(1.5, 5.0), parking=0.35, junction=0.45,
-    frontage={"building": 6, "wall": 1.6, "fence": 1.6, "hedge": 0.7, "open": 1.3},
+    lane=(3.2, 3.7), lanes=(1, 1, 2), pavement_width=(3.0, 5.5),
+    strip=0.5, strip_width=(1.5, 5.0), parking=0.35, junction=0.45,
+    frontage={"building": 6, "wall": 3.2, "fence": 3.6, "hedge": 0.8, "open": 1.2},
     storeys=(1, 14), facades=("brick", "glass", "stucco"),
     walls=((150, 90, 70), (170, 145, 115), (190, 175, 150), (120, 110, 105), (165, 120, 90)),
     masonry="blocks", fence="mesh", trees=("palm", "bush", "broad"),
-    leaves=((70, 95, 40), (90, 108, 48), (58, 80, 42)),
+    leaves=((70, 95, 40), (90, 108, 48), (58, 80, 42)), foliage=0.12,
     cars=("sedan", "coupe", "suv"),
     paints=((30, 30, 34), (200, 200, 200), (140, 30, 28), (50, 70, 110), (170, 150, 110),
             (90, 95, 98), (210, 170, 40)),
     lamp_case=(190, 150, 30), mast_arm=True, signs=("octagon", "limit", "diamond", "board"),
     bus=((205, 205, 200), (60, 110, 160), (215, 165, 40)),
     train=((175, 180, 185), (150, 60, 50), (190, 170, 120)),
-    trees_mean=5, people_mean=3.5, poles_mean=4.5, traffic=0.5,
+    trees_mean=5, people_mean=5, poles_mean=5, traffic=0.5,
     blur=(0.0, 0.25), sharpen=0.5, noise=(0.5, 2.5), contrast=(1.05, 1.25),
     gains=(1.04, 1.0, 0.93), saturation=1.1, vignette=0.1, hood="round",
 )  # fmt: skip
@@ -116,11 +117,11 @@ SYNTHIA = Style(
     road_texture="speckle", pavement_texture="tiles", grain=1.5, centre_line=(225, 225, 225),
     lane=(3.0, 3.6), lanes=(1, 1, 2), pavement_width=(2.5, 5.5),
     strip=0.0, strip_width=(1.0, 2.0), parking=0.4, junction=0.35,
-    frontage={"building": 6, "wall": 1.8, "fence": 2.0, "hedge": 1.2},
+    frontage={"building": 6, "wall": 2.4, "fence": 2.6, "hedge": 1.2},
     storeys=(2, 8), facades=("grid", "plain"),
     walls=((185, 150, 95), (150, 85, 75), (120, 135, 150), (200, 190, 170), (110, 140, 110)),
     masonry="rough", fence="rails", trees=("cone", "ball"),
-    leaves=((60, 115, 45), (85, 135, 60), (40, 90, 50)),
+    leaves=((60, 115, 45), (85, 135, 60), (40, 90, 50)), foliage=0.0,
     cars=("compact", "sedan"),
     paints=((200, 30, 30), (30, 60, 170), (220, 220, 220), (40, 40, 40), (220, 190, 40),
             (60, 130, 70)),
@@ -143,21 +144,21 @@ CITYSCAPES = Style(
     kerb=(158, 156, 150),
     grass=((92, 112, 66), (80, 100, 60), (108, 112, 72)),
     road_texture="smooth", pavement_texture="pavers", grain=0.5, centre_line=(200, 202, 200),
-    lane=(3.0, 3.5), lanes=(1, 1, 2), pavement_width=(2.2, 4.0),
-    strip=0.35, strip_width=(1.0, 4.0), parking=0.45, junction=0.3,
-    frontage={"building": 6.5, "wall": 1.4, "fence": 1.5, "hedge": 1.0, "open": 1.0},
+    lane=(2.9, 3.3), lanes=(1, 1, 1, 2), pavement_width=(2.5, 4.5),
+    strip=0.5, strip_width=(1.5, 4.0), parking=0.35, junction=0.3,
+    frontage={"building": 6.5, "wall": 3.0, "fence": 3.4, "hedge": 1.0, "open": 1.0},
     storeys=(2, 5), facades=("plaster", "gable"),
     walls=((158, 148, 128), (140, 128, 112), (170, 166, 156), (128, 118, 112), (150, 122, 100),
            (122, 126, 124)),
     masonry="stones", fence="bars", trees=("broad", "tall", "bush"),
-    leaves=((62, 82, 52), (74, 92, 58), (52, 70, 48), (88, 96, 62)),
+    leaves=((62, 82, 52), (74, 92, 58), (52, 70, 48), (88, 96, 62)), foliage=0.28,
     cars=("hatch", "hatch", "estate", "estate", "van"),
     paints=((38, 40, 42), (150, 154, 156), (200, 202, 202), (36, 46, 74), (92, 30, 32),
             (88, 92, 94), (60, 64, 62)),
     lamp_case=(28, 30, 30), mast_arm=False, signs=("ring", "triangle", "priority", "arrow"),
     bus=((205, 206, 200), (180, 150, 50), (150, 50, 48)),
     train=((200, 190, 120), (170, 52, 50), (196, 200, 200)),
-    trees_mean=5, people_mean=4.5, poles_mean=5, traffic=0.45,
+    trees_mean=5, people_mean=5, poles_mean=5, traffic=0.45,
     blur=(0.4, 0.6), sharpen=0.0, noise=(1.5, 3.5), contrast=(0.88, 1.02),
     gains=(0.98, 1.01, 0.99), saturation=0.8, vignette=0.18, hood="flat",
 )  # fmt: skip

@@ -1,111 +1,55 @@
-"""Cars, trucks, buses and trains: side profiles swept across their width."""
+"""Cars, trucks, buses and trains."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
 from harness.data.scenes import ids
-from harness.data.scenes.canvas import Array, Canvas, Colour
+from harness.data.scenes.body import GLASS, RUBBER, Body, Frame
+from harness.data.scenes.canvas import Canvas
 from harness.data.scenes.styles import Style
 
-GLASS = np.array([34.0, 40.0, 48.0])
-RUBBER = (24, 24, 26)
-#: Side outlines in metres, rear to front: (length along, height), and which edges are glass.
-PROFILES: dict[str, tuple[tuple[tuple[float, float], ...], tuple[int, ...]]] = {
-    "sedan": (((0, 0.3), (0, 0.9), (0.85, 0.98), (1.5, 1.42), (2.7, 1.45), (3.45, 0.98), (4.6, 0.8), (4.65, 0.3)), (2, 4)),
-    "coupe": (((0, 0.3), (0, 0.85), (0.5, 0.9), (1.4, 1.25), (2.2, 1.27), (2.9, 0.9), (4.5, 0.75), (4.55, 0.3)), (2, 4)),
-    "suv": (((0, 0.4), (0, 1.1), (0.25, 1.75), (2.9, 1.8), (3.5, 1.15), (4.6, 1.05), (4.7, 0.4)), (1, 3)),
-    "compact": (((0, 0.3), (0, 0.9), (0.45, 1.5), (2.2, 1.52), (2.9, 0.95), (3.5, 0.85), (3.55, 0.3)), (1, 3)),
-    "hatch": (((0, 0.28), (0, 0.9), (0.55, 1.42), (2.5, 1.48), (3.3, 0.95), (4.1, 0.8), (4.15, 0.28)), (1, 3)),
-    "estate": (((0, 0.28), (0, 0.92), (0.35, 1.45), (2.8, 1.48), (3.6, 0.95), (4.65, 0.8), (4.7, 0.28)), (1, 3)),
-    "van": (((0, 0.3), (0, 1.05), (0.12, 1.95), (3.3, 1.95), (4.2, 1.2), (4.9, 1.0), (4.95, 0.3)), (1, 3)),
+Outline: TypeAlias = "tuple[tuple[float, float], ...]"
+#: Side outlines in metres from rear to front, (along, up), and which of their edges are glass.
+PROFILES: dict[str, tuple[Outline, tuple[int, ...]]] = {
+    "sedan": (
+        ((0, 0.3), (0, 0.9), (0.85, 0.98), (1.5, 1.42), (2.7, 1.45),
+         (3.45, 0.98), (4.6, 0.8), (4.65, 0.3)),
+        (2, 4),
+    ),
+    "coupe": (
+        ((0, 0.3), (0, 0.85), (0.5, 0.9), (1.4, 1.25), (2.2, 1.27),
+         (2.9, 0.9), (4.5, 0.75), (4.55, 0.3)),
+        (2, 4),
+    ),
+    "suv": (
+        ((0, 0.4), (0, 1.1), (0.25, 1.75), (2.9, 1.8), (3.5, 1.15),
+         (4.6, 1.05), (4.7, 0.4)),
+        (1, 3),
+    ),
+    "compact": (
+        ((0, 0.3), (0, 0.9), (0.45, 1.5), (2.2, 1.52), (2.9, 0.95),
+         (3.5, 0.85), (3.55, 0.3)),
+        (1, 3),
+    ),
+    "hatch": (
+        ((0, 0.28), (0, 0.9), (0.55, 1.42), (2.5, 1.48), (3.3, 0.95),
+         (4.1, 0.8), (4.15, 0.28)),
+        (1, 3),
+    ),
+    "estate": (
+        ((0, 0.28), (0, 0.92), (0.35, 1.45), (2.8, 1.48), (3.6, 0.95),
+         (4.65, 0.8), (4.7, 0.28)),
+        (1, 3),
+    ),
+    "van": (
+        ((0, 0.3), (0, 1.05), (0.12, 1.95), (3.3, 1.95), (4.2, 1.2),
+         (4.9, 1.0), (4.95, 0.3)),
+        (1, 3),
+    ),
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Frame:
-    """A vehicle's own axes: ``along`` from rear to front, ``across`` to its right, and up."""
-
-    origin: Array
-    heading: float  # radians from the street's direction
-    width: float
-
-    def at(self, points: Sequence[tuple[float, float, float]]) -> Array:
-        """Own (along, up, across) -> world (N, 3); across counts half widths, the others metres."""
-        sine, cosine, half = np.sin(self.heading), np.cos(self.heading), self.width / 2
-        axes = np.array([[sine, 0, cosine], [0, 1, 0], [half * cosine, 0, -half * sine]])
-        return self.origin + np.array(points, float) @ axes
-
-    def side_seen(self, eye: Array) -> float:
-        """Which long side faces the eye: -1 left, +1 right."""
-        right = np.array([np.cos(self.heading), 0.0, -np.sin(self.heading)])
-        return 1.0 if float((eye - self.origin) @ right) > 0 else -1.0
-
-    def end_seen(self, eye: Array, length: float) -> str:
-        """Which end faces the eye: "rear", "front", or neither ("")."""
-        forward = np.array([np.sin(self.heading), 0.0, np.cos(self.heading)])
-        along = float((eye - self.origin) @ forward)
-        return "rear" if along < 0 else "front" if along > length else ""
-
-
-class Body:
-    """Paints one vehicle's faces and details."""
-
-    def __init__(self, canvas: Canvas, frame: Frame, label: int, length: float) -> None:
-        self.canvas, self.frame, self.label = canvas, frame, label
-        eye = canvas.camera.position
-        self.side, self.end = frame.side_seen(eye), frame.end_seen(eye, length)
-
-    def flank(self, outline: list[tuple[float, float]], colour: Colour) -> None:
-        """A polygon of (along, up) on the visible side."""
-        points = self.frame.at([(a, u, self.side) for a, u in outline])
-        self.canvas.polygon(points, colour, self.label)
-
-    def face(self, along: float, box: tuple[float, float, float, float], colour: Colour) -> None:
-        """A rectangle (across0, up0, across1, up1) square to the heading."""
-        x0, y0, x1, y1 = box
-        corners = [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]
-        points = self.frame.at([(along, u, c) for c, u in corners])
-        self.canvas.polygon(points, colour, self.label)
-
-    def wheel(self, along: float, radius: float) -> None:
-        """A tyre and its rim on the visible side."""
-        turn = np.linspace(0, 2 * np.pi, 13)[:-1]
-        for size, colour in ((radius, RUBBER), (radius * 0.55, (128, 130, 132))):
-            ring = [(along + size * np.cos(t), radius + size * np.sin(t)) for t in turn]
-            self.flank(ring, colour)
-
-    def prism(
-        self, outline: list[tuple[float, float]], paint: Array, glass: tuple[int, ...], taper: float
-    ) -> None:
-        """Sweep a clockwise (along, up) outline across; ``taper`` narrows what is above the belt."""
-        top = max(u for _, u in outline)
-        belt = 0.68 * top
-
-        def half(up: float) -> float:
-            return 1 - taper * max(0.0, (up - belt) / (top - belt))
-
-        eye = self.canvas.camera.position
-        heading = self.frame.heading
-        eye_along = float((eye - self.frame.origin) @ (np.sin(heading), 0.0, np.cos(heading)))
-        for i in range(len(outline) - 1):
-            (a0, u0), (a1, u1) = outline[i], outline[i + 1]
-            low, high = half(u0), half(u1)
-            quad = self.frame.at([(a0, u0, -low), (a0, u0, low), (a1, u1, high), (a1, u1, -high)])
-            # Only faces turned to the eye: compare in the profile's plane.
-            outward = (eye_along - a0) * (u0 - u1) + (eye[1] - u0) * (a1 - a0)
-            if outward <= 0:
-                continue
-            light = 0.82 + 0.3 * abs(a1 - a0) / (abs(a1 - a0) + abs(u1 - u0) + 1e-6)
-            self.canvas.polygon(quad, paint * light, self.label)
-            if i in glass:
-                inner = quad.mean(0) + (quad - quad.mean(0)) * (0.86, 0.84, 0.86)
-                self.canvas.polygon(inner, GLASS * 1.25, self.label)
-        side = self.frame.at([(a, u, self.side * half(u)) for a, u in outline])
-        self.canvas.polygon(side, paint * 0.92, self.label)
 
 
 def car(
@@ -125,7 +69,7 @@ def car(
         body.face(along, (-0.95, 0.02, -0.7, 0.35), RUBBER)
         body.face(along, (0.7, 0.02, 0.95, 0.35), RUBBER)
     body.prism(list(outline), paint, glass, 0.2)
-    if z > 45:
+    if z > 35:
         return  # details are smaller than a pixel
     belt = 0.66 * top
     first, last = outline[glass[0]], outline[glass[1] + 1]

@@ -18,9 +18,9 @@ from typing import TypeAlias
 import cv2
 import numpy as np
 import numpy.typing as npt
-import platformdirs
 from PIL import Image
 
+from harness.data.cache import cache_dir
 from harness.data.labels import CITYSCAPES_IDS, PALETTE, SYNTHIA_IDS, lookup_table
 from harness.data.scenes.scene import GENERATOR_VERSION, SIZES, draw_scene
 from harness.errors import BenchError, DataError
@@ -69,8 +69,7 @@ def ensure_dataset(
     ``size`` is (W, H) in pixels, SIZES[name] by default. The cache is ``cache``, else
     $UDA_BENCH_CACHE, else the user's cache folder.
     """
-    given = cache or os.environ.get("UDA_BENCH_CACHE") or platformdirs.user_cache_dir("uda-bench")
-    root = Path(given) / fingerprint(name, counts, seed, size)
+    root = (cache or cache_dir()) / fingerprint(name, counts, seed, size)
     if not (root / name / MANIFEST).is_file():
         write_dataset(name, counts, root, seed=seed, size=size, progress=progress)
     return root

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 
 import cv2
@@ -27,6 +26,7 @@ from harness.data.datasets import has_dataset, open_dataset
 from harness.data.labels import CAMVID_IDS, CITYSCAPES_IDS
 from harness.errors import DataError
 
+PLAIN = ("images", "labels")
 AUTHORS = ("701_StillsRaw_full", "LabeledApproved_full")
 
 
@@ -75,10 +75,7 @@ def test_camvid_in_the_segnet_form(tmp_path):
     assert_streets(open_dataset("camvid", tmp_path / "camvid", "val"), 3)
 
 
-@pytest.mark.parametrize(
-    ("folders", "suffix"),
-    [(AUTHORS, "_L"), (("images", "labels"), "_L"), (("images", "labels"), "")],
-)
+@pytest.mark.parametrize(("folders", "suffix"), [(AUTHORS, "_L"), (PLAIN, "_L"), (PLAIN, "")])
 def test_camvid_in_the_authors_form(tmp_path, folders, suffix):
     frames = ["0006R0_f00930", "0016E5_00390", "0016E5_07959", "0016E5_08159", "Seq05VD_f00000"]
     write_camvid_colours(tmp_path, frames, folders, suffix)
@@ -188,7 +185,7 @@ def test_fingerprint_is_of_names_and_sizes_wherever_they_lie(tmp_path):
     with (folder / "images" / "00002.png").open("ab") as file:
         file.write(b"x")
     assert open_dataset("gta5", here, "train").fingerprint() != fingerprint
-    os.rename(there / "gta5/images/00003.png", there / "gta5/images/00009.png")
+    (there / "gta5/images/00003.png").rename(there / "gta5/images/00009.png")
     assert open_dataset("gta5", there, "train").fingerprint() != fingerprint
 
 

@@ -76,6 +76,7 @@ def test_the_flip_follows_its_chance(source, target, profile, chance, step):
             assert (green[:, 1] - green[:, 0]).tolist() == [step, step]
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine of two cores
 @pytest.mark.parametrize("workers", [1, 3])
 def test_the_order_is_the_same_for_any_number_of_workers(source, target, profile, workers):
     profile = profile.model_copy(update={"source_augmentation": "strong"})

@@ -132,18 +132,18 @@ def test_augmentation_none_is_none():
 def test_photometric_stays_in_its_bounds():
     """A grey has no hue or saturation: contrast and brightness alone, 0.5..1.5 and +-32."""
     grey = np.full((4, 4, 3), 100, np.uint8)
-    values = [
-        int(augment(grey, "photometric", np.random.default_rng(s))[0, 0, 0]) for s in range(400)
-    ]
+    rng = np.random.default_rng(0)
+    values = [int(augment(grey, "photometric", rng)[0, 0, 0]) for _ in range(1000)]
     assert min(values) >= (100 - 32) * 0.5 - 1
     assert max(values) <= (100 + 32) * 1.5 + 1
-    assert 0.15 < np.mean(np.array(values) == 100) < 0.35  # neither drawn: a quarter
+    assert 0.2 < np.mean(np.array(values) == 100) < 0.3  # neither drawn: a quarter
 
 
 def test_photometric_turns_the_hue():
     red = np.zeros((2, 2, 3), np.uint8)
     red[..., 0] = 200
-    outs = [augment(red, "photometric", np.random.default_rng(s))[0, 0] for s in range(60)]
-    assert any(g > b + 20 for _, g, b in outs)
-    assert any(b > g + 20 for _, g, b in outs)
-    assert all(r >= max(g, b) for r, g, b in outs)  # 36 degrees never leave red's sector
+    rng = np.random.default_rng(0)
+    outs = [augment(red, "photometric", rng)[0, 0].astype(int) for _ in range(60)]
+    assert any(green > blue + 20 for _, green, blue in outs)
+    assert any(blue > green + 20 for _, green, blue in outs)
+    assert all(out[0] == out.max() for out in outs)  # 36 degrees never leave red's sector

@@ -20,6 +20,7 @@ from real_formats import (
 
 from harness.data import verify as verify_module
 from harness.data.datasets import open_dataset
+from harness.data.png import read_header
 from harness.data.verify import quick_check, verify
 from harness.errors import DataError
 
@@ -81,8 +82,8 @@ def test_a_file_broken_inside(tmp_path):
     content[middle : middle + 40] = bytes(40)
     path.write_bytes(content)
     assert verify("gta5", tmp_path, deep=False) == []
-    assert "00003.png: cannot be decoded" in only(verify("gta5", tmp_path))
-    with pytest.raises(DataError, match=r"00003\.png: cannot be decoded"):
+    assert "00003.png: damaged" in only(verify("gta5", tmp_path))
+    with pytest.raises(DataError, match=r"00003\.png: damaged"):
         quick_check(open_dataset("gta5", tmp_path, "train"))
 
 
@@ -96,7 +97,7 @@ def test_a_synthia_label_of_8_bits(tmp_path):
     folder = write_synthia(tmp_path, 2)
     cv2.imwrite(str(folder / "GT/LABELS/0000001.png"), np.zeros((48, 64, 3), np.uint8))
     line = only(verify("synthia", tmp_path))
-    assert "0000001.png: a 8-bit RGB PNG; expected 16-bit RGB PNG with the class id in red" in line
+    assert "0000001.png: 8-bit RGB PNG; expected 16-bit RGB PNG with the class id in red" in line
 
 
 def test_a_gta_label_in_colours(tmp_path):
@@ -105,7 +106,17 @@ def test_a_gta_label_in_colours(tmp_path):
     with Image.open(path) as label:
         label.convert("RGB").save(path)
     line = only(verify("gta5", tmp_path))
-    assert "00002.png: a 8-bit RGB PNG; expected 8-bit palette PNG of Cityscapes label ids" in line
+    assert "00002.png: 8-bit RGB PNG; expected 8-bit palette PNG of Cityscapes label ids" in line
+
+
+def test_a_palette_of_few_colours_is_stored_with_fewer_bits(tmp_path):
+    folder = write_gta5(tmp_path, 1)
+    label = Image.fromarray(np.full((48, 64), 7, np.uint8))
+    label.putpalette(bytes(24))
+    label.save(folder / "labels" / "00001.png")
+    assert read_header(folder / "labels" / "00001.png").bits < 8
+    assert verify("gta5", tmp_path) == []
+    assert (open_dataset("gta5", tmp_path, "train").read_label(0) == 0).all()
 
 
 def test_a_missing_label_and_a_whole_folder_of_them(tmp_path):
@@ -211,4 +222,4 @@ def test_quick_check_shows_ten_lines_at_most(tmp_path):
 def test_a_16_bit_image(tmp_path):
     folder = write_gta5(tmp_path, 1)
     cv2.imwrite(str(folder / "images/00001.png"), street(0)[0].astype(np.uint16))
-    assert "images/00001.png: a 16-bit RGB PNG; expected an 8-bit" in only(verify("gta5", tmp_path))
+    assert "images/00001.png: 16-bit RGB PNG; expected an 8-bit" in only(verify("gta5", tmp_path))

@@ -1,0 +1,190 @@
+"""Published parameter names to ours. Pure functions on state dictionaries; nothing is read here.
+
+Ours are `encoder.*` and `head.*`: the encoder's as in SegFormer's and timm's own files, the head's
+as in DAFormer's and SegFormer's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+State = dict[str, Tensor]
+Which = Literal["student", "ema_teacher"]
+
+#: Image classifiers and training aids at the end of encoder files; no Segmentor has them.
+_CLASSIFIER = re.compile(r"(head\.(weight|bias|fc|norm)|head_dist|fc|classifier|auxiliary_head)\b")
+_AUXILIARY_HEAD = re.compile(r"auxiliary_head\b")
+#: What timm's files hold behind the last map besides.
+_TIMM_TAIL = re.compile(r"(norm|fc_norm|head|pre_logits|conv_head|bn2)\b")
+
+
+def convert(state: State, expected: Collection[str], which: Which = "student") -> tuple[State, str]:
+    """Rename a file's parameters to the `expected` names of a network, as far as is known.
+
+    Returns the renamed parameters and a description of the format found. What is not recognised
+    keeps its name, so that a strict load names it. Raises ValueError where the file is known not
+    to fit; the message goes on from the file's name.
+    """
+    state = {key.removeprefix("module."): value for key, value in state.items()}
+    state, origin = _select_network(state, which)
+    if state.keys() == set(expected):
+        return state, origin or "uda-bench weights"
+    encoder, rest = _split(state)
+    own_names = {key.removeprefix("encoder.") for key in expected if key.startswith("encoder.")}
+    encoder, encoder_format = _encoder(encoder, own_names)
+    rest, head_format = _head(rest)
+    converted = {f"encoder.{key}": value for key, value in encoder.items()} | rest
+    return converted, ", ".join(filter(None, (origin, encoder_format, head_format)))
+
+
+def _select_network(state: State, which: Which) -> tuple[State, str]:
+    """One network out of a self-training checkpoint (model.*, ema_model.*, imnet_model.*)."""
+    prefix = "ema_model." if which == "ema_teacher" else "model."
+    network = which.replace("_", " ")
+    chosen = {key.removeprefix(prefix): v for key, v in state.items() if key.startswith(prefix)}
+    if not chosen and (
+        which == "ema_teacher" or any(key.startswith("ema_model.") for key in state)
+    ):
+        raise ValueError(f"holds no {network}: no name in it starts with {prefix!r}")
+    if not chosen:
+        return state, ""
+    # HRDA's head wraps the one that sees both scales.
+    chosen = {re.sub(r"^decode_head\.head\.", "decode_head.", k): v for k, v in chosen.items()}
+    return chosen, f"self-training checkpoint, {network}"
+
+
+def _split(state: State) -> tuple[State, State]:
+    """(encoder's parameters without a prefix, the others), less classifiers and training aids."""
+    for prefix in ("backbone.", "segformer.encoder.", "encoder."):
+        if any(key.startswith(prefix) for key in state):
+            # "head." of our own files is no image classifier.
+            dropped = _CLASSIFIER if prefix == "segformer.encoder." else _AUXILIARY_HEAD
+            state = {k: v for k, v in state.items() if not dropped.match(k)}
+            encoder = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+            return encoder, {k: v for k, v in state.items() if not k.startswith(prefix)}
+    return {k: v for k, v in state.items() if not _CLASSIFIER.match(k)}, {}
+
+
+def _encoder(state: State, own_names: set[str]) -> tuple[State, str]:
+    """The encoder's parameters by our names, and what they were."""
+    timm_names = {key.removeprefix("trunk.") for key in own_names if key.startswith("trunk.")}
+    if "patch_embed1.proj.weight" in state:
+        return state, "MiT encoder"
+    if state.keys() == own_names:
+        return state, "encoder"
+    if "patch_embeddings.0.proj.weight" in state:
+        return _mit_from_hugging_face(state), "MiT encoder of Hugging Face"
+    if "layers.0.0.projection.weight" in state:
+        return _mit_from_mmseg(state), "MiT encoder of mmsegmentation"
+    if "stem.0.weight" in state and "layer1.0.conv1.weight" in state:
+        return _resnet_from_mmseg(state), "ResNet v1c encoder of mmsegmentation"
+    if timm_names and not timm_names.isdisjoint(state):
+        kept = {k: v for k, v in state.items() if k in timm_names or not _TIMM_TAIL.match(k)}
+        return {f"trunk.{key}": value for key, value in kept.items()}, "encoder of timm"
+    if "conv1.0.weight" in own_names:
+        _refuse_other_resnets(state)
+    return state, "encoder"
+
+
+def _refuse_other_resnets(state: State) -> None:
+    """Raise ValueError for the ResNets whose parameters cannot stand in a v1c."""
+    remedy = "take weights of ResNet v1c (mmsegmentation) or of resnet50c or resnet101c (timm)"
+    if "conv1.weight" in state:
+        raise ValueError(
+            "is a ResNet with the plain 7x7 stem, and this network has the deep stem of three 3x3 "
+            f"convolutions: {remedy}"
+        )
+    if "layer2.0.downsample.2.weight" in state:
+        raise ValueError(
+            f"is a ResNet that averages in its shortcuts ('d'), and this network does not: {remedy}"
+        )
+
+
+def _mit_from_mmseg(state: State) -> State:
+    """layers.S.0 is a patch embedding, layers.S.1.B a block, layers.S.2 the stage's norm."""
+    renamed = {}
+    for key, value in state.items():
+        key = re.sub(r"^layers\.(\d+)\.0\.projection\.", _stage("patch_embed{}.proj."), key)
+        key = re.sub(r"^layers\.(\d+)\.0\.", _stage("patch_embed{}."), key)
+        key = re.sub(r"^layers\.(\d+)\.1\.", _stage("block{}."), key)
+        key = re.sub(r"^layers\.(\d+)\.2\.", _stage("norm{}."), key)
+        key = key.replace("ffn.layers.1.", "mlp.dwconv.dwconv.")
+        key = key.replace("attn.attn.out_proj.", "attn.proj.")
+        for index, linear in (("0", "fc1"), ("4", "fc2")):
+            if f"ffn.layers.{index}." in key:  # 1x1 convolutions for linear layers
+                key = key.replace(f"ffn.layers.{index}.", f"mlp.{linear}.")
+                value = value.flatten(1) if value.dim() == 4 else value
+        if "attn.attn.in_proj_" in key:  # queries, keys and values in one
+            width = len(value) // 3
+            renamed[key.replace("attn.attn.in_proj_", "attn.q.")] = value[:width]
+            renamed[key.replace("attn.attn.in_proj_", "attn.kv.")] = value[width:]
+        else:
+            renamed[key] = value
+    return renamed
+
+
+_HUGGING_FACE_BLOCK = {
+    "attention.self.query.": "attn.q.",
+    "attention.self.sr.": "attn.sr.",
+    "attention.self.layer_norm.": "attn.norm.",
+    "attention.output.dense.": "attn.proj.",
+    "layer_norm_1.": "norm1.",
+    "layer_norm_2.": "norm2.",
+    "mlp.dense1.": "mlp.fc1.",
+    "mlp.dense2.": "mlp.fc2.",
+}
+
+
+def _mit_from_hugging_face(state: State) -> State:
+    """Its stages count from 0, and its attention holds keys and values apart."""
+    renamed = {}
+    for key, value in state.items():
+        if "attention.self.value." in key:
+            continue
+        if "attention.self.key." in key:
+            value = torch.cat([value, state[key.replace("self.key.", "self.value.")]])
+            key = key.replace("attention.self.key.", "attn.kv.")
+        key = re.sub(r"^patch_embeddings\.(\d+)\.proj\.", _stage("patch_embed{}.proj."), key)
+        key = re.sub(r"^patch_embeddings\.(\d+)\.layer_norm\.", _stage("patch_embed{}.norm."), key)
+        key = re.sub(r"^layer_norm\.(\d+)\.", _stage("norm{}."), key)
+        key = re.sub(r"^block\.(\d+)\.", _stage("block{}."), key)
+        for theirs, ours in _HUGGING_FACE_BLOCK.items():
+            key = key.replace(theirs, ours)
+        renamed[key] = value
+    return renamed
+
+
+def _stage(name: str) -> Callable[[re.Match[str]], str]:
+    """A replacement that counts the matched stage from 1."""
+    return lambda match: name.format(int(match[1]) + 1)
+
+
+def _resnet_from_mmseg(state: State) -> State:
+    """The stem is one sequence there; the last norm of it is `bn1` in timm."""
+    state = {re.sub(r"^stem\.7\.", "bn1.", key): value for key, value in state.items()}
+    return {re.sub(r"^stem\.", "conv1.", key): value for key, value in state.items()}
+
+
+def _head(state: State) -> tuple[State, str]:
+    """The head's parameters by our names, and what they were."""
+    state = {re.sub(r"^decode_head\.", "head.", key): value for key, value in state.items()}
+    if "head.linear_c.0.proj.weight" in state:
+        for theirs, ours in (
+            (r"^head\.linear_c\.(\d+)\.", _stage("head.linear_c{}.")),
+            (r"^head\.linear_fuse\.", "head.linear_fuse.conv."),
+            (r"^head\.batch_norm\.", "head.linear_fuse.bn."),
+            (r"^head\.classifier\.", "head.linear_pred."),
+        ):
+            state = {re.sub(theirs, ours, key): value for key, value in state.items()}
+        return state, "SegFormer head of Hugging Face"
+    if "head.linear_pred.weight" in state:  # its files hold a second classifier that is not used
+        state = {k: v for k, v in state.items() if not k.startswith("head.conv_seg.")}
+        return state, "SegFormer head"
+    if "head.fuse_layer.bottleneck.conv.weight" in state:
+        return state, "DAFormer head"
+    return state, "head" if state else ""

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_environment(tmp_path_factory):
+    """Keep the user's data, results and cache out of the tests, and the tests out of theirs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UDA_BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        for name in ("UDA_BENCH_DATA", "UDA_BENCH_RESULTS", "UDA_BENCH_DEBUG"):
+            patch.delenv(name, raising=False)
+        # Wide enough for a table's words to stay whole; processes that tests start inherit both.
+        patch.setenv("COLUMNS", "200")
+        patch.setenv("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
+        patch.setenv("OMP_WAIT_POLICY", "PASSIVE")
+        yield
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Where torch is there already, keep it to one thread: the networks here are microscopic."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)

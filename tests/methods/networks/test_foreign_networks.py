@@ -1,0 +1,192 @@
+"""Encoders of timm and networks of mmsegmentation, as Segmentors."""
+
+import copy
+
+import pytest
+import torch
+
+from methods.networks import zoo
+from methods.networks.checkpoint_formats import convert
+from methods.networks.weights import load_weights, save_weights
+
+TIMM = {
+    "convnext_atto": {},
+    "resnet18": {},
+    "efficientnet_lite0": {},
+    "vit_tiny_patch16_224": {"depth": 4},
+    "vit_small_patch14_dinov2": {"depth": 4, "embed_dim": 48, "num_heads": 2},
+    "swin_tiny_patch4_window7_224": {"depths": (1, 1, 1, 1), "embed_dim": 24},
+    "pvt_v2_b0": {},
+}
+
+TINY_CONFIG = """
+norm_cfg = dict(type="SyncBN", requires_grad=True)
+model = dict(
+    type="EncoderDecoder",
+    pretrained="open-mmlab://never_fetched",
+    backbone=dict(
+        type="MixVisionTransformer", embed_dims=8, num_stages=4, num_layers=[1, 1, 1, 1],
+        num_heads=[1, 2, 3, 4], patch_sizes=[7, 3, 3, 3], sr_ratios=[8, 4, 2, 1], mlp_ratio=4,
+        qkv_bias=True, drop_path_rate=0.0,
+        init_cfg=dict(type="Pretrained", checkpoint="https://invalid.invalid/never_fetched.pth"),
+    ),
+    decode_head=dict(
+        type="SegformerHead", in_channels=[8, 16, 24, 32], in_index=[0, 1, 2, 3], channels=16,
+        dropout_ratio=0.1, num_classes=150, norm_cfg=norm_cfg, align_corners=False,
+        loss_decode=dict(type="CrossEntropyLoss"),
+    ),
+    auxiliary_head=dict(type="FCNHead", in_channels=24, in_index=2, channels=8, num_classes=150),
+)
+"""
+
+
+@pytest.mark.parametrize("model", TIMM)
+def test_timm_encoder_at_odd_sizes(model):
+    network = zoo.build(f"timm:{model}", head_channels=8, **TIMM[model])
+    logits, features, fused = network(torch.randn(2, 3, 75, 109))
+    assert network.feature_channels == [f.shape[1] for f in features]
+    assert len(features) == 4
+    assert logits.shape[1] == 19
+    assert fused.shape[1] == network.fused_channels == 8
+    stride = 109 / features[0].shape[3]
+    patch = 14 if "patch14" in model else 16 if "patch16" in model else 4
+    assert patch * 0.9 < stride <= patch
+    logits.square().sum().backward()
+    assert not [n for n, p in network.encoder.named_parameters() if p.grad is None]
+
+
+def test_timm_padding_does_not_change_a_fitting_image():
+    network = zoo.build("timm:convnext_atto", head="topdown", head_channels=8).eval()
+    image = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        expected = network.encoder.trunk.forward_intermediates(image, intermediates_only=True)
+        for feature, other in zip(network(image).features, expected, strict=True):
+            assert torch.equal(feature, other)
+
+
+def test_timm_refuses_unknown_keywords():
+    with pytest.raises(ValueError, match="timm:resnet18 refuses colour"):
+        zoo.build("timm:resnet18", colour=3)
+
+
+@pytest.fixture
+def tiny_mmseg(tmp_path):
+    config = tmp_path / "tiny.py"
+    config.write_text(TINY_CONFIG)
+    return zoo.build(f"mmseg:{config}", num_classes=19)
+
+
+def test_mmseg_network(tiny_mmseg, tmp_path):
+    logits, features, fused = tiny_mmseg(torch.randn(2, 3, 75, 109))
+    assert logits.shape == (2, 19, 19, 28)
+    assert [f.shape[1] for f in features] == tiny_mmseg.feature_channels == [8, 16, 24, 32]
+    assert fused.shape == (2, tiny_mmseg.fused_channels, 19, 28)
+    logits.square().sum().backward()
+    assert not [n for n, p in tiny_mmseg.named_parameters() if p.grad is None]
+    assert not any(isinstance(m, torch.nn.SyncBatchNorm) for m in tiny_mmseg.modules())
+    save_weights(tiny_mmseg, tmp_path / "own.safetensors", {})
+    assert load_weights(tiny_mmseg, tmp_path / "own.safetensors") == "uda-bench weights"
+
+
+@torch.no_grad()
+def test_mmseg_logits_are_the_classified_fused_map(tiny_mmseg):
+    tiny_mmseg.eval()
+    image = torch.randn(1, 3, 64, 96)
+    logits, _, fused = tiny_mmseg(image)
+    torch.testing.assert_close(tiny_mmseg.head.conv_seg(fused), logits)
+    torch.testing.assert_close(tiny_mmseg.head(tiny_mmseg.encoder(image)), logits)
+    teacher = copy.deepcopy(tiny_mmseg)
+    for parameter in tiny_mmseg.parameters():
+        parameter.zero_()
+    assert torch.equal(teacher(image).fused, fused)
+
+
+def test_mmseg_file_fits_its_network_and_gives_its_encoder_to_ours(tiny_mmseg, tmp_path):
+    names = {"encoder": "backbone", "head": "decode_head"}
+    state = {
+        f"{names[part]}.{name}": value.clone()
+        for part, name, value in (
+            (*key.split(".", 1), value) for key, value in tiny_mmseg.state_dict().items()
+        )
+    }
+    state["auxiliary_head.conv_seg.weight"] = torch.zeros(19, 8, 1, 1)
+    torch.save({"meta": {}, "state_dict": state}, tmp_path / "segformer.pth")
+    load_weights(tiny_mmseg, tmp_path / "segformer.pth")
+    ours = zoo.build("test_mit").eval()
+    with pytest.raises(ValueError, match=r"no place for head\.convs"):
+        load_weights(ours, tmp_path / "segformer.pth")
+    description = load_weights(ours, tmp_path / "segformer.pth", part="encoder")
+    assert "MiT encoder of mmsegmentation" in description
+    image = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        theirs = tiny_mmseg.eval().encoder(image)
+        # Its attention norms have epsilon 1e-6.
+        for feature, other in zip(ours(image).features, theirs, strict=True):
+            torch.testing.assert_close(feature, other, rtol=1e-2, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("size", "depths"),
+    [
+        ("b0", [2, 2, 2, 2]),
+        ("b1", [2, 2, 2, 2]),
+        ("b2", [3, 4, 6, 3]),
+        ("b3", [3, 4, 18, 3]),
+        ("b4", [3, 8, 27, 3]),
+        ("b5", [3, 6, 40, 3]),
+    ],
+)
+def test_published_mmseg_encoders_have_our_names_and_shapes(size, depths):
+    from methods.networks import mmcv_ops
+
+    mmcv_ops.install()
+    from mmseg.models.backbones import MixVisionTransformer
+
+    with torch.device("meta"):
+        network = zoo.build(f"daformer_mit{size}")
+    expected = {f"encoder.{k}": v.shape for k, v in network.encoder.state_dict().items()}
+    theirs = MixVisionTransformer(
+        embed_dims=32 if size == "b0" else 64, num_layers=depths, num_heads=[1, 2, 5, 8]
+    )
+    state = {f"backbone.{key}": value for key, value in theirs.state_dict().items()}
+    converted, _ = convert(state, expected)
+    assert {key: value.shape for key, value in converted.items()} == expected
+
+
+def test_mmseg_by_the_name_of_a_packaged_config():
+    name = "segformer/segformer_mit-b0_8xb1-160k_cityscapes-1024x1024"
+    network = zoo.build(f"mmseg:{name}")
+    assert network.feature_channels == [32, 64, 160, 256]
+    assert zoo.describe(f"mmseg:{name}") == f"mmsegmentation's {name}"
+    backwards = zoo.build("mmseg:unet/unet-s5-d16_fcn_4xb4-160k_cityscapes-512x1024").eval()
+    with torch.no_grad():
+        features = backwards(torch.randn(1, 3, 40, 70)).features
+    assert [f.shape[1] for f in features] == backwards.feature_channels == [64, 128, 256, 512, 1024]
+
+
+def test_mmseg_refusals():
+    with pytest.raises(ValueError, match=r"no config .*expected mmseg:FOLDER/NAME"):
+        zoo.build("mmseg:segformer/none")
+    with pytest.raises(ValueError, match="is a CascadeEncoderDecoder"):
+        zoo.build("mmseg:ocrnet/ocrnet_hr18_4xb2-40k_cityscapes-512x1024")
+    with pytest.raises(ValueError, match="needs more than mmsegmentation"):
+        zoo.build("mmseg:mask2former/mask2former_r50_8xb2-90k_cityscapes-512x1024")
+    with pytest.raises(ValueError, match="copy and edit its config"):
+        zoo.build("mmseg:segformer/none", head_channels=3)
+
+
+def test_mmcv_ops_stand_in():
+    from methods.networks import mmcv_ops
+
+    image = torch.arange(12.0).view(1, 1, 3, 4)
+    centres = torch.tensor([[[0.5 / 4, 0.5 / 3], [3.5 / 4, 2.5 / 3]]])  # first and last pixel
+    torch.testing.assert_close(mmcv_ops.point_sample(image, centres), torch.tensor([[[0.0, 11.0]]]))
+    logits, target = torch.zeros(2, 3), torch.tensor([1, 3])  # 3: background
+    loss = mmcv_ops.sigmoid_focal_loss(logits, target, reduction="none")
+    log2 = torch.log(torch.tensor(2.0))
+    expected = torch.full((2, 3), 0.75 * 0.25 * log2.item())
+    expected[0, 1] = 0.25 * 0.25 * log2
+    torch.testing.assert_close(loss, expected)
+    mmcv_ops.install()
+    with pytest.raises(ModuleNotFoundError, match="full mmcv"):
+        from mmcv.ops import CrissCrossAttention  # noqa: F401

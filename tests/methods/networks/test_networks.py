@@ -1,0 +1,90 @@
+"""What every network must do, run over the small ones of each kind."""
+
+import pytest
+import torch
+from torch import nn
+
+from methods.networks import zoo
+from methods.networks.weights import load_weights, save_weights
+
+SMALL = ["test_mit", "test_deeplab", "mini_xs", "mini_s", "mini_deeplab"]
+HEADS = [("test_mit", head) for head in ("daformer", "segformer")]
+
+
+def build(name: str, head: str | None = None) -> nn.Module:
+    torch.manual_seed(0)
+    overrides = {"head": head, "head_channels": 8} if head else {}
+    return zoo.build(name, **overrides)
+
+
+@pytest.mark.parametrize(("name", "head"), [(name, None) for name in SMALL] + HEADS)
+def test_forward_at_odd_sizes(name, head):
+    network = build(name, head).eval()
+    stride = 8 if "deeplab" in name else 4
+    for height, width in ((75, 109), (64, 96), (20, 33)):
+        with torch.no_grad():
+            image = torch.randn(1, 3, height, width)
+            logits, features, fused = network(image)
+            assert all(map(torch.equal, network.features(image), features))
+        cells = (-(-height // stride), -(-width // stride))
+        assert logits.shape == (1, 19, *cells)
+        assert fused.shape == (1, network.fused_channels, *cells)
+        assert [f.shape[1] for f in features] == network.feature_channels
+        sizes = [f.shape[2] * f.shape[3] for f in features]
+        assert sizes == sorted(sizes, reverse=True)
+
+
+@pytest.mark.parametrize(("name", "head"), [(name, None) for name in SMALL] + HEADS)
+def test_backward_reaches_every_parameter(name, head):
+    network = build(name, head)
+    for parameter in network.parameters():  # residual branches start at zero in ResNets
+        nn.init.normal_(parameter, std=0.2)
+    for module in network.modules():
+        if hasattr(module, "p") and not isinstance(module, nn.Conv2d):
+            module.p = 0.0  # a dropped path gets no gradient
+    network(torch.randn(2, 3, 64, 96)).logits.square().sum().backward()
+    idle = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()]
+    assert not idle
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_weights_survive_a_file(name, tmp_path):
+    network, other = build(name).eval(), zoo.build(name).eval()
+    save_weights(network, tmp_path / "net.safetensors", {"network": name})
+    load_weights(other, tmp_path / "net.safetensors")
+    image = torch.randn(1, 3, 40, 56)
+    with torch.no_grad():
+        torch.testing.assert_close(network(image).logits, other(image).logits, rtol=0, atol=0)
+    assert [path.name for path in tmp_path.iterdir()] == ["net.safetensors"]
+
+
+def test_padding_leaves_a_fitting_image_alone():
+    network = build("test_mit").eval()
+    image = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        features = network.encoder(image)
+        assert torch.equal(network(image).logits, network.head(features)[0])
+
+
+def test_drop_path_and_dropout_only_while_training():
+    torch.manual_seed(0)
+    network = zoo.build("test_mit", drop_path_rate=0.5, head_dropout=0.5)
+    image = torch.randn(2, 3, 64, 64)
+    assert not torch.equal(network(image).logits, network(image).logits)
+    network.eval()
+    assert torch.equal(network(image).logits, network(image).logits)
+
+
+def test_drop_path_grows_linearly_from_an_identity():
+    with torch.device("meta"):
+        encoder = zoo.build("daformer_mitb0").encoder
+    blocks = [b for s in range(1, 5) for b in encoder.get_submodule(f"block{s}").children()]
+    assert isinstance(blocks[0].drop_path, nn.Identity)
+    rates = [block.drop_path.p for block in blocks[1:]]
+    assert rates == pytest.approx([0.1 * i / 7 for i in range(1, 8)])
+
+
+def test_dropout_is_channel_wise():
+    head = zoo.build("test_mit", head_dropout=0.5).head
+    dropped = head.dropout(torch.ones(4, 16, 3, 5)).flatten(2)
+    assert ((dropped == 0).all(2) | (dropped == 2).all(2)).all()

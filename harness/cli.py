@@ -231,7 +231,8 @@ def table(
 
     from harness import records, tables
 
-    found = records.read_all(records_ or [results / "records"])
+    folder = results / "records"
+    found = records.read_all(records_ or ([folder] if folder.is_dir() else []))
     kept = [
         r
         for r in found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from functools import cache
 
 import torch
 from rich.console import Console
@@ -25,10 +26,9 @@ def show_estimate(plan: Plan, device: torch.device, console: Console) -> None:
     if plan.sources.notice:
         console.print(plan.sources.notice, highlight=False)
     console.print_json(json.dumps(spec.model_dump(mode="json")))
-    student = zoo.build(spec.student)
-    forward = gflops(student, spec.profile.crop)
+    parameters, forward = size(spec.student, spec.profile.crop)
     console.print(
-        f"run {spec.run_id}, weights {spec.weights_id}: student of {parameters_m(student):.2f} M "
+        f"run {spec.run_id}, weights {spec.weights_id}: student of {parameters:.2f} M "
         f"parameters, {forward:.1f} GFLOPs a forward of one crop",
         highlight=False,
     )
@@ -39,11 +39,18 @@ def show_estimate(plan: Plan, device: torch.device, console: Console) -> None:
     _show_time(plan, device, console)
 
 
+@cache
+def size(network: str, crop: tuple[int, int]) -> tuple[float, float]:
+    """Parameters in millions and GFLOPs a forward, on tensors without storage where it can be."""
+    with torch.device("cpu" if network.startswith("mmseg:") else "meta"):
+        student = zoo.build(network)
+        return parameters_m(student), gflops(student, crop)
+
+
 def _show_time(plan: Plan, device: torch.device, console: Console) -> None:
     profile = plan.spec.profile
-    if device.type == "cpu" and gflops(zoo.build(plan.spec.student), profile.crop) > (
-        CPU_LIMIT_GFLOPS
-    ):
+    _, forward = size(plan.spec.student, profile.crop)
+    if device.type == "cpu" and forward > CPU_LIMIT_GFLOPS:
         console.print("too large to be timed on a CPU: ask for --device cuda on a GPU machine")
         return
     seconds = step_seconds(plan, device) * profile.accumulation

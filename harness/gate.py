@@ -45,6 +45,8 @@ def update_baseline(baseline: Path, against: Path | None) -> int:
         raise BenchError("--update: expected --records FILE_OR_FOLDER to take the new ones from.")
     done = [record for record in records.read_all(against) if record.state == "done"]
     if not done:
-        raise BenchError(f"{against} holds no done record; expected some: `bench sweep` makes them.")
+        raise BenchError(
+            f"{against} holds no done record; expected some: `bench sweep` makes them."
+        )
     records.write_list(done, baseline)
     return len(done)

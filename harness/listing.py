@@ -67,8 +67,12 @@ def _method(name: str, console: Console) -> None:
 def knobs(config: type[BaseModel]) -> Iterable[tuple[str, str, str]]:
     """Name, default and meaning of every field."""
     for name, field in config.model_fields.items():
-        default = "(required)" if field.is_required() else _plain(field.get_default(True))  # type: ignore[call-overload]
-        yield name, default, field.description or ""
+        default = field.get_default(call_default_factory=True)
+        yield (
+            name,
+            "(required)" if field.is_required() else _plain(default),
+            field.description or "",
+        )
 
 
 def _plain(value: Any) -> str:

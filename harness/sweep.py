@@ -90,6 +90,7 @@ def sweep(
     only the runs that need its weights.
     """
     planned = plan_jobs([resolve(request, data_root) for request in requests(suite)])
+    (results / "records").mkdir(parents=True, exist_ok=True)
     if not fresh:
         _reuse(planned, results)
     _prepare_data(planned, report)

@@ -1,4 +1,4 @@
-"""The 19 classes, their colours, the label ids of each data set, and the subsets that are scored."""
+"""The 19 classes, their colours, each data set's label ids, and the subsets that are scored."""
 
 from __future__ import annotations
 

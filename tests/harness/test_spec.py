@@ -98,10 +98,7 @@ def test_other_source_only_weights_have_other_names(options):
 
 @pytest.mark.parametrize("method", ["daformer", "dualkd", "oracle"])
 def test_weights_of_a_method_that_sees_the_target_depend_on_it(method):
-    assert (
-        spec(method, overrides=("generated.target=5",)).weights_id
-        != spec(method).weights_id
-    )
+    assert spec(method, overrides=("generated.target=5",)).weights_id != spec(method).weights_id
 
 
 def test_weights_of_different_methods_never_share_a_name():

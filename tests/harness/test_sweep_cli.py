@@ -48,7 +48,9 @@ def test_the_frozen_teacher_is_a_run_of_its_own_and_comes_first(first, place):
     teacher = next(i for i, line in enumerate(lines) if "source_only mini_xs" in line)
     student = next(i for i, line in enumerate(lines) if "dualkd test_mit <- mini_xs" in line)
     assert teacher < student
-    found = {(r.spec.method, r.spec.student): r for r in records.read_all(place / "results/records")}
+    found = {
+        (r.spec.method, r.spec.student): r for r in records.read_all(place / "results/records")
+    }
     assert set(found) == {
         ("source_only", "mini_xs"),
         ("source_only", "test_mit"),

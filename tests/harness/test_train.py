@@ -1,4 +1,4 @@
-"""The training loop: schedule, precision, accumulation, logging, and what it does with bad losses."""
+"""The training loop: schedule, precision, accumulation, logging, losses that are not finite."""
 
 from __future__ import annotations
 

@@ -1,0 +1,57 @@
+"""What the README shows must work as shown."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from bench_cli import QUICK, bench
+
+from methods import registry
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def example(tmp_path, monkeypatch):
+    """The README's method in a module of its own, known as an entry point would make it."""
+    code = re.search(r"```python\n(.*?)```", README, re.S).group(1)
+    (tmp_path / "my_minent.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(registry.BUILT_IN, "minent_example", "my_minent:MinEnt")
+    yield code
+    sys.modules.pop("my_minent", None)
+
+
+def test_the_example_is_25_lines_of_code(example):
+    lines = [line for line in example.splitlines() if line.strip()]
+    assert len(lines) <= 25
+
+
+def test_the_example_trains_and_is_listed(example, tmp_path):
+    outcome = bench(
+        "run", "--method", "minent_example", "--scenario", "gta2cs", "--results", tmp_path,
+        "--set", "lambda_ent=0.5", *QUICK,
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    assert "minent_example" in outcome.out
+    assert "entropy" in outcome.out
+    listed = bench("list", "methods").out
+    assert "make the student sure of itself" in listed
+    assert "lambda_ent" in bench("info", "minent_example").out
+
+
+def test_every_link_leads_somewhere():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert target.startswith("http") or (Path(__file__).parents[1] / target).exists(), target
+
+
+def test_the_tables_are_those_of_the_records():
+    """The README's figures are in the tables that the records make."""
+    made = (Path(__file__).parents[1] / "results/tables/tiny.md").read_text(encoding="utf-8")
+    rows = [line for line in README.splitlines() if re.match(r"\| *(source_only|dualkd)\b", line)]
+    assert rows
+    for row in rows:
+        assert row in made

@@ -131,14 +131,15 @@ class RunSpec(Strict):
             spec["scenario"] = spec["scenario"]["source"]
             size = spec["profile"]["image_size"]
             spec["profile"]["image_size"] = {self.source.dataset: size[self.source.dataset]}
-            del spec["target"], spec["profile"]["generated"]
+            del spec["target"]
+            spec["profile"].pop("generated", None)
         return content_hash(spec)
 
     def _content(self) -> dict[str, Any]:
-        """All that can change a figure."""
-        spec = self.model_dump(mode="json")
+        """All that can change a figure; defaults left out, so that a new field renames no run."""
+        spec = self.model_dump(mode="json", exclude_defaults=True) | {"protocol": self.protocol}
         for field in ("description", "log_every", "workers"):
-            del spec["profile"][field]
+            spec["profile"].pop(field, None)
         if not self.teachers:
             del spec["profile"]["teacher_iterations"]
         return spec

@@ -28,7 +28,8 @@ WITHOUT_TORCH = [
         f"harness/{name}.py"
         for name in (
             "__init__", "catalogue", "check", "cli", "comparison", "doctor", "errors", "listing",
-            "overrides", "provenance", "published", "records", "resolve", "spec", "stats", "tables", "worker",
+            "overrides", "provenance", "published", "records", "resolve", "spec", "stats",
+            "tables", "worker",
         )
     ),
     *(f"harness/data/{name}.py" for name in ("__init__", "labels", "datasets", "sources", "tools")),

@@ -10,12 +10,12 @@ from statistics import fmean, median
 from typing import Any
 
 from harness.records import Record
-from harness.spec import Scenario
+from harness.spec import RunSpec, Scenario
 from harness.stats import Difference, Summary, paired_difference, summary
 
 BASELINE, ORACLE = "source_only", "oracle"
 ENOUGH_SEEDS = 3
-GENERATED = "generated data: figures are not comparable with papers"
+NOT_COMPARABLE = "figures are not comparable with papers"
 
 #: Profile fields that do not part tables: they change no figure, or the row itself names them.
 NOT_COMPARED = {
@@ -56,7 +56,7 @@ class Table:
 
     scenario: Scenario
     profile: str
-    generated: bool
+    generated: str  # "generated data", "generated source", or nothing
     differs: dict[str, str]  # what sets it apart from its neighbours of that scenario and profile
     rows: list[Row]
     failed: list[str]
@@ -67,7 +67,8 @@ class Table:
         """Scenario, profile, what sets the table apart, and whether its data is generated."""
         apart = [f"{name} {value}" for name, value in self.differs.items()]
         parts = [self.scenario.title, f"profile {self.profile}", *apart]
-        return ", ".join(parts) + (f" ({GENERATED})" if self.generated else "")
+        warning = f" ({self.generated}: {NOT_COMPARABLE})" if self.generated else ""
+        return ", ".join(parts) + warning
 
 
 def comparison(records: Iterable[Record]) -> list[Table]:
@@ -122,6 +123,12 @@ def _short(value: Any) -> str:
     return json.dumps(value) if isinstance(value, list) else str(value)
 
 
+def _generated(spec: RunSpec) -> str:
+    if spec.target.generated:
+        return "generated data"
+    return "generated source" if spec.source.generated else ""
+
+
 def _table(records: Sequence[Record], differs: dict[str, str]) -> Table:
     done, repeated = _newest(r for r in records if r.state == "done" and r.metrics)
     rows = _rows(done)
@@ -130,7 +137,7 @@ def _table(records: Sequence[Record], differs: dict[str, str]) -> Table:
     return Table(
         scenario=spec.scenario,
         profile=spec.profile.name,
-        generated=spec.source.generated or spec.target.generated,
+        generated=_generated(spec),
         differs=differs,
         rows=rows,
         failed=failed,

@@ -152,7 +152,7 @@ def _conditions(table: Table) -> dict[str, Any]:
         "scenario": table.scenario.name,
         "profile": table.profile,
         "convention": table.scenario.convention,
-        "generated": table.generated,
+        "generated": bool(table.generated),
         "differs": "; ".join(f"{name} {value}" for name, value in table.differs.items()),
     }
 

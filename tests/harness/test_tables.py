@@ -8,7 +8,7 @@ import pytest
 from fake_records import fake_cost, fake_provenance, fake_record, fake_training
 from rich.console import Console
 
-from harness.comparison import GENERATED, comparison
+from harness.comparison import NOT_COMPARABLE, comparison
 from harness.errors import BenchError
 from harness.published import PATH, published
 from harness.records import TeacherCost
@@ -117,8 +117,8 @@ def test_generated_data_is_called_so_in_every_format(format):
         assert "tiny,all19,False," in real
     else:
         words = " ".join(generated.split())
-        assert GENERATED in words
-        assert GENERATED not in " ".join(real.split())
+        assert NOT_COMPARABLE in words
+        assert NOT_COMPARABLE not in " ".join(real.split())
 
 
 def test_variants_of_a_method_are_rows_not_seeds():
@@ -209,7 +209,10 @@ def test_json_holds_no_nan():
 
 def test_latex_escapes_what_latex_reads_and_keeps_the_heading_in_print():
     text = render(four_methods(), "latex")
-    assert rf"\caption{{GTA5 -$>$ Cityscapes, profile tiny ({GENERATED})}}" in text
+    assert (
+        rf"\caption{{GTA5 -$>$ Cityscapes, profile tiny (generated data: {NOT_COMPARABLE})}}"
+        in text
+    )
     assert r"source\_only" in text
     assert r"\textasciitilde" in text
 
@@ -306,3 +309,11 @@ def test_a_group_of_failures_only_has_a_heading_and_no_empty_grid():
         assert "failed: source" in text
         assert "broken [/b]" in text
         assert "params M" not in text
+
+
+def test_a_generated_source_alone_is_called_so():
+    record = fake_record()
+    real = record.spec.target.model_copy(update={"generated": False})
+    spec = record.spec.model_copy(update={"target": real})
+    text = render([record.model_copy(update={"spec": spec})], "markdown")
+    assert f"(generated source: {NOT_COMPARABLE})" in text

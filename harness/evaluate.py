@@ -43,21 +43,17 @@ def evaluate(
     """
     import torch
 
+    from harness.meter import evaluating
     from methods.parts.losses import upsample
 
-    # Module by module: an EMA teacher has its BatchNorm in training mode and all else in eval.
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
     total: Tensor | None = None
-    with torch.inference_mode():
+    with evaluating(network), torch.inference_mode():
         for image, label in batches:
             with autocast():
                 logits = network(image).logits.float()
             logits = upsample(upsample(logits, image.shape[-2:]), label.shape[-2:])
             counts = confusion(logits.argmax(1), label)
             total = counts if total is None else total + counts
-    for module, training in modes:
-        module.training = training
     assert total is not None, "no validation image"
     return total.cpu().numpy()
 

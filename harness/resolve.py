@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -16,6 +16,9 @@ from harness.data.sources import Sources, find_sources, is_real
 from harness.errors import BenchError
 from harness.overrides import apply_overrides
 from harness.spec import Profile, RunSpec, Scenario
+
+if TYPE_CHECKING:
+    from methods.contract import Method
 
 
 class Request(BaseModel):
@@ -56,16 +59,12 @@ class Plan:
 
 def resolve(request: Request, data_root: Path | None = None) -> Plan:
     """Resolve a request. BenchError for unknown names, knobs or values, and for missing data."""
-    from methods import registry
-
-    if request.method not in registry.names():
-        raise unknown("method", request.method, registry.names())
+    config_class = find_method(request.method).Config
     scenario = catalogue.scenario(request.scenario)
     default = "paper" if is_real(scenario, data_root) else "tiny"
     profile = catalogue.profile(request.profile or default)
     if request.student:
         profile = profile.model_copy(update={"student": request.student})
-    config_class = registry.load(request.method).Config
     knobs = {k: v for k, v in profile.knobs.items() if k in config_class.model_fields}
     for option in ("teacher", "teacher_checkpoint"):
         value = getattr(request, option)
@@ -82,6 +81,15 @@ def resolve(request: Request, data_root: Path | None = None) -> Plan:
     sources = find_sources(scenario, profile, data_root)
     init = Path(request.init) if request.init else None
     return plan(request.method, knobs, scenario, profile, request.seed, sources, init)
+
+
+def find_method(name: str) -> type[Method]:
+    """The method's class. BenchError for an unknown name."""
+    from methods import registry
+
+    if name not in registry.names():
+        raise unknown("method", name, registry.names())
+    return registry.load(name)
 
 
 def replan(
@@ -106,9 +114,7 @@ def plan(
     init: Path | None = None,
 ) -> Plan:
     """Plan one run, and before it a source-only run for each frozen teacher without a file."""
-    from methods import registry
-
-    method = registry.load(method_name)
+    method = find_method(method_name)
     try:
         config = method.Config(**knobs)
     except ValidationError as error:

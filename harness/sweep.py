@@ -14,7 +14,7 @@ from typing import Literal
 from harness import records
 from harness.records import Record
 from harness.report.progress import Reporter
-from harness.resolve import Plan, Request, resolve
+from harness.resolve import Plan, Request, find_method, resolve
 from harness.spec import Suite
 
 State = Literal["waiting", "running", "done", "reused", "failed", "skipped"]
@@ -26,6 +26,7 @@ class Job:
 
     plan: Plan
     needs: set[str] = field(default_factory=set)  # run_ids of its frozen teachers
+    wanted: bool = False  # asked for by the suite; else only a teacher of one that is
     state: State = "waiting"
     error: str = ""
 
@@ -38,11 +39,9 @@ class Job:
 
 def requests(suite: Suite) -> list[Request]:
     """Every run of the suite's product; teachers only multiply methods that have one."""
-    from methods import registry
-
     found = []
     for scenario, seed, method in product(suite.scenarios, suite.seeds, suite.methods):
-        has_teacher = "teacher" in registry.load(method).Config.model_fields
+        has_teacher = "teacher" in find_method(method).Config.model_fields
         students: list[str | None] = [*suite.students] or [None]
         teachers: list[str | None] = [*suite.teachers] if has_teacher else []
         found += [
@@ -70,7 +69,7 @@ def plan_jobs(plans: list[Plan]) -> dict[str, Job]:
         return plan.spec.run_id
 
     for plan in plans:
-        add(plan)
+        jobs[add(plan)].wanted = True
     return jobs
 
 
@@ -115,17 +114,19 @@ def sweep(
 
 
 def _reuse(planned: dict[str, Job], results: Path) -> None:
-    """Mark runs with a done record; a teacher's weights must be there too where they are needed."""
+    """Mark what need not run again: runs with a done record, and teachers found trained.
+
+    A teacher that a waiting run needs must have its weights here, record or not. Weights trained
+    for another target serve too, where the training never saw one.
+    """
     done = {r.run_id for r in records.read_all(results / "records") if r.state == "done"}
+    needed = {n for run_id, job in planned.items() if run_id not in done for n in job.needs}
     for run_id, job in planned.items():
-        if run_id in done:
+        weights = results / "artifacts" / job.plan.spec.weights_id / "run.json"
+        if run_id in needed and not weights.is_file():
+            continue
+        if run_id in done or not job.wanted:
             job.state = "reused"
-    for job in planned.values():
-        if job.state == "waiting":
-            for need in job.needs:
-                weights_id = planned[need].plan.spec.weights_id
-                if not (results / "artifacts" / weights_id / "run.json").is_file():
-                    planned[need].state = "waiting"
 
 
 def _prepare_data(planned: dict[str, Job], report: Reporter) -> None:

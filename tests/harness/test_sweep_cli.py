@@ -9,8 +9,8 @@ import pytest
 from bench_cli import SETTINGS, Outcome, bench, refused
 
 from harness import catalogue, records
-from harness.resolve import resolve
-from harness.sweep import _skip_orphans, plan_jobs, requests
+from harness.resolve import Request, resolve
+from harness.sweep import _reuse, _skip_orphans, plan_jobs, requests
 
 CONFIG = {
     "question": "Does the sweep work?",
@@ -170,3 +170,19 @@ def test_a_mistake_in_a_suite_is_found_before_anything_runs(tmp_path, changes, w
 
 def test_an_unknown_suite_is_refused_with_the_nearest(tmp_path):
     assert "'main'" in refused(bench("sweep", "mian", "--results", tmp_path))
+
+
+def test_a_teacher_trained_for_another_target_is_not_trained_again(tmp_path):
+    """A source-only run never sees the target: one teacher serves both scenarios of a source."""
+    (tmp_path / "records").mkdir()
+    plan = resolve(Request(method="dualkd", scenario="gta2cs"))
+    (teacher,) = plan.teachers
+    folder = tmp_path / "artifacts" / teacher.plan.spec.weights_id
+    jobs = plan_jobs([plan])
+    _reuse(jobs, tmp_path)
+    assert {job.state for job in jobs.values()} == {"waiting"}
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text("{}")
+    _reuse(jobs, tmp_path)
+    assert jobs[teacher.plan.spec.run_id].state == "reused"
+    assert jobs[plan.spec.run_id].state == "waiting"

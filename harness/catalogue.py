@@ -43,7 +43,7 @@ def read(kind: str, name: str) -> dict[str, Any]:
             raise unknown(kind.removesuffix("s"), name, names(kind))
     try:
         return {"name": path.stem} | tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
+    except (OSError, ValueError) as error:  # bytes that are no UTF-8 are a ValueError too
         raise BenchError(f"{path} is not valid TOML: {error}.") from error
 
 

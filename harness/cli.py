@@ -72,7 +72,7 @@ def run(
         Optional[Path],  # noqa: UP045
         typer.Option(help="Weights that the student's encoder starts from.", show_default="random"),
     ] = None,
-    seed: int = 0,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
     set_: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option("--set", metavar="KEY=VALUE", help="Override any knob; see `bench info`."),
@@ -181,7 +181,7 @@ def info(name: Annotated[str, typer.Argument(help="Any name that `bench list` pr
 def data_make(
     out: Annotated[Path, typer.Option(help="Folder to write gta5/, synthia/, cityscapes/ into.")],
     profile: Annotated[str, typer.Option(help="Whose image sizes and counts.")] = "tiny",
-    seed: int = 0,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
     """Write the generated data sets, in the real on-disk formats."""
     from rich.console import Console

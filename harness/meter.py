@@ -116,6 +116,7 @@ class PeakMemory:
         if self.kind == "gpu allocated":
             import torch
 
+            torch.cuda.empty_cache()  # what an earlier run of this process left reserved
             torch.cuda.reset_peak_memory_stats(self.device)
         else:
             self._stop = threading.Event()

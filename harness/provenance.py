@@ -44,7 +44,8 @@ def checkout(root: Path) -> dict[str, Any]:
     top = _git(root, "rev-parse", "--show-toplevel")
     if top is None or Path(top).resolve() != root.resolve():
         return {"commit": None, "dirty": None}
-    changes = _git(root, "status", "--porcelain", "--untracked-files=no")
+    # The records that runs write are in git too: they make no run after them a dirty one.
+    changes = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!results")
     return {"commit": _git(root, "rev-parse", "HEAD"), "dirty": changes != ""}
 
 

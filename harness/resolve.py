@@ -99,6 +99,8 @@ def replan(
     init: Path | None = None,
 ) -> Plan:
     """The plan of a run that was resolved before; paths of weight files are not in its spec."""
+    if spec.source.generated and spec.target.generated:
+        data_root = None  # it may come from the environment: a generated run stays one
     sources = find_sources(spec.scenario, spec.profile, data_root)
     knobs = config or spec.method_config
     return plan(spec.method, knobs, spec.scenario, spec.profile, spec.seed, sources, init)
@@ -123,7 +125,7 @@ def plan(
     try:
         wanted = method.frozen_teachers(config, profile.student)
     except ValueError as error:
-        raise BenchError(f"{error} Name a frozen teacher: --teacher NETWORK.") from error
+        raise BenchError(f"{error}: --teacher NETWORK.") from error
     teachers = []
     references: list[dict[str, Any]] = []
     for network, checkpoint in wanted:

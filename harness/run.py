@@ -212,8 +212,10 @@ def frozen_teacher(teacher: Teacher, place: Workplace) -> tuple[Segmentor, Teach
 def _load(network: Segmentor, path: Path, part: Literal["encoder", "all"] = "all") -> None:
     try:
         load_weights(network, path, part=part)
-    except (ValueError, OSError) as error:
-        raise BenchError(f"{path.name}: {error}") from error
+    except ValueError as error:  # its message begins with the file's name
+        raise BenchError(str(error)) from error
+    except OSError as error:
+        raise BenchError(f"{path.name}: {error.strerror}") from error
 
 
 def _keep_weights(student: Segmentor, record: Record, folder: Path) -> None:

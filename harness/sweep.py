@@ -6,6 +6,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -96,7 +98,7 @@ def sweep(
     todo = sum(job.state == "waiting" for job in planned.values())
     report.say(f"{suite.name}: {len(planned)} runs, {len(planned) - todo} done before")
     running: dict[str, subprocess.Popen[bytes]] = {}
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, _ending(running):
         while True:
             _skip_orphans(planned)
             for run_id in _ready(planned)[: jobs - len(running)]:
@@ -111,6 +113,16 @@ def sweep(
                     _finish(planned[run_id], process.returncode, results)
                     left = sum(j.state in ("waiting", "running") for j in planned.values())
                     report.say(f"{_line(planned[run_id], results)}  ({left} left)")
+
+
+@contextmanager
+def _ending(running: dict[str, subprocess.Popen[bytes]]) -> Iterator[None]:
+    """Leave no run behind when the sweep itself is interrupted."""
+    try:
+        yield
+    finally:
+        for process in running.values():
+            process.terminate()
 
 
 def _reuse(planned: dict[str, Job], results: Path) -> None:

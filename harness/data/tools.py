@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from harness import catalogue
-from harness.data.datasets import has_dataset, open_dataset
+from harness.data.datasets import has_dataset, layout_of, open_dataset
 from harness.data.labels import CLASSES
 from harness.data.sources import GENERATED
 from harness.errors import DataError
@@ -35,8 +35,10 @@ def verify(data_root: Path | None, console: Console) -> int:
     from harness.data.verify import verify as find_problems
 
     root, found = _found(data_root)
+    # A folder of a set's name with nothing of the set in it is a problem, not an absence.
+    there = {n for n in DATASETS if any((root / f).is_dir() for f in layout_of(n).folders)}
     bad = 0
-    for name in found:
+    for name in (name for name in DATASETS if name in there.union(found)):
         problems = find_problems(name, root)
         for problem in problems:
             console.print(str(problem), markup=False, highlight=False, soft_wrap=True)

@@ -16,13 +16,13 @@ from harness.train import Progress
 
 
 class Reporter:
-    """Prints to a console; `quiet` keeps it to headlines."""
+    """Prints to a console."""
 
-    def __init__(self, console: Console, label: str = "") -> None:
-        self.console, self.label = console, label
+    def __init__(self, console: Console) -> None:
+        self.console = console
 
     def say(self, text: str) -> None:
-        self.console.print(f"{self.label}{text}", highlight=False, markup=False, soft_wrap=True)
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def headline(self, plan: Plan) -> None:
         """Say what runs on which data; generated data first of all."""
@@ -58,7 +58,7 @@ class Reporter:
 
     def _bar(self) -> Bar:
         return Bar(
-            TextColumn(self.label + "{task.description}"),
+            TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             TextColumn("{task.completed}/{task.total}  {task.fields[terms]}"),
             TimeRemainingColumn(),

@@ -251,6 +251,15 @@ def test_data_verify_names_each_problem_and_exits_with_2(tmp_path):
     assert "synthia: good" in outcome.out
 
 
+def test_data_verify_does_not_pass_over_an_empty_folder(tmp_path):
+    write_synthia(tmp_path, 2)
+    (tmp_path / "gta5").mkdir()
+    outcome = bench("data", "verify", "--data-root", tmp_path)
+    assert outcome.code == 2
+    assert "gta5: no such data set" in " ".join(outcome.out.split())
+    assert "synthia: good" in outcome.out
+
+
 def test_data_verify_without_data_says_where_to_point(tmp_path):
     assert "--data-root" in refused(bench("data", "verify"))
     assert "camvid" in refused(bench("data", "verify", "--data-root", tmp_path))

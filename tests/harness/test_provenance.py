@@ -60,5 +60,15 @@ def test_a_package_inside_another_repository_has_no_commit(tmp_path):
     assert provenance.checkout(inside) == {"commit": None, "dirty": None}
 
 
+def test_records_written_meanwhile_make_no_checkout_dirty(tmp_path):
+    git(tmp_path, "init")
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "a.json").write_text("one")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-m", "first")
+    (tmp_path / "results" / "a.json").write_text("two")
+    assert provenance.checkout(tmp_path)["dirty"] is False
+
+
 def test_an_unknown_package_has_no_version():
     assert provenance.version("no-such-package-as-this") is None

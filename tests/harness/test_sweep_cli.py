@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from bench_cli import SETTINGS, Outcome, bench, refused
+from rich.console import Console
 
 from harness import catalogue, records
+from harness import sweep as sweep_module
+from harness.report.progress import Reporter
 from harness.resolve import Request, resolve
 from harness.sweep import _reuse, _skip_orphans, plan_jobs, requests
 
@@ -186,3 +191,23 @@ def test_a_teacher_trained_for_another_target_is_not_trained_again(tmp_path):
     _reuse(jobs, tmp_path)
     assert jobs[teacher.plan.spec.run_id].state == "reused"
     assert jobs[plan.spec.run_id].state == "waiting"
+
+
+def test_an_interrupted_sweep_leaves_no_run_behind(tmp_path, monkeypatch):
+    started = []
+
+    def start(*_):
+        started.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]))
+        return started[-1]
+
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sweep_module, "_start", start)
+    monkeypatch.setattr(sweep_module, "_prepare_data", lambda *_: None)
+    monkeypatch.setattr(sweep_module.time, "sleep", interrupt)
+    suite = catalogue.suite(str(suite_file(tmp_path)))
+    with pytest.raises(KeyboardInterrupt):
+        sweep_module.sweep(suite, tmp_path / "results", Reporter(Console(quiet=True)))
+    assert len(started) == 1
+    assert started[0].wait(timeout=30) != 0

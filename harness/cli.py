@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Optional
 
 import typer
 
-from harness.errors import BenchError
+from harness.errors import BenchError, in_one_line
 
 app = typer.Typer(
     help="Compare methods of unsupervised domain adaptation for semantic segmentation.",
@@ -294,8 +294,8 @@ def main() -> None:
     """Entry point: a user's error is one line and exit code 2."""
     try:
         app()
-    except BenchError as error:
+    except (BenchError, OSError) as error:
         if os.environ.get("UDA_BENCH_DEBUG"):
             raise
-        print(f"bench: {error}", file=sys.stderr)
+        print(f"bench: {in_one_line(error)}", file=sys.stderr)
         sys.exit(2)

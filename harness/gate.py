@@ -9,7 +9,7 @@ from rich.console import Console
 
 from harness import records
 from harness.check import Report, check
-from harness.errors import BenchError
+from harness.errors import BenchError, DataError, in_one_line
 from harness.records import Record
 from harness.spec import RunSpec
 
@@ -22,7 +22,7 @@ def gate(
         return check(baseline, against, None)
     from harness.report.progress import Reporter
     from harness.resolve import replan
-    from harness.run import Workplace, choose_device, make_record, run
+    from harness.run import Workplace, choose_device, failed_record, run
 
     with tempfile.TemporaryDirectory() as scratch:
         reporter = Reporter(Console(stderr=True))
@@ -32,9 +32,11 @@ def gate(
             plan = replan(spec, data_root)
             try:
                 return run(plan, place)
+            except DataError:
+                raise
             except Exception as error:
                 # One run that crashes is a regression of that run, not of the whole gate.
-                return make_record(plan, "failed", error=f"{type(error).__name__}: {error}")
+                return failed_record(plan, in_one_line(error), place.device)
 
         return check(baseline, None, measure)
 

@@ -9,11 +9,16 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from harness.catalogue import explain, unknown
+from harness.data.datasets import LAYOUTS
 from harness.errors import BenchError
 from harness.spec import Profile, Scenario
 
-#: Set by options of their own, or not the user's to set.
-FIXED = {"name", "knobs", "student"}
+#: Fields that are not set here -> what to do instead.
+FIXED = {
+    "name": "It names the file; use --profile or --scenario.",
+    "knobs": "Set the method's knobs themselves: --set KNOB=VALUE.",
+    "student": "Use --student NETWORK.",
+}
 
 
 def apply_overrides(
@@ -47,6 +52,8 @@ def apply_overrides(
         annotation = fields[owner][name].annotation
         if not entry:
             values[owner][name] = _parse(raw.strip(), annotation)
+        elif name == "image_size" and entry not in LAYOUTS:
+            raise unknown(f"data set in --set {key.strip()}:", entry, LAYOUTS)
         elif get_origin(annotation) is dict:
             value = _parse(raw.strip(), get_args(annotation)[1])
             values[owner][name] = {**values[owner].get(name, {}), entry: value}
@@ -61,7 +68,9 @@ def _locate(key: str, fields: dict[str, Any]) -> tuple[str, str, str]:
     owner, _, rest = key.partition(".")
     owners = [owner] if owner in fields and rest else list(fields)
     name, _, entry = (rest if len(owners) == 1 else key).partition(".")
-    holders = [o for o in owners if name in fields[o] and name not in FIXED]
+    if name in FIXED:
+        raise BenchError(f"unknown key {key!r}; expected a knob. {FIXED[name]}")
+    holders = [o for o in owners if name in fields[o]]
     if not holders:
         known = [n for o in owners for n in fields[o] if n not in FIXED]
         raise unknown("key", key, known)

@@ -7,19 +7,25 @@ import platform
 import subprocess
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from harness import PROTOCOL, __version__
+
+if TYPE_CHECKING:
+    import torch
 
 PACKAGES = ("torch", "torchvision", "timm", "mmsegmentation", "mmcv-lite", "mmengine", "numpy")
 VARIABLES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "CUBLAS_WORKSPACE_CONFIG", "PYTHONHASHSEED")
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def collect() -> dict[str, Any]:
-    """Gather all of it as one JSON-able dictionary; see docs/records.md for the fields."""
+def collect(device: torch.device | str | None = None) -> dict[str, Any]:
+    """Gather all of it as one JSON-able dictionary; see docs/records.md for the fields.
+
+    `device` is the one that a run used: `gpu` is None unless it was one.
+    """
     return {
         "code": {"version": __version__, "protocol": PROTOCOL, **checkout(ROOT)},
         "versions": {"python": platform.python_version(), **_versions()},
@@ -30,7 +36,7 @@ def collect() -> dict[str, Any]:
             "usable": usable_cpus(),
         },
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "gpu": gpu(),
+        "gpu": gpu(device) if str(device).startswith("cuda") else None,
         "os": f"{platform.system()} {platform.release()} {platform.machine()}",
         "flags": _flags(),
     }
@@ -66,13 +72,11 @@ def usable_cpus() -> int:
     return os.cpu_count() or 1
 
 
-def gpu() -> dict[str, Any] | None:
-    """The first GPU that torch sees, with its driver; None without one."""
+def gpu(device: torch.device | str | None) -> dict[str, Any]:
+    """That GPU, with its driver."""
     import torch
 
-    if not torch.cuda.is_available():
-        return None
-    properties = torch.cuda.get_device_properties(0)
+    properties = torch.cuda.get_device_properties(device)
     return {
         "name": properties.name,
         "count": torch.cuda.device_count(),

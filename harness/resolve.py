@@ -138,7 +138,8 @@ def plan(
                 update={"student": network, "iterations": profile.teacher_iterations}
             )
             source_knobs = {"loss_stride": config.loss_stride}
-            teacher = plan("source_only", source_knobs, scenario, own, seed, sources)
+            same = init if network == profile.student else None
+            teacher = plan("source_only", source_knobs, scenario, own, seed, sources, same)
             teachers.append(Teacher(network, plan=teacher))
             references.append({"network": network, "weights_id": teacher.spec.weights_id})
     method_config = config.model_dump(mode="json", exclude={"teacher_checkpoint"})

@@ -15,7 +15,7 @@ import torch
 from harness import provenance, records
 from harness.data.loader import TrainLoader, eval_batches
 from harness.data.verify import quick_check
-from harness.errors import BenchError
+from harness.errors import BenchError, in_one_line, without_folders
 from harness.evaluate import evaluate, scores
 from harness.meter import (
     Energy,
@@ -51,17 +51,24 @@ class Workplace:
 def run(plan: Plan, place: Workplace) -> Record:
     """Carry out a plan and store its record, `failed` when anything goes wrong.
 
-    BenchError (bad data, bad weights) before training is raised, not recorded: nothing has been
-    run yet.
+    BenchError (bad data, a bad frozen teacher) before that is raised, not recorded: nothing has
+    been run yet.
     """
     place.report.headline(plan)
     check_data(plan)
     teachers = [frozen_teacher(teacher, place) for teacher in plan.teachers]
     try:
         record = _train_and_measure(plan, place, teachers)
+    except torch.OutOfMemoryError as error:
+        advice = (
+            f"out of GPU memory in {plan.spec.method}; expected it to fit. Try --set batch_size=1 "
+            "--set accumulation=2, or --set precision=bf16."
+        )
+        records.write(failed_record(plan, advice, place.device), place.results / "records")
+        raise BenchError(advice) from error
     except Exception as error:
-        record = make_record(plan, "failed", error=f"{type(error).__name__}: {error}")
-        records.write(record, place.results / "records")
+        text = f"{type(error).__name__}: {in_one_line(error)}"
+        records.write(failed_record(plan, text, place.device), place.results / "records")
         raise
     records.write(record, place.results / "records")
     return record
@@ -109,7 +116,7 @@ def _train_and_measure(
         teachers=[cost for _, cost in teachers],
         wall_seconds=time.perf_counter() - start,
     )
-    record = make_record(plan, "done", metrics=metrics, cost=cost)
+    record = _record(plan, "done", device, metrics=metrics, cost=cost)
     _keep_weights(method.student, record, folder)
     return record
 
@@ -227,14 +234,20 @@ def _keep_weights(student: Segmentor, record: Record, folder: Path) -> None:
     partial.replace(folder / "run.json")
 
 
-def make_record(plan: Plan, state: Literal["done", "failed"], **parts: Any) -> Record:
-    """A record of a plan, with the provenance of this process."""
+def failed_record(plan: Plan, error: str, device: torch.device | None = None) -> Record:
+    """The record of a run that came to nothing; no folder's name leaves the machine with it."""
+    return _record(plan, "failed", device, error=without_folders(error))
+
+
+def _record(
+    plan: Plan, state: Literal["done", "failed"], device: torch.device | None, **parts: Any
+) -> Record:
     return Record(
         run_id=plan.spec.run_id,
         state=state,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         spec=plan.spec,
-        provenance=provenance.collect(),
+        provenance=provenance.collect(device),
         **parts,
     )
 
@@ -248,9 +261,13 @@ def choose_device(name: str | None = None) -> torch.device:
     except RuntimeError as error:
         raise BenchError(f"--device {name}: expected cpu, cuda or cuda:NUMBER.") from error
     found = torch.cuda.device_count()
+    if device.type not in ("cpu", "cuda"):
+        raise BenchError(f"--device {name}: expected cpu, cuda or cuda:NUMBER.")
     if device.type == "cuda" and (device.index or 0) >= found:
         raise BenchError(
             f"--device {name}: torch finds {found or 'no'} GPU; expected cpu, or another number. "
             "`bench doctor` says why."
         )
+    if device.type == "cuda":
+        torch.cuda.set_device(device.index or 0)  # so that pinned memory opens no other GPU
     return device

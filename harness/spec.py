@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from harness import PROTOCOL
 
+Pixels = Annotated[int, Field(ge=1)]
+
 
 class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -35,10 +37,10 @@ class Profile(Strict):
 
     name: str
     description: str
-    image_size: dict[str, tuple[int, int]] = Field(
+    image_size: dict[str, tuple[Pixels, Pixels]] = Field(
         description="width, height that each data set's images are resized to"
     )
-    crop: tuple[int, int] = Field(description="height, width of a training crop")
+    crop: tuple[Pixels, Pixels] = Field(description="height, width of a training crop")
     batch_size: int = Field(ge=1, description="source images a step; as many target images")
     accumulation: int = Field(1, ge=1, description="batches a step of the optimiser")
     iterations: int = Field(ge=1, description="steps of the optimiser")
@@ -48,7 +50,7 @@ class Profile(Strict):
     head_lr_factor: float = Field(10.0, gt=0, description="the head's rate over the encoder's")
     weight_decay: float = Field(0.01, ge=0)
     warmup: int = Field(1500, ge=0, description="steps of linear warm-up")
-    warmup_ratio: float = Field(1e-6, description="where the warm-up starts")
+    warmup_ratio: float = Field(1e-6, ge=0, le=1, description="where the warm-up starts")
     power: float = Field(1.0, description="of the polynomial decay")
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     source_augmentation: Literal["none", "photometric", "strong"] = Field(
@@ -59,12 +61,13 @@ class Profile(Strict):
     rcs_min_pixels: int = Field(3000, ge=0, description="of the drawn class in the image")
     rcs_min_crop_ratio: float = Field(0.5, ge=0, description="share of those in the crop")
     max_class_ratio: float = Field(
-        0.75, description="a source crop is redrawn while one class covers more"
+        0.75, gt=0, description="a source crop is redrawn while one class covers more"
     )
     flip: float = Field(0.5, ge=0, le=1)
     workers: int = Field(4, ge=0, description="loader processes")
     threads: int = Field(0, ge=0, description="CPU threads of torch; 0: its own choice")
     student: str = Field(description="network of the zoo")
+    wants_init: str = Field("", description="the weights that --init is meant for; said when none")
     generated: dict[Literal["source", "target", "val"], Annotated[int, Field(ge=1)]] = Field(
         default_factory=dict, description="images of a generated set: source, target, val"
     )
@@ -138,7 +141,7 @@ class RunSpec(Strict):
     def _content(self) -> dict[str, Any]:
         """All that can change a figure; defaults left out, so that a new field renames no run."""
         spec = self.model_dump(mode="json", exclude_defaults=True) | {"protocol": self.protocol}
-        for field in ("description", "log_every", "workers"):
+        for field in ("description", "log_every", "wants_init", "workers"):
             spec["profile"].pop(field, None)
         if not self.teachers:
             del spec["profile"]["teacher_iterations"]

@@ -65,9 +65,16 @@ def plan_jobs(plans: list[Plan]) -> dict[str, Job]:
     """One job a run by run_id, and one for each frozen teacher, which several may share."""
     jobs: dict[str, Job] = {}
 
+    makers: dict[str, str] = {}  # weights_id -> the run that trains those weights
+
     def add(plan: Plan) -> str:
-        needs = {add(teacher.plan) for teacher in plan.teachers if teacher.plan}
+        needs = {
+            makers.get(teacher.plan.spec.weights_id) or add(teacher.plan)
+            for teacher in plan.teachers
+            if teacher.plan
+        }
         jobs.setdefault(plan.spec.run_id, Job(plan, needs))
+        makers.setdefault(plan.spec.weights_id, plan.spec.run_id)
         return plan.spec.run_id
 
     for plan in plans:
@@ -123,6 +130,7 @@ def _ending(running: dict[str, subprocess.Popen[bytes]]) -> Iterator[None]:
     finally:
         for process in running.values():
             process.terminate()
+            process.wait()
 
 
 def _reuse(planned: dict[str, Job], results: Path) -> None:
@@ -192,6 +200,8 @@ def _start(
     path.write_text(task.model_dump_json(), encoding="utf-8")
     logs = results / "artifacts" / "logs"
     logs.mkdir(parents=True, exist_ok=True)
+    for stale in (results / "records").glob(f"*-{run_id}.failed.json"):
+        stale.unlink()  # what an earlier try died of is not what this one may die of
     with (logs / f"{run_id}.txt").open("wb") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "harness.worker", str(path)], stdout=log, stderr=log
@@ -199,7 +209,7 @@ def _start(
 
 
 def _finish(job: Job, code: int, results: Path) -> None:
-    """Take the run's outcome from its record; a process that died without one leaves a log."""
+    """Take the run's outcome from its record; of a process without one, its log's last line."""
     done = _record_of(job, results, "done")
     if code == 0 and done:
         job.state = "done"
@@ -207,18 +217,18 @@ def _finish(job: Job, code: int, results: Path) -> None:
     job.state = "failed"
     failed = _record_of(job, results, "failed")
     log = results / "artifacts" / "logs" / f"{job.plan.spec.run_id}.txt"
-    job.error = (failed and failed.error) or f"exit code {code}; see {log}"
+    last = log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
+    job.error = (failed and failed.error) or f"exit code {code}: {last} (see {log})"
     if not failed and not done:
-        from harness.run import make_record
+        from harness.run import failed_record
 
-        record = make_record(job.plan, "failed", error=f"the process ended with code {code}")
-        records.write(record, results / "records")
+        records.write(failed_record(job.plan, f"exit code {code}: {last}"), results / "records")
 
 
 def _record_of(job: Job, results: Path, state: str) -> Record | None:
-    for record in records.read_all(results / "records"):
-        if record.run_id == job.plan.spec.run_id and record.state == state:
-            return record
+    ending = ".failed.json" if state == "failed" else ".json"
+    for path in (results / "records").glob(f"*-{job.plan.spec.run_id}{ending}"):
+        return records.read(path)
     return None
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from harness.errors import BenchError, in_one_line
 from harness.spec import RunSpec
 
 
@@ -31,8 +32,11 @@ def main(path: str) -> None:
     from harness.run import Workplace, choose_device, run
 
     task = Task.model_validate_json(Path(path).read_text(encoding="utf-8"))
-    place = Workplace(task.results, choose_device(task.device), Reporter(Console()))
-    run(replan(task.spec, task.data_root, task.config, task.init), place)
+    try:
+        place = Workplace(task.results, choose_device(task.device), Reporter(Console()))
+        run(replan(task.spec, task.data_root, task.config, task.init), place)
+    except BenchError as error:
+        sys.exit(f"bench: {in_one_line(error)}")  # the log's last line
 
 
 if __name__ == "__main__":

@@ -39,8 +39,10 @@ class DAFormer(Method):
     paper = "DAFormer: Improving Network Architectures and Training Strategies for DASS, CVPR 2022"
 
     class Config(Method.Config):
-        ema_alpha: float = Field(0.999, description="momentum of the EMA teacher")
-        pseudo_threshold: float = Field(0.968, description="probability that counts as confident")
+        ema_alpha: float = Field(0.999, ge=0, le=1, description="momentum of the EMA teacher")
+        pseudo_threshold: float = Field(
+            0.968, ge=0, le=1, description="probability that counts as confident"
+        )
         ignore_top: int = Field(15, ge=0, description="rows of a target crop with weight 0")
         ignore_bottom: int = Field(120, ge=0, description="the same at the bottom: the ego car")
         mix_start: float = Field(
@@ -48,11 +50,19 @@ class DAFormer(Method):
         )
         mix_whole_batch: bool = Field(True, description="ClassMix draws from the batch's classes")
         mix_ignore: bool = Field(True, description="ClassMix may draw the ignore label, 255")
-        jitter_probability: float = Field(0.8, description="of colour jitter on mixed images")
-        jitter_strength: float = Field(0.2, description="of brightness, contrast, saturation, hue")
-        blur_probability: float = Field(0.5, description="of Gaussian blur on mixed images")
+        jitter_probability: float = Field(
+            0.8, ge=0, le=1, description="of colour jitter on mixed images"
+        )
+        jitter_strength: float = Field(
+            0.2, ge=0, le=0.5, description="of brightness, contrast, saturation, hue"
+        )
+        blur_probability: float = Field(
+            0.5, ge=0, le=1, description="of Gaussian blur on mixed images"
+        )
         lambda_fd: float = Field(0.005, ge=0, description="weight of the ImageNet feature distance")
-        fd_min_ratio: float = Field(0.75, description="share of a cell that its class must hold")
+        fd_min_ratio: float = Field(
+            0.75, ge=0, le=1, description="share of a cell that its class must hold"
+        )
 
     config: Config
 
@@ -119,13 +129,15 @@ class DAFormer(Method):
             ignore=cfg.mix_ignore,
         )
         mask = class_mask(batch.source_label, classes)
-        image = strong_augment(
-            paste(mask, batch.source_image, batch.target_image),
-            self.generator,
-            cfg.jitter_probability,
-            cfg.blur_probability,
-            cfg.jitter_strength,
-        )
+        # In full precision: images are data, not activations.
+        with torch.autocast(mask.device.type, enabled=False):
+            image = strong_augment(
+                paste(mask, batch.source_image, batch.target_image),
+                self.generator,
+                cfg.jitter_probability,
+                cfg.blur_probability,
+                cfg.jitter_strength,
+            )
         label = paste(mask, batch.source_label, pseudo.label)
         weight = paste(mask, torch.ones_like(pseudo.weight), pseudo.weight)
         return Mixed(image, label, weight)

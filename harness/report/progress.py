@@ -36,6 +36,12 @@ class Reporter:
             f"[{spec.run_id}]"
         )
 
+        if spec.profile.wants_init and spec.init is None:
+            self.say(
+                "the encoder starts from random weights, not as in the papers: give "
+                f"--init FILE with {spec.profile.wants_init}"
+            )
+
     @contextmanager
     def training(self, iterations: int) -> Iterator[Progress]:
         """Yield the callback that the training loop reports to."""

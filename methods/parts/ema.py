@@ -20,6 +20,7 @@ class EMATeacher(nn.Module):
     def __init__(self, student: Segmentor, alpha: float) -> None:
         super().__init__()
         self.alpha = alpha
+        self.last_step = -1
         self.network = deepcopy(student).requires_grad_(False)
         self.train()
 
@@ -33,7 +34,13 @@ class EMATeacher(nn.Module):
 
     @torch.no_grad()
     def update(self, student: Segmentor, step: int) -> None:
-        """At the start of step t: alpha_t = min(1 - 1/(t+1), alpha); t=0 copies the student."""
+        """At the start of step t: alpha_t = min(1 - 1/(t+1), alpha); t=0 copies the student.
+
+        Once a step: further batches that the step accumulates find the teacher up to date.
+        """
+        if step == self.last_step:
+            return
+        self.last_step = step
         alpha = min(1 - 1 / (step + 1), self.alpha)
         mine: list[Tensor] = list(self.network.parameters())
         theirs: list[Tensor] = list(student.parameters())

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from real_formats import write_camvid, write_cityscapes, write_gta5
 
+from harness import catalogue
 from harness.errors import BenchError, DataError
 from harness.resolve import Request, file_hash, replan, resolve
 from harness.spec import RunSpec
+from methods import registry
 
 TINY = {"profile": "tiny"}
 
@@ -189,3 +191,19 @@ def test_a_set_without_a_size_in_the_profile_says_what_to_add(tmp_path):
     with pytest.raises(DataError, match=r"--set profile\.image_size\.gta5="):
         plan("daformer", profile=str(path))
     assert plan("daformer", profile=str(path), overrides=("image_size.gta5=[64,32]",))
+
+
+@pytest.mark.parametrize("profile", catalogue.names("profiles"))
+@pytest.mark.parametrize("method", registry.names())
+def test_every_method_resolves_in_every_profile(profile, method):
+    """The same command must work in each; a frozen teacher's default must exist in each."""
+    assert plan(method, profile=profile).spec.profile.name == profile
+
+
+def test_init_serves_a_frozen_teacher_of_the_same_network(tmp_path):
+    file = tmp_path / "mit_b5.pth"
+    file.write_bytes(b"weights")
+    found = plan(profile="paper", init=str(file))
+    assert found.teachers[0].network == found.spec.student
+    assert found.teachers[0].plan.spec.init == found.spec.init is not None
+    assert plan(profile="tiny", init=str(file)).teachers[0].plan.spec.init is None

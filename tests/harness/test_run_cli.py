@@ -315,3 +315,18 @@ def test_a_target_without_labels_is_enough_for_adaptation(tmp_path):
     oracle = bench("run", "--method", "oracle", *args, "--results", place)
     assert oracle.code == 2
     assert "no such file" in oracle.err
+
+
+def test_a_failed_record_is_one_line_and_names_no_folder():
+    """A loader process hands over its traceback, and errors name files: neither is for a record."""
+    from harness.errors import in_one_line, without_folders
+
+    handed_over = (
+        "Caught DataError in DataLoader worker process 0.\nOriginal Traceback (most recent"
+    )
+    handed_over += ' call last):\n  File "/home/me/x.py", line 1\nharness.errors.DataError: '
+    handed_over += "/home/me/gta5/images/1.png: cut short; copy it again"
+    line = in_one_line(RuntimeError(handed_over))
+    assert line == "/home/me/gta5/images/1.png: cut short; copy it again"
+    assert without_folders(line) == "1.png: cut short; copy it again"
+    assert without_folders("1/2 of img/s, a/b") == "1/2 of img/s, a/b"

@@ -238,3 +238,17 @@ def test_parameter_groups_go_by_name():
         (2, 10, 0.5),
     ]
     assert all(a is not b for a, b in pairwise(p for g in groups for p in g["params"]))
+
+
+def test_the_ema_teacher_moves_once_a_step_however_many_batches_it_has():
+    student = build("test_mit")
+    teacher = EMATeacher(student, 0.5)
+    with torch.no_grad():
+        for parameter in student.parameters():
+            parameter.add_(1.0)
+    teacher.update(student, 3)
+    once = [p.clone() for p in teacher.network.parameters()]
+    teacher.update(student, 3)
+    assert all(torch.equal(a, b) for a, b in zip(once, teacher.network.parameters(), strict=True))
+    teacher.update(student, 4)
+    assert not torch.equal(once[0], next(teacher.network.parameters()))

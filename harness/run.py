@@ -14,6 +14,7 @@ import torch
 
 from harness import provenance, records
 from harness.data.loader import TrainLoader, eval_batches
+from harness.data.rare_class import class_statistics
 from harness.data.verify import quick_check
 from harness.errors import BenchError, in_one_line, without_folders
 from harness.evaluate import evaluate, scores
@@ -55,7 +56,7 @@ def run(plan: Plan, place: Workplace) -> Record:
     been run yet.
     """
     place.report.headline(plan)
-    check_data(plan)
+    check_data(plan, place.report)
     teachers = [frozen_teacher(teacher, place) for teacher in plan.teachers]
     try:
         record = _train_and_measure(plan, place, teachers)
@@ -121,12 +122,23 @@ def _train_and_measure(
     return record
 
 
-def check_data(plan: Plan) -> None:
-    """Stop before anything is trained when a file is missing or broken (DataError)."""
+def check_data(plan: Plan, report: Reporter) -> None:
+    """Generate what is missing, and stop before training when a file is missing or broken.
+
+    DataError with one line a problem. Counts the source's classes too, once for all runs.
+    """
     needs_labels = registry.load(plan.spec.method).needs_target_labels
-    quick_check(plan.sources.source.open("train"))
-    quick_check(plan.sources.target.open("train"), labels=needs_labels)
-    quick_check(plan.sources.target.open("val"))
+    source, target = plan.sources.source, plan.sources.target
+    with report.counting(f"drawing street scenes, {source.ref.dataset}-like") as progress:
+        labelled = source.open("train", progress)
+    with report.counting(f"drawing street scenes, {target.ref.dataset}-like") as progress:
+        unlabelled = target.open("train", progress)
+    quick_check(labelled)
+    quick_check(unlabelled, labels=needs_labels)
+    quick_check(target.open("val"))
+    if plan.spec.profile.rare_class_sampling:
+        with report.counting(f"counting the classes of {source.ref.dataset}, once") as progress:
+            class_statistics(labelled, progress)
 
 
 def _train(

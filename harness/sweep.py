@@ -160,7 +160,7 @@ def _prepare_data(planned: dict[str, Job], report: Reporter) -> None:
             seen.add(key)
             if job.plan.sources.notice:
                 report.say(f"{job.plan.spec.scenario.title}: {job.plan.sources.notice}")
-            check_data(job.plan)
+            check_data(job.plan, report)
 
 
 def _skip_orphans(planned: dict[str, Job]) -> None:

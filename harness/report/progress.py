@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -43,6 +43,26 @@ class Reporter:
             )
 
     @contextmanager
+    def counting(self, what: str) -> Iterator[Callable[[int, int], None]]:
+        """Yield a callback (done, all) for work that may be needed: silent until it is called."""
+        if self.console.is_terminal:
+            with self._bar(transient=True) as bar:
+                task = bar.add_task(what, total=None, terms="", visible=False)
+                yield lambda done, total: bar.update(
+                    task, completed=done, total=total, visible=True
+                )
+            return
+        started = False
+
+        def tell(done: int, total: int) -> None:
+            nonlocal started
+            if not started:
+                self.say(f"{what}: {total}")
+            started = True
+
+        yield tell
+
+    @contextmanager
     def training(self, iterations: int) -> Iterator[Progress]:
         """Yield the callback that the training loop reports to."""
         if self.console.is_terminal:
@@ -62,13 +82,14 @@ class Reporter:
 
         yield tell
 
-    def _bar(self) -> Bar:
+    def _bar(self, transient: bool = False) -> Bar:
         return Bar(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             TextColumn("{task.completed}/{task.total}  {task.fields[terms]}"),
             TimeRemainingColumn(),
             console=self.console,
+            transient=transient,
         )
 
 

@@ -39,8 +39,13 @@ class Layout:
     markers: tuple[tuple[str, ...], ...]  # a folder is the data set's if all of one tuple is there
     expected: str  # what an error message says of them
     list_pairs: Callable[[Path, str], list[tuple[Path, Path]]]
-    splits: tuple[str, ...] = ("train", "val")
+    published: dict[Split, int]  # images of each split as its authors give it out
+    label_files: str = "*.png"  # which files beside a label are labels
     distinctive: bool = True  # the markers tell the data set's folder without its name
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        return tuple(self.published)
 
 
 def _list_gta5(folder: Path, split: str) -> list[tuple[Path, Path]]:
@@ -71,7 +76,7 @@ LAYOUTS = {
         (("images", "labels"),),
         "images/*.png and labels/*.png",
         _list_gta5,
-        splits=("train",),
+        {"train": 24966},
         distinctive=False,
     ),
     "synthia": Layout(
@@ -79,7 +84,7 @@ LAYOUTS = {
         (("RGB", "GT/LABELS"),),
         "RGB/*.png and GT/LABELS/*.png",
         _list_synthia,
-        splits=("train",),
+        {"train": 9400},
     ),
     "cityscapes": Layout(
         ("cityscapes", "Cityscapes"),
@@ -87,6 +92,8 @@ LAYOUTS = {
         "leftImg8bit/<split>/<city>/*_leftImg8bit.png and "
         "gtFine/<split>/<city>/*_gtFine_labelIds.png",
         _list_cityscapes,
+        {"train": 2975, "val": 500},
+        label_files=f"*_gtFine_{_CITYSCAPES_LABELS[0]}.png",
     ),
     "camvid": Layout(
         ("camvid", "CamVid"),
@@ -94,6 +101,8 @@ LAYOUTS = {
         "train/, trainannot/, val/ and valannot/ (the SegNet form), or 701_StillsRaw_full/ and "
         "LabeledApproved_full/, or images/ and labels/",
         camvid.list_pairs,
+        {"train": 367, "val": 101},
+        label_files="",  # in one form the splits share a folder, with frames of neither
     ),
 }
 

@@ -45,8 +45,11 @@ def verify(data_root: Path | None, console: Console) -> int:
         if problems:
             console.print(f"{name}: {len(problems)} problems", highlight=False)
         else:
-            sizes = ", ".join(f"{s} {len(open_dataset(name, root, s))}" for s in _splits(name))
-            console.print(f"{name}: good ({sizes} images)", highlight=False)
+            counts = [
+                f"{split} {len(open_dataset(name, root, split))} of {published}"
+                for split, published in layout_of(name).published.items()
+            ]
+            console.print(f"{name}: good ({', '.join(counts)} images)", highlight=False)
         bad += sum(problem.fatal for problem in problems)
     return 2 if bad else 0
 
@@ -95,7 +98,3 @@ def _found(data_root: Path | None) -> tuple[Path, list[str]]:
             "it (links are welcome)."
         )
     return data_root, found
-
-
-def _splits(name: str) -> tuple:
-    return ("train", "val") if name in ("cityscapes", "camvid") else ("train",)

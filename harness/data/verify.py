@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from harness.data import png
-from harness.data.datasets import Dataset, Sample, find_folder, layout_of
+from harness.data.datasets import Dataset, Layout, Sample, find_folder, layout_of
 from harness.data.encodings import encoding_of
 from harness.data.labels import IGNORE
 from harness.errors import DataError
@@ -61,6 +61,8 @@ def verify(
                 )
             )
             continue
+        if limit is None and layout.label_files:
+            problems += _orphans(layout, samples)
         samples = samples[:limit]
         problems += _check_headers(name, samples)
         if deep:
@@ -68,6 +70,17 @@ def verify(
             sound = [sample for sample in samples if broken.isdisjoint(sample)]
             problems += _check_contents(name, sound)
     return _gather(problems)
+
+
+def _orphans(layout: Layout, samples: Sequence[Sample]) -> list[Problem]:
+    """Labels whose image is missing: training never sees them."""
+    known = {sample.label for sample in samples}
+    beside = {label.parent for label in known}
+    labels = {file for folder in beside for file in folder.glob(layout.label_files)}
+    return [
+        Problem(label, "a label without its image", "one of the same name", COPY_AGAIN, fatal=False)
+        for label in sorted(labels - known)
+    ]
 
 
 def quick_check(dataset: Dataset, labels: bool = True) -> None:

@@ -222,7 +222,7 @@ def test_data_make_writes_sets_that_verify_accepts(tmp_path):
     }  # fmt: skip
     checked = bench("data", "verify", "--data-root", tmp_path / "data")
     assert checked.code == 0, checked.out
-    assert "cityscapes: good (train 2, val 2 images)" in checked.out
+    assert "cityscapes: good (train 2 of 2975, val 2 of 500 images)" in checked.out
     stats = bench("data", "stats", "--data-root", tmp_path / "data")
     assert stats.code == 0, stats.err
     assert "bicycle" in stats.out

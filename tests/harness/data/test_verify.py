@@ -223,3 +223,12 @@ def test_a_16_bit_image(tmp_path):
     folder = write_gta5(tmp_path, 1)
     cv2.imwrite(str(folder / "images/00001.png"), street(0)[0].astype(np.uint16))
     assert "images/00001.png: 16-bit RGB PNG; expected an 8-bit" in only(verify("gta5", tmp_path))
+
+
+def test_a_label_without_its_image_is_named_but_stops_nothing(tmp_path):
+    write_gta5(tmp_path, 3)
+    (tmp_path / "gta5/images/00002.png").unlink()
+    (problem,) = verify("gta5", tmp_path)
+    assert problem.file.name == "00002.png"
+    assert "without its image" in str(problem)
+    assert not problem.fatal

@@ -44,17 +44,19 @@ def print_rich(
         console.print(Text(grid.heading), style="bold")
         table = RichTable(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
         widths = _unbroken_widths(grid)
-        # Figures stay whole as long as they fit; what does not fit is folded, never cut off.
-        fits = sum(widths) + 2 * len(widths) + 2 <= console.width
-        for column, side, width in zip(grid.columns, grid.alignment, widths, strict=True):
+        shown = _fitting(widths, console.width)
+        for i in range(shown):
             table.add_column(
-                Text(column), justify=side, overflow="fold", min_width=width if fits else None
+                Text(grid.columns[i]),
+                justify=grid.alignment[i],
+                overflow="fold",
+                min_width=min(widths[i], console.width // 4),
             )
         for row in grid.rows:
-            table.add_row(*(Text(cell) for cell in row))
+            table.add_row(*(Text(cell) for cell in row[:shown]))
         if grid.rows:
             console.print(table)
-        for note in grid.notes:
+        for note in [*_left_out(grid, shown), *grid.notes]:
             console.print(Text(note), style="yellow" if _alarming(note) else "dim")
         console.print()
 
@@ -181,12 +183,31 @@ def _finite(value: Any) -> Any:
 
 
 def _unbroken_widths(grid: Grid) -> list[int]:
-    """Width of each column in which no word of its header and no figure breaks."""
+    """Width of each column in which no figure and no word of its header or names breaks."""
     figures = [side == "right" for side in grid.alignment]
     return [
-        max(map(len, [*name.split(), *(row[i] for row in grid.rows if figures[i])]))
+        max(
+            len(part)
+            for text in (name, *(row[i] for row in grid.rows))
+            for part in ([text] if figures[i] and text != name else text.split() or [""])
+        )
         for i, name in enumerate(grid.columns)
     ]
+
+
+def _fitting(widths: list[int], width: int) -> int:
+    """How many columns, from the left, a terminal of that width holds unbroken; at least 3."""
+    shown = len(widths)
+    while shown > 3 and sum(widths[:shown]) + 2 * shown + 2 > width:
+        shown -= 1
+    return shown
+
+
+def _left_out(grid: Grid, shown: int) -> list[str]:
+    if shown == len(grid.columns):
+        return []
+    names = ", ".join(grid.columns[shown:])
+    return [f"Left out in this narrow terminal: {names}; --format markdown shows all."]
 
 
 def _alarming(note: str) -> bool:

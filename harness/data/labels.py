@@ -24,9 +24,6 @@ PALETTE = (
     (0, 80, 100), (0, 0, 230), (119, 11, 32),
 )  # fmt: skip
 
-#: Countable objects, whose features the feature distance keeps (DAFormer, section 3.3).
-THINGS = (6, 7, 11, 12, 13, 14, 15, 16, 17, 18)
-
 #: Cityscapes label id -> train id; GTA5 uses the same ids.
 CITYSCAPES_IDS = {
     7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9, 23: 10, 24: 11, 25: 12,

@@ -26,10 +26,7 @@ from harness.data.rare_class import RareClassSampler, class_statistics
 from harness.data.transforms import Pixels
 from harness.spec import Profile
 from methods.contract import Batch
-
-#: ImageNet's statistics in grey levels, RGB.
-MEAN = (123.675, 116.28, 103.53)
-STD = (58.395, 57.12, 57.375)
+from methods.parts.augment import MEAN, STD
 
 # Streams of randomness; each number is used once.
 _SOURCE, _TARGET, _SOURCE_ORDER, _TARGET_ORDER = range(4)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 
 from harness import provenance, records
+from harness.allocator import keep_freed_blocks
 from harness.data.loader import TrainLoader, eval_batches
 from harness.data.rare_class import class_statistics
 from harness.data.verify import quick_check
@@ -55,6 +56,7 @@ def run(plan: Plan, place: Workplace) -> Record:
     BenchError (bad data, a bad frozen teacher) before that is raised, not recorded: nothing has
     been run yet.
     """
+    keep_freed_blocks()
     place.report.headline(plan)
     check_data(plan, place.report)
     teachers = [frozen_teacher(teacher, place) for teacher in plan.teachers]

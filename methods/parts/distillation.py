@@ -59,7 +59,7 @@ def distill(
     """
     teacher = upsample(teacher.float(), student.shape[-2:])
     student = student.float()
-    if normalise:
+    if normalise and distance != "cosine":  # which is blind to length anyway
         student, teacher = F.normalize(student, dim=1), F.normalize(teacher, dim=1)
     per_pixel = _DISTANCES[distance](student, teacher)  # (B, h, w)
     if mask is None:

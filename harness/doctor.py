@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 State = Literal["ok", "warn", "bad"]
 GIB = 2**30
-DATASETS = ("gta5", "synthia", "cityscapes", "camvid")
 #: What mmsegmentation imports, declared by it or not: module -> package.
 MMSEG_NEEDS = {"mmengine": "mmengine", "mmcv": "mmcv-lite", "ftfy": "ftfy", "regex": "regex"}
 
@@ -122,9 +121,9 @@ def data_sets(root: Path | None) -> list[Finding]:
         return [Finding("data", "ok", "no data root: generated data only", advice)]
     if not root.is_dir():
         return [Finding("data", "bad", f"{root} is not a folder", "mount it, or correct the path")]
-    from harness.data.datasets import has_dataset
+    from harness.data.datasets import LAYOUTS, has_dataset
 
-    there = {name: has_dataset(name, root) for name in DATASETS}
+    there = {name: has_dataset(name, root) for name in LAYOUTS}
     return [
         Finding(name, "ok", "found")
         if found

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
-IMAGES = {"gta5": (96, 56), "synthia": (96, 56), "cityscapes": (96, 48), "camvid": (64, 48)}
+IMAGES = {
+    "gta5": (96, 56), "synthia": (96, 56), "cityscapes": (96, 48), "camvid": (64, 48),
+    "acdc": (96, 54), "darkzurich": (96, 54),
+}  # fmt: skip
 
 SETTINGS = [
     "iterations=4",

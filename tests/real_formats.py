@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from harness.data.adverse import CONDITIONS
 from harness.data.camvid import GROUP_COLOURS
-from harness.data.labels import CAMVID_IDS, CITYSCAPES_IDS, PALETTE, SYNTHIA_IDS
+from harness.data.labels import CAMVID_IDS, CITYSCAPES_IDS, PALETTE, SYNTHIA_IDS, colourise
 
 WIDTH, HEIGHT = 64, 48
 SIZE = (WIDTH, HEIGHT)
@@ -116,6 +117,53 @@ def write_camvid_colours(
         save_png(folder / folders[0] / f"{frame}.png", image)
         save_png(folder / folders[1] / f"{frame}{suffix}.png", colours[label])
     return folder
+
+
+def write_acdc(
+    root: Path, n: int, conditions: tuple[str, ...] = CONDITIONS, kind: str = "labelTrainIds"
+) -> Path:
+    """rgb_anon/ and gt/ by condition, split and sequence; n images of each condition and split.
+
+    The test split and the pictures of the same places by day come along, as published. Streets
+    count through train, then val, over all conditions.
+    """
+    folder = root / "acdc"
+    for s, split in enumerate(("train", "val")):
+        for c, condition in enumerate(conditions):
+            for i in range(n):
+                below = f"{condition}/{split}/GP0{c}047{i % 2}"
+                _write_frame(folder, below, i, (s * len(conditions) + c) * n + i, kind)
+            for other, ending in ((f"{split}_ref", "rgb_ref_anon"), ("test", "rgb_anon")):
+                place = folder / "rgb_anon" / condition / other / "GP010475"
+                save_png(place / f"GP010475_frame_000001_{ending}.png", street(0)[0])
+    return folder
+
+
+def write_darkzurich(root: Path, n_train: int, n_val: int) -> Path:
+    """rgb_anon/train/night without labels, also by day; rgb_anon/val/night and gt/val/night."""
+    folder = root / "dark_zurich"
+    for i in range(n_train):
+        for time in ("night", "day"):
+            _write_frame(folder, f"train/{time}/GOPR035{i % 2}", i, i, None)
+    for i in range(n_val):
+        _write_frame(folder, "val/night/GOPR0356", i, i, "labelTrainIds")
+        save_png(
+            folder / f"rgb_anon/val_ref/day/GOPR0356_ref/GOPR0356_frame_{i:06d}_ref_rgb_anon.png",
+            street(i)[0],
+        )
+    return folder
+
+
+def _write_frame(folder: Path, below: str, number: int, index: int, kind: str | None) -> None:
+    """An image, and its label unless `kind` is None: ids or train ids in grey, and in colours."""
+    image, label = street(index)
+    frame = f"{Path(below).name}_frame_{number:06d}"
+    save_png(folder / "rgb_anon" / below / f"{frame}_rgb_anon.png", image)
+    if kind:
+        ids = CITYSCAPES_IDS if kind == "labelIds" else {i: i for i in range(19)}
+        mask = encode(label, ids, ignored=0 if kind == "labelIds" else 255)
+        save_png(folder / "gt" / below / f"{frame}_gt_{kind}.png", mask)
+        save_png(folder / "gt" / below / f"{frame}_gt_labelColor.png", colourise(label))
 
 
 def encode(label: np.ndarray, ids: dict[int, int], ignored: int) -> np.ndarray:

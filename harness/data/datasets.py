@@ -1,4 +1,4 @@
-"""GTA5, SYNTHIA-RAND-CITYSCAPES, Cityscapes and CamVid exactly as they lie on disk.
+"""GTA5, SYNTHIA, Cityscapes, CamVid, ACDC and Dark Zurich exactly as they lie on disk.
 
 Label ids are mapped while reading. Nothing is written beside the data: folders may be read-only,
 links, or hold a part of the set only.
@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 
 import cv2
 
-from harness.data import camvid, png
+from harness.data import adverse, camvid, png
 from harness.data.encodings import encoding_of
 from harness.data.transforms import Pixels, resize_image, resize_label
 from harness.errors import DataError
@@ -42,6 +42,7 @@ class Layout:
     published: dict[Split, int]  # images of each split as its authors give it out
     label_files: str = "*.png"  # which files beside a label are labels
     distinctive: bool = True  # the markers tell the data set's folder without its name
+    unlabelled: tuple[Split, ...] = ()  # splits that were published without labels
 
     @property
     def splits(self) -> tuple[Split, ...]:
@@ -104,6 +105,25 @@ LAYOUTS = {
         {"train": 367, "val": 101},
         label_files="",  # in one form the splits share a folder, with frames of neither
     ),
+    "acdc": Layout(
+        ("acdc", "ACDC"),
+        (*((f"rgb_anon/{name}",) for name in adverse.CONDITIONS), ("rgb_anon/train", "gt/train")),
+        "rgb_anon/<condition>/<split>/<sequence>/*_rgb_anon.png and "
+        "gt/<condition>/<split>/<sequence>/*_gt_labelTrainIds.png",
+        adverse.list_acdc,
+        {"train": 1600, "val": 406},
+        label_files=f"*{adverse.LABELS[0]}",
+    ),
+    "darkzurich": Layout(
+        ("darkzurich", "dark_zurich", "Dark_Zurich", "DarkZurich"),
+        (("rgb_anon/train/night",), ("rgb_anon/val/night",)),
+        "rgb_anon/<split>/night/<sequence>/*_rgb_anon.png and "
+        "gt/val/night/<sequence>/*_gt_labelTrainIds.png",
+        adverse.list_dark_zurich,
+        {"train": 2416, "val": 50},
+        label_files=f"*{adverse.LABELS[0]}",
+        unlabelled=("train",),
+    ),
 }
 
 
@@ -138,6 +158,12 @@ class Dataset:
                 f"{path}: cannot be read ({error}); `bench data verify` says more"
             ) from error
         return cv2.LUT(resize_label(ids, size), encoding.table)
+
+    @property
+    def has_labels(self) -> bool:
+        """False for a split that was published without labels, unless some lie there after all."""
+        published = self.split not in layout_of(self.name).unlabelled
+        return published or any(sample.label.exists() for sample in self.samples)
 
     def fingerprint(self) -> str:
         """Hash the names and sizes of all files: 16 hex digits, the same wherever they lie."""
@@ -205,7 +231,7 @@ def list_samples(name: str, root: Path, split: str) -> tuple[Path, list[Sample]]
 
 
 def open_dataset(name: str, root: Path, split: Split) -> Dataset:
-    """Open one split of a data set below a data root (gta5/, synthia/, cityscapes/, camvid/).
+    """Open one split of a data set below a data root (gta5/, synthia/, cityscapes/ ...).
 
     DataError, with the remedy, when it is not there or empty. Whether the files are sound is
     verify.quick_check's to say.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -33,8 +33,8 @@ class Encoding:
 
 def encoding_of(dataset: str, label: Path) -> Encoding:
     """Return the encoding of one label file of a data set."""
-    if dataset == "cityscapes" and label.stem.endswith("_labelTrainIds"):
-        return TRAIN_IDS
+    if dataset in _TRAIN_IDS and label.stem.endswith("_labelTrainIds"):
+        return _TRAIN_IDS[dataset]
     if dataset == "camvid" and (label.stem.endswith("_L") or _is_colour(label)):
         return CAMVID_COLOURS
     return _ENCODINGS[dataset]
@@ -143,4 +143,20 @@ CAMVID_COLOURS = Encoding(
     labels.lookup_table(_CAMVID_CODES),
     "take the label from LabeledApproved_full again; it must not be resized or stored as JPEG",
 )
-_ENCODINGS = {"gta5": GTA5, "synthia": SYNTHIA, "cityscapes": CITYSCAPES, "camvid": CAMVID}
+# ACDC and Dark Zurich publish both kinds of label: nothing is to be written again.
+_PUBLISHED = Encoding.remedy
+ADVERSE = replace(CITYSCAPES, remedy=_PUBLISHED)
+ADVERSE_TRAIN_IDS = replace(TRAIN_IDS, remedy=_PUBLISHED)
+_ENCODINGS = {
+    "gta5": GTA5,
+    "synthia": SYNTHIA,
+    "cityscapes": CITYSCAPES,
+    "camvid": CAMVID,
+    "acdc": ADVERSE,
+    "darkzurich": ADVERSE,
+}
+_TRAIN_IDS = {
+    "cityscapes": TRAIN_IDS,
+    "acdc": ADVERSE_TRAIN_IDS,
+    "darkzurich": ADVERSE_TRAIN_IDS,
+}

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from harness.data.scenes.writer import Progress
 
 #: Sets that the generator can stand in for.
-GENERATED = ("gta5", "synthia", "cityscapes")
+GENERATED = ("gta5", "synthia", "cityscapes", "acdc", "darkzurich")
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,11 @@ def find_sources(scenario: Scenario, profile: Profile, data_root: Path | None) -
         _find(scenario.source, profile, data_root, "source", scenario.generated_source),
         _find(scenario.target, profile, data_root, "target", False),
     )
+
+
+def find_target(scenario: Scenario, profile: Profile, data_root: Path | None) -> Source:
+    """The target alone, for scoring: the source need not be at hand. DataError as above."""
+    return _find(scenario.target, profile, data_root, "target", False)
 
 
 def is_real(scenario: Scenario, data_root: Path | None) -> bool:

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from harness import catalogue
-from harness.data.datasets import has_dataset, layout_of, open_dataset
+from harness.data.datasets import LAYOUTS, Dataset, Split, has_dataset, layout_of, open_dataset
 from harness.data.labels import CLASSES
 from harness.data.sources import GENERATED
 from harness.errors import DataError
 
-DATASETS = (*GENERATED, "camvid")
-
 
 def make(out: Path, profile_name: str, seed: int, console: Console) -> None:
-    """Write the three renderings below `out`, at the profile's sizes and counts."""
+    """Write the renderings below `out`, at the profile's sizes and counts."""
     from harness.data.scenes import write_dataset
 
     profile = catalogue.profile(profile_name)
     for name in GENERATED:
         counts = {"train": profile.generated["source"]}
-        if name == "cityscapes":
+        if "val" in layout_of(name).splits:
             counts = {"train": profile.generated["target"], "val": profile.generated["val"]}
         folder = write_dataset(name, counts, out, seed=seed, size=profile.image_size[name])
         console.print(f"{folder}: {sum(counts.values())} images", highlight=False, soft_wrap=True)
@@ -36,9 +36,9 @@ def verify(data_root: Path | None, console: Console) -> int:
 
     root, found = _found(data_root)
     # A folder of a set's name with nothing of the set in it is a problem, not an absence.
-    there = {n for n in DATASETS if any((root / f).is_dir() for f in layout_of(n).folders)}
+    there = {n for n in LAYOUTS if any((root / f).is_dir() for f in layout_of(n).folders)}
     bad = 0
-    for name in (name for name in DATASETS if name in there.union(found)):
+    for name in (name for name in LAYOUTS if name in there.union(found)):
         problems = find_problems(name, root)
         for problem in problems:
             console.print(str(problem), markup=False, highlight=False, soft_wrap=True)
@@ -64,17 +64,19 @@ def statistics(data_root: Path | None, console: Console) -> None:
         profile = catalogue.profile("tiny")
         console.print("generated data (no data root was given)")
         opened = {}
-        for scenario in ("gta2cs", "synthia2cs"):
+        for scenario in ("gta2cs", "synthia2cs", "cs2acdc", "cs2darkzurich"):
             sources = find_sources(catalogue.scenario(scenario), profile, None)
-            opened[sources.source.ref.dataset] = sources.source.open("train")
-            opened[sources.target.ref.dataset] = sources.target.open("train")
+            for source in (sources.source, sources.target):
+                if source.ref.dataset not in opened:
+                    opened[source.ref.dataset] = _labelled(source.open)
     else:
         root, found = _found(data_root)
-        opened = {name: open_dataset(name, root, "train") for name in found}
+        opened = {name: _labelled(partial(open_dataset, name, root)) for name in found}
     table = Table("class", title="share of pixels / of images, percent", title_justify="left")
     columns = []
     for name, dataset in opened.items():
-        table.add_column(f"{name} ({len(dataset)})", justify="right")
+        split = "" if dataset.split == "train" else f" {dataset.split}"
+        table.add_column(f"{name}{split} ({len(dataset)})", justify="right")
         stats = class_statistics(dataset)
         pixels = stats.pixels / max(stats.pixels.sum(), 1)
         images = (stats.counts > 0).mean(0)
@@ -84,17 +86,23 @@ def statistics(data_root: Path | None, console: Console) -> None:
     console.print(table)
 
 
+def _labelled(open_split: Callable[[Split], Dataset]) -> Dataset:
+    """The split to train on, or the one to score on where only that has labels."""
+    train = open_split("train")
+    return train if train.has_labels else open_split("val")
+
+
 def _found(data_root: Path | None) -> tuple[Path, list[str]]:
     if data_root is None:
         raise DataError(
-            "no data root was given; expected a folder that holds gta5/, synthia/, cityscapes/ or "
-            "camvid/. Give it with --data-root or UDA_BENCH_DATA; `bench data make --out DIR` "
-            "writes a generated one."
+            "no data root was given; expected a folder that holds gta5/, synthia/, cityscapes/, "
+            "camvid/, acdc/ or darkzurich/. Give it with --data-root or UDA_BENCH_DATA; "
+            "`bench data make --out DIR` writes a generated one."
         )
-    found = [name for name in DATASETS if has_dataset(name, data_root)]
+    found = [name for name in LAYOUTS if has_dataset(name, data_root)]
     if not found:
         raise DataError(
-            f"{data_root} holds no data set; expected one of {', '.join(DATASETS)} as a folder in "
+            f"{data_root} holds no data set; expected one of {', '.join(LAYOUTS)} as a folder in "
             "it (links are welcome)."
         )
     return data_root, found

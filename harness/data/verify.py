@@ -61,14 +61,15 @@ def verify(
                 )
             )
             continue
-        if limit is None and layout.label_files:
+        labels = Dataset(name, part, folder, samples).has_labels
+        if limit is None and layout.label_files and labels:
             problems += _orphans(layout, samples)
         samples = samples[:limit]
-        problems += _check_headers(name, samples)
+        problems += _check_headers(name, samples, labels)
         if deep:
             broken = {problem.file for problem in problems}
             sound = [sample for sample in samples if broken.isdisjoint(sample)]
-            problems += _check_contents(name, sound)
+            problems += _check_contents(name, sound, labels)
     return _gather(problems)
 
 
@@ -90,6 +91,12 @@ def quick_check(dataset: Dataset, labels: bool = True) -> None:
     the first three pairs, or of all in a small set. `labels=False` is for a target whose labels
     nobody reads.
     """
+    if labels and not dataset.has_labels:
+        raise DataError(
+            f"{dataset.name} was published without labels of its {dataset.split} split; expected "
+            "labels to learn from: choose a method that needs none of the target, unlike the "
+            "oracle, or another scenario"
+        )
     problems = list(_check_headers(dataset.name, dataset.samples, labels))
     if not problems and labels:
         first = png.read_header(dataset.samples[0].image)
@@ -152,30 +159,30 @@ def _size_mismatch(name: str, sample: Sample, image: png.PngHeader, mask: png.Pn
     )
 
 
-def _check_contents(name: str, samples: Sequence[Sample]) -> Iterator[Problem]:
+def _check_contents(name: str, samples: Sequence[Sample], labels: bool = True) -> Iterator[Problem]:
     """Decode files, check label ids, and see that any class is there at all."""
     seen: set[int] = set()
     with ThreadPoolExecutor(4) as pool:
-        for problems, classes in pool.map(partial(_check_pair, name), samples):
+        for problems, classes in pool.map(partial(_check_pair, name, labels=labels), samples):
             yield from problems
             seen |= classes
-    if samples and not seen - {IGNORE}:
+    if labels and samples and not seen - {IGNORE}:
         label = samples[0].label
         encoding = encoding_of(name, label)
         found = f"no pixel of any class in {len(samples)} label(s)"
         yield Problem(label.parent, found, encoding.title, encoding.remedy)
 
 
-def _check_pair(name: str, sample: Sample) -> tuple[list[Problem], set[int]]:
+def _check_pair(name: str, sample: Sample, labels: bool) -> tuple[list[Problem], set[int]]:
     """Return what is wrong with a pair's contents, and the train ids in its label."""
     problems = []
-    for file in sample:
+    for file in sample if labels else (sample.image,):
         try:
             with Image.open(file) as image:
                 image.verify()  # every chunk's checksum; PIL's decoder overlooks broken pixels
         except (OSError, SyntaxError) as error:
             problems.append(Problem(file, f"damaged ({error})", "a sound PNG file", COPY_AGAIN))
-    if problems:
+    if problems or not labels:
         return problems, set()
     encoding = encoding_of(name, sample.label)
     try:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import numpy as np
 
 from harness.data.scenes import ids
-from harness.data.scenes.canvas import Array, Canvas
+from harness.data.scenes.canvas import NOTHING, Array, Canvas
 from harness.data.scenes.plants import hedge, tree
 from harness.data.scenes.styles import Style
 from harness.data.scenes.textures import Texture, facade, fence, wall
@@ -30,6 +31,12 @@ class Plot:
     bare: bool = True  # its near end is in view, not hidden by a neighbour as tall
 
 
+def weighted(rng: np.random.Generator, weights: Mapping[str, float]) -> str:
+    """Draw one of a few kinds by weight; numpy's own choice takes several times as long."""
+    bounds = [*accumulate(weights.values())]
+    return list(weights)[bisect_right([b / bounds[-1] for b in bounds], rng.random())]
+
+
 def plan(
     style: Style,
     rng: np.random.Generator,
@@ -39,12 +46,10 @@ def plan(
     far: float,
 ) -> list[Plot]:
     """Divide one side into plots up to ``far``, leaving out the cross street's ``gap``."""
-    kinds = list(style.frontage)
-    weights = np.array([style.frontage[kind] for kind in kinds], float)
     plots = []
     z = 0.0
     while z < far:
-        kind = str(rng.choice(kinds, p=weights / weights.sum()))
+        kind = weighted(rng, style.frontage)
         end = z + (rng.uniform(9, 20) if kind == "building" else rng.uniform(8, 16))
         if gap and z < gap[1] and end > gap[0]:
             end = gap[0]
@@ -80,7 +85,7 @@ def draw(canvas: Canvas, style: Style, rng: np.random.Generator, plot: Plot) -> 
 
 def _density(canvas: Canvas, depth: float) -> float:
     """Texture pixels a metre that match the canvas at a depth."""
-    return float(np.clip(canvas.camera.focal / max(depth, 6.0), 3.0, 16.0))
+    return min(max(canvas.camera.focal / max(depth, 6.0), 3.0), 16.0)
 
 
 def _along(x: float, side: int, z0: float, z1: float, height: float) -> Array:
@@ -100,20 +105,24 @@ def _house(canvas: Canvas, style: Style, rng: np.random.Generator, plot: Plot, x
     if not canvas.camera.sees(_along(x, plot.side, max(z0, 2.0), z1, height)):
         return
     density = _density(canvas, z0 + 4)
-    front = facade(rng, style, kind, (z1 - z0, height), density)
+    flank = _along(x, plot.side, z0, z1, height)
+    view = canvas.camera.view_of(flank)
+    front = facade(rng, style, kind, (z1 - z0, height), density, view)
     depth = rng.uniform(8, 14)
     if plot.z0 == z0 and (plot.bare or x != plot.x):
-        end = facade(rng, style, kind, (depth, height), density)
-        end[..., :3] = (end[..., :3] * 0.88).astype(np.uint8)
         near, far = (x, x + plot.side * depth) if plot.side > 0 else (x - depth, x)
         corners = np.array(
             [[near, 0, z0], [far, 0, z0], [far, height, z0], [near, height, z0]], float
         )
+        view = canvas.camera.view_of(corners)
+        if kind == "gable":  # it takes its colour from the lower left corner, in view or not
+            view = view._replace(left=0.0, bottom=1.0)
+        end = facade(rng, style, kind, (depth, height), density, view, light=0.88)
         canvas.textured(corners, end, ids.BUILDING)
         if kind == "gable":
             peak = [[near, height, z0], [far, height, z0], [(near + far) / 2, height + 3, z0]]
             canvas.polygon(np.array(peak), end[-2, 0, :3] * 1.0, ids.BUILDING)
-    canvas.textured(_along(x, plot.side, z0, z1, height), front, ids.BUILDING)
+    canvas.textured(flank, front, ids.BUILDING)
 
 
 def _panel(
@@ -132,10 +141,12 @@ def _panel(
     z1 = plot.z1
     while z1 > max(plot.z0, NEAREST) + 0.5:
         z0 = max(plot.z0, NEAREST, z1 - max(4.0, z1 * 0.35))
-        state = np.random.Generator(np.random.Philox(key=seed))
-        picture = paint(state, style, (z1 - z0, height), _density(canvas, z0 + 2))
         corners = _along(plot.x, plot.side, z0, z1, height)
-        canvas.textured(corners, picture, label, solid=label == ids.FENCE)
+        # Three pieces in ten are out of view.
+        if canvas.camera.view_of(corners) is not NOTHING:
+            state = np.random.Generator(np.random.Philox(key=seed))
+            picture = paint(state, style, (z1 - z0, height), _density(canvas, z0 + 2))
+            canvas.textured(corners, picture, label, solid=label == ids.FENCE)
         z1 = z0
 
 

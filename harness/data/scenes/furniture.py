@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from harness.data.scenes import ids
@@ -83,6 +85,7 @@ def traffic_sign(
         _plate(plane, rng, style.signs[rng.integers(len(style.signs))])
 
 
+@cache
 def _ring(count: int, radius: float, turn: float = 0.0) -> list[tuple[float, float]]:
     angles = np.linspace(0, 2 * np.pi, count + 1)[:-1] + turn
     return [(float(radius * np.cos(t)), float(radius * np.sin(t))) for t in angles]

@@ -12,13 +12,20 @@ from harness.data.scenes.canvas import Array, Camera, Canvas
 from harness.data.scenes.ground import Section, cast_shadows, paint_ground, paint_sky, shadow_of
 from harness.data.scenes.styles import Style
 
+SIDES = (-1, 1)  # left, right
 FAR = 110.0  # metres of street that are lined
 Thing = tuple[float, float, Callable[[], None]]  # x, z, how to draw it
 
 
-def compose(style: Style, size: tuple[int, int], rng: np.random.Generator, full: bool) -> Canvas:
+def compose(
+    style: Style,
+    size: tuple[int, int],
+    rng: np.random.Generator,
+    full: bool,
+    surface: type[Canvas] = Canvas,
+) -> Canvas:
     """Draw a scene of ``size`` (W, H); ``full`` allows terrain, trucks and trains."""
-    canvas = _open(style, size, rng)
+    canvas = _open(style, size, rng, surface)
     street = Street(canvas, style, rng, full)
     paint_sky(canvas, style, rng)
     paint_ground(canvas, style, street.section, rng)
@@ -33,14 +40,16 @@ def compose(style: Style, size: tuple[int, int], rng: np.random.Generator, full:
     return canvas
 
 
-def _open(style: Style, size: tuple[int, int], rng: np.random.Generator) -> Canvas:
+def _open(
+    style: Style, size: tuple[int, int], rng: np.random.Generator, surface: type[Canvas]
+) -> Canvas:
     angles = np.deg2rad(
         [rng.normal(0, style.yaw), rng.uniform(*style.pitch), rng.normal(0, style.roll)]
     )
     focal = float(rng.uniform(*style.focal)) * size[0]
     camera = Camera(size, focal, float(rng.uniform(*style.height)), angles.tolist())
     haze = style.sky_low[rng.integers(len(style.sky_low))]
-    return Canvas(camera, haze, float(rng.uniform(*style.visibility)))
+    return surface(camera, haze, float(rng.uniform(*style.visibility)))
 
 
 def _skyline(canvas: Canvas, style: Style, rng: np.random.Generator) -> None:
@@ -73,8 +82,8 @@ class Street:
         angle, reach = rng.uniform(0, 2 * np.pi), rng.uniform(0.3, 1.1)
         self.sun = np.array([np.cos(angle), np.sin(angle)]) * reach
         self.lane = float(rng.uniform(*style.lane))
-        self.own = int(rng.choice(style.lanes))  # lanes in the camera's direction
-        self.other = int(rng.choice(style.lanes))
+        # Lanes in the camera's direction, and against it.
+        self.own, self.other = (style.lanes[rng.integers(len(style.lanes))] for _ in range(2))
         self.tram = full and rng.random() < 0.36
         self.right = self.lane * (self.own - 0.5)
         self.left = -self.lane * (self.other + 0.5)
@@ -141,7 +150,7 @@ class Street:
     def plots(self) -> list[frontage.Plot]:
         """What lines both sides; houses also shade the ground."""
         plots = []
-        for side in (-1, 1):
+        for side in SIDES:
             gap = self.section.crossing
             x = side * self.front[side]
             plots += frontage.plan(self.style, self.rng, x, side, gap, FAR)
@@ -252,9 +261,9 @@ class Street:
         found: list[Thing] = []
         crossing = self.section.crossing
         for _ in range(rng.poisson(style.poles_mean) + 1):
-            side = int(rng.choice([-1, 1]))
+            side = SIDES[rng.integers(2)]
             x, z = side * (self.kerb[side] + 0.5), float(rng.uniform(7, 34))
-            kind = rng.choice(["lamp", "light", "sign", "bin"], p=[0.36, 0.26, 0.32, 0.06])
+            kind = frontage.weighted(rng, {"lamp": 0.36, "light": 0.26, "sign": 0.32, "bin": 0.06})
             self._shade(x, z, (0.1, 0.1), 3.0)
             if kind == "lamp":
                 found.append(
@@ -276,10 +285,10 @@ class Street:
         canvas, style, rng = self.canvas, self.style, self.rng
         found: list[Thing] = []
         for _ in range(rng.poisson(style.trees_mean)):
-            side = int(rng.choice([-1, 1]))
+            side = SIDES[rng.integers(2)]
             low, high = self.grass.get(side, (self.kerb[side] + 0.6, self.kerb[side] + 1.0))
             x, z = float(side * rng.uniform(low, high)), float(rng.uniform(9, 60))
-            kind = str(rng.choice(style.trees))
+            kind = style.trees[rng.integers(len(style.trees))]
             self._shade(x, z, (1.2, 1.2), 3.0)
             found.append((x, z, partial(plants.tree, canvas, style, rng, kind, x, z)))
         return found
@@ -289,7 +298,7 @@ class Street:
         canvas, rng = self.canvas, self.rng
         found: list[Thing] = []
         for _ in range(rng.poisson(self.style.people_mean)):
-            side = int(rng.choice([-1, 1]))
+            side = SIDES[rng.integers(2)]
             crossing_over = rng.random() < 0.15
             x = float(rng.uniform(self.left, self.right)) if crossing_over else self._free(side)
             z = float(rng.uniform(6.5, 24))
@@ -299,7 +308,7 @@ class Street:
             found.append((x, z, partial(people.person, canvas, rng, x, z)))
         for draw, mean in ((people.bicycle, 2.2), (people.motorcycle, 1.7)):
             for _ in range(rng.poisson(mean)):
-                side = int(rng.choice([-1, 1]))
+                side = SIDES[rng.integers(2)]
                 ridden = bool(rng.random() < 0.62)
                 edge = self.right if side > 0 else self.left
                 x = edge - side * float(rng.uniform(0.2, 1.6)) if ridden else self._free(side)

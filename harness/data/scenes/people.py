@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+
 import numpy as np
 
 from harness.data.scenes import ids
-from harness.data.scenes.canvas import UP, Array, Canvas, Colour, circle
+from harness.data.scenes.canvas import Array, Canvas, Colour, Point, circle
 
 CLOTHES = (
     (38, 40, 52), (70, 30, 34), (52, 66, 92), (120, 112, 98), (160, 40, 44), (44, 70, 56),
@@ -20,28 +23,34 @@ class Upright:
     def __init__(self, canvas: Canvas, x: float, z: float, angle: float, scale: float = 1.0):
         self.canvas, self.scale = canvas, scale
         self.foot = np.array([x, 0.0, z])
-        right = np.array([np.cos(angle), 0.0, np.sin(angle)])
-        self.axes = scale * np.stack([right, UP])
+        self._right = scale * math.cos(angle), scale * math.sin(angle)
 
-    def at(self, points: Array) -> Array:
-        """Plane metres (N, 2), across and up -> world (N, 3)."""
-        return self.foot + points @ self.axes
+    def at(self, points: Iterable[tuple[float, float]]) -> list[Point]:
+        """Plane metres, across and up -> world."""
+        (x, y, z), scale, (right, along) = self.foot.tolist(), self.scale, self._right
+        return [(x + a * right, y + u * scale, z + a * along) for a, u in points]
 
-    def shape(self, points: list[tuple[float, float]], colour: Colour | None, label: int) -> None:
+    def shape(
+        self, points: Iterable[tuple[float, float]], colour: Colour | None, label: int
+    ) -> None:
         """Fill a polygon."""
-        self.canvas.polygon(self.at(np.array(points)), colour, label)
+        self.canvas.polygon(self.at(points), colour, label)
 
     def disc(
         self, centre: tuple[float, float], radius: float, colour: Colour | None, label: int
     ) -> None:
         """Fill a disc."""
-        self.canvas.polygon(self.at(circle() * radius + centre), colour, label)
+        self.shape((circle() * radius + centre).tolist(), colour, label)
 
     def limb(
-        self, points: list[tuple[float, float]], width: float, colour: Colour, label: int
+        self,
+        points: Iterable[tuple[float, float]],
+        width: float,
+        colour: Colour,
+        label: int | None,
     ) -> None:
         """Draw rods from point to point."""
-        self.canvas.rods(self.at(np.array(points)), width * self.scale, colour, label)
+        self.canvas.rods(self.at(points), width * self.scale, colour, label)
 
 
 def _clothes(rng: np.random.Generator) -> Array:
@@ -53,7 +62,7 @@ def person(canvas: Canvas, rng: np.random.Generator, x: float, z: float) -> None
     plane = Upright(canvas, x, z, 0.0, rng.uniform(0.95, 1.12))
     coat, trousers = _clothes(rng), _clothes(rng) * 0.7
     skin = np.asarray(SKIN[rng.integers(len(SKIN))], float)
-    stride, sway = rng.uniform(0.05, 0.3), rng.choice([-1.0, 1.0])
+    stride, sway = rng.uniform(0.05, 0.3), (-1.0, 1.0)[rng.integers(2)]
     label = ids.PERSON
     plane.limb(
         [(-0.02, 0.85), (-stride * 0.7, 0.45), (-stride, 0.05)], 0.17, trousers * 0.85, label
@@ -84,17 +93,15 @@ def bicycle(canvas: Canvas, rng: np.random.Generator, x: float, z: float, ridden
     plane = Upright(canvas, x, z, rng.uniform(-0.85, 0.85) + (np.pi if rng.random() < 0.5 else 0))
     paint = _clothes(rng)
     label = ids.BICYCLE
-    turn = np.linspace(0, 2 * np.pi, 17)
+    turn = [2 * math.pi * i / 16 for i in range(17)]
     for hub in (-0.52, 0.52):
         # Annotators fill the wheel: the label is a disc, the picture a tyre with spokes.
         plane.disc((hub, 0.35), 0.36, None, label)
-        rim = [(hub + 0.33 * np.cos(t), 0.35 + 0.33 * np.sin(t)) for t in turn]
+        rim = [(hub + 0.33 * math.cos(t), 0.35 + 0.33 * math.sin(t)) for t in turn]
         plane.limb(rim, 0.07, (28, 28, 30), label)
         for t in turn[:8:2]:
-            spoke = 0.3 * np.array([np.cos(t), np.sin(t)])
-            ends = np.stack([np.array([hub, 0.35]) - spoke, np.array([hub, 0.35]) + spoke])
-            start, end = plane.at(ends)
-            canvas.beam(start, end, 0.015, (120, 120, 120), None)
+            x, y = 0.3 * math.cos(t), 0.3 * math.sin(t)
+            plane.limb([(hub - x, 0.35 - y), (hub + x, 0.35 + y)], 0.015, (120, 120, 120), None)
     frame = [(-0.52, 0.35), (-0.05, 0.33), (0.4, 0.85), (-0.18, 0.85), (-0.52, 0.35)]
     plane.limb(frame, 0.07, paint, label)
     plane.limb([(-0.18, 0.95), (-0.05, 0.33)], 0.06, paint, label)
@@ -159,7 +166,7 @@ def _rider(
     plane.disc(head, 0.14, SKIN[rng.integers(len(SKIN))], label)
     shell = _clothes(rng) * 1.2 if helmet else np.array([60, 46, 38]) * rng.uniform(0.5, 1.6)
     cap = [
-        (head[0] + 0.16 * np.cos(t), head[1] + 0.03 + 0.15 * np.sin(t))
-        for t in np.linspace(0, np.pi, 8)
+        (head[0] + 0.16 * math.cos(t), head[1] + 0.03 + 0.15 * math.sin(t))
+        for t in (math.pi * i / 7 for i in range(8))
     ]
     plane.shape(cap, shell, label)

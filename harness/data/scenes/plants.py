@@ -27,7 +27,7 @@ def _cluster(
 ) -> None:
     """Fill an ellipsoid with balls, the outer and upper ones last."""
     distance = max(3.0, float(centre[2]))
-    count = int(np.clip(1400 / distance, 24, 110))
+    count = int(min(max(1400 / distance, 24), 110))
     way = rng.normal(size=(count, 3))
     way *= (rng.random(count) ** 0.4 / np.linalg.norm(way, axis=1))[:, None]
     order = np.argsort(way[:, 1] - way[:, 2])
@@ -75,11 +75,13 @@ def _fronds(canvas: Canvas, style: Style, rng: np.random.Generator, top: Array) 
     """Leaves of a palm: curved blades around the top."""
     angles = np.linspace(0, 2 * np.pi, 11)[:-1] + rng.uniform(0, 1)
     colours = _leaf_colours(style, rng, rng.uniform(-0.5, 0.6, len(angles)), 0.1)
-    for angle, colour in zip(angles, colours, strict=True):
-        reach = np.array([np.cos(angle), 0.35 * np.sin(angle), 0.0]) * rng.uniform(1.7, 2.5)
-        middle, tip = top + reach * 0.55 + (0, 0.45, 0), top + reach - (0, 0.6, 0)
-        thick = np.array([0.0, 0.28, 0.0])
-        canvas.polygon(np.stack([top, middle + thick, tip, middle - thick]), colour, ids.VEGETATION)
+    reach = np.stack([np.cos(angles), 0.35 * np.sin(angles), np.zeros(len(angles))], 1)
+    reach *= rng.uniform(1.7, 2.5, len(angles))[:, None]
+    middle, tip = top + reach * 0.55 + (0, 0.45, 0), top + reach - (0, 0.6, 0)
+    thick = np.array([0.0, 0.28, 0.0])
+    blades = np.stack([np.broadcast_to(top, tip.shape), middle + thick, tip, middle - thick], 1)
+    for blade, colour in zip(blades, colours, strict=True):
+        canvas.polygon(blade, colour, ids.VEGETATION)
 
 
 def hedge(

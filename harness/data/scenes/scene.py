@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from harness.data.scenes import layout, sensor
+from harness.data.scenes import adverse, layout, sensor
 from harness.data.scenes.styles import STYLES
 from harness.errors import BenchError
 
@@ -16,7 +16,10 @@ from harness.errors import BenchError
 GENERATOR_VERSION = 1
 
 #: Stored width and height in pixels.
-SIZES = {"gta5": (240, 136), "synthia": (240, 142), "cityscapes": (192, 96)}
+SIZES = {
+    "gta5": (240, 136), "synthia": (240, 142), "cityscapes": (192, 96),
+    "acdc": (192, 108), "darkzurich": (192, 108),
+}  # fmt: skip
 
 
 class Scene(NamedTuple):
@@ -30,16 +33,18 @@ def draw_scene(
     name: str, split: str, index: int, *, size: tuple[int, int] | None = None, seed: int = 0
 ) -> Scene:
     """Draw scene ``index`` of a split in the rendering ``name``; ``size`` is (W, H) in pixels."""
-    if name not in STYLES:
-        known = ", ".join(STYLES)
+    if name not in SIZES:
+        known = ", ".join(SIZES)
         raise BenchError(
             f"There is no rendering {name!r} of the generated streets; choose {known}."
         )
     width, height = size or SIZES[name]
-    style = STYLES[name]
     key = f"{GENERATOR_VERSION}/{name}/{split}/{index}/{seed}".encode()
     entropy = int.from_bytes(hashlib.sha256(key).digest()[:16], "little")
     rng = np.random.Generator(np.random.Philox(key=entropy))
+    if name not in STYLES:
+        return Scene(*adverse.draw(name, index, (width, height), rng))
+    style = STYLES[name]
     canvas = layout.compose(style, (2 * width, 2 * height), rng, full=name != "synthia")
     sensor.add_hood(canvas, style, rng)
     return Scene(*sensor.expose(canvas, style, (width, height), rng))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -41,17 +43,26 @@ def expose(
     if style.sharpen:
         image += style.sharpen * (image - cv2.GaussianBlur(image, (0, 0), 1.0))
     grey = image @ np.array([0.299, 0.587, 0.114], np.float32)
-    image = grey[..., None] + style.saturation * (image - grey[..., None])
-    image = (image - 110) * rng.uniform(*style.contrast) + 110
-    image *= np.asarray(style.gains, np.float32) * (1 + rng.normal(0, 0.02, 3)).astype(np.float32)
-    if style.vignette:
-        y, x = np.ogrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
-        image *= (1 - style.vignette * (x**2 + y**2) / 2).astype(np.float32)[..., None]
+    contrast = rng.uniform(*style.contrast)
+    gains = np.asarray(style.gains, np.float32) * (1 + rng.normal(0, 0.02, 3)).astype(np.float32)
     level = rng.uniform(*style.noise)
-    shot = rng.standard_normal((height, width, 3), np.float32)
-    image += (
-        level
-        * (0.6 * shot + 0.8 * shot[..., :1])
-        * np.sqrt(np.clip(grey, 20, 255) / 110)[..., None]
-    )
-    return np.clip(image, 0, 255).astype(np.uint8), label
+    noise = cv2.split(rng.standard_normal((height, width, 3), np.float32))
+    amplitude = np.sqrt(np.clip(grey, 20, 255) / 110)
+    # Plane by plane: numpy is several times slower along a last axis of three.
+    planes = []
+    for plane, gain, shot in zip(cv2.split(image), gains, noise, strict=True):
+        plane = grey + style.saturation * (plane - grey)
+        plane = ((plane - 110) * contrast + 110) * gain
+        if style.vignette:
+            plane *= _vignette(style.vignette, size)
+        plane += level * (0.6 * shot + 0.8 * noise[0]) * amplitude
+        planes.append(np.clip(plane, 0, 255).astype(np.uint8))
+    return cv2.merge(planes), label
+
+
+@cache
+def _vignette(strength: float, size: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """How much light (H, W) reaches the sensor: less towards the corners."""
+    width, height = size
+    y, x = np.ogrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    return (1 - strength * (x**2 + y**2) / 2).astype(np.float32)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from harness.data.scenes.canvas import Array, Colour, vector
+from harness.data.scenes.canvas import WHOLE, Array, Colour, View, vector
 from harness.data.scenes.styles import Style
 
 Floats = Array  # float32
 Texture = npt.NDArray[np.uint8]
 TILE = 256  # side of a repeating noise tile in cells
+#: How strong the noise on house fronts is.
+SPECKLE = {"brick": 0.22, "stucco": 0.12, "plaster": 0.07, "gable": 0.06, "glass": 0.05}
 
 
 @cache
@@ -72,25 +75,47 @@ def ground_texture(kind: str, x: Floats, z: Floats) -> Floats:
     return 0.25 * sample("fine", x * 12, z * 6)  # ballast
 
 
-def speckled(picture: Floats, rng: np.random.Generator, kind: str, strength: float) -> Floats:
-    """Multiply a picture (h, w, 3) by noise at a random place of the tile."""
+def speckled(
+    picture: Floats,
+    rng: np.random.Generator,
+    kind: str,
+    strength: float,
+    start: tuple[int, int] = (0, 0),
+) -> Floats:
+    """Multiply a picture (h, w, 3) by noise at a random place of the tile, in place.
+
+    ``start`` is the row and column of a larger picture that this one was cut from.
+    """
     h, w = picture.shape[:2]
-    row, column = rng.integers(0, TILE, 2)
-    y, x = np.arange(h) + row, np.arange(w) + column
+    row, column = (first + rng.integers(TILE) for first in start)
+    y, x = np.arange(row, row + h), np.arange(column, column + w)
     tile = noise(kind).take(y, 0, mode="wrap").take(x, 1, mode="wrap")
-    return scaled(picture, 1 + strength * tile)
+    picture *= cv2.merge([1 + strength * tile] * 3)
+    return picture
 
 
-def opaque(picture: Floats) -> Texture:
-    """Round to 8 bits and add full opacity."""
-    full: Array = cv2.cvtColor(np.clip(picture, 0, 255).astype(np.uint8), cv2.COLOR_RGB2RGBA)
+def opaque(picture: Floats, light: float = 1.0) -> Texture:
+    """Cut to 8 bits, darken by ``light`` and add full opacity."""
+    levels: Array = np.clip(picture, 0, 255).astype(np.uint8)
+    if light != 1:
+        levels = cv2.LUT(levels, (np.arange(256) * light).astype(np.uint8))
+    full: Array = cv2.cvtColor(levels, cv2.COLOR_RGB2RGBA)
     return full
 
 
 def facade(
-    rng: np.random.Generator, style: Style, kind: str, size: tuple[float, float], density: float
+    rng: np.random.Generator,
+    style: Style,
+    kind: str,
+    size: tuple[float, float],
+    density: float,
+    view: View = WHOLE,
+    light: float = 1.0,
 ) -> Texture:
-    """Paint a house front of ``size`` (length, height) metres at ``density`` pixels a metre."""
+    """Paint a house front of ``size`` (length, height) metres at ``density`` pixels a metre.
+
+    What lies outside ``view`` may be left blank: more than half of all fronts' area does.
+    """
     length, height = size
     base: Array = np.asarray(style.walls[rng.integers(len(style.walls))], np.float32)
     base = base * rng.uniform(0.85, 1.12) + rng.normal(0, 6, 3)
@@ -105,26 +130,48 @@ def facade(
     )
     tile = _window_tile(rng, kind, base, tile_h, tile_w)
     # Curtains, reflections and lit rooms differ from window to window.
-    glass = (
-        (tile[..., 2] - tile[..., 0]) > 9 if kind == "glass" else tile.mean(-1) < base.mean() * 0.62
-    )
+    red, green, blue = cv2.split(tile)
+    glass = blue - red > 9 if kind == "glass" else (red + green + blue) / 3 < sum(base) / 3 * 0.62
     rooms = rng.normal(0, 16, (storeys, bays)) + 45 * (rng.random((storeys, bays)) < 0.12)
-    front = np.tile(tile, (storeys, bays, 1))
-    front += np.kron(rooms[..., None].astype(np.float32), cv2.merge([glass.astype(np.float32)] * 3))
-    strength = {"brick": 0.22, "stucco": 0.12, "plaster": 0.07, "gable": 0.06, "glass": 0.05}.get(
-        kind, 0.03
-    )
-    front = speckled(front, rng, "rough" if kind in ("stucco", "brick") else "cloud", strength)
+    rows = _met(view.top, view.bottom, storeys)
+    columns = _met(view.left, view.right, bays)
+    top, left = rows.start * tile_h, columns.start * tile_w
+    front = _repeated(tile, glass, rooms[rows, columns])
+    grain = "rough" if kind in ("stucco", "brick") else "cloud"
+    front = speckled(front, rng, grain, SPECKLE.get(kind, 0.03), (top, left))
     if kind == "brick":
-        front[:: max(2, round(density * 0.25))] *= 0.85
-    _ground_floor(rng, style, kind, front, tile_h, tile_w)
-    _top(kind, front, density, base)
-    return opaque(front)
+        course = max(2, round(density * 0.25))
+        front[-top % course :: course] *= 0.85
+    lowest = front[-tile_h:] if rows.stop == storeys else front[:0]
+    _ground_floor(rng, style, lowest, left, (storeys, bays), (tile_h, tile_w))
+    highest = front if top == 0 else front[:0]
+    _top(kind, highest, density, base, storeys * tile_h)
+    picture = np.zeros((storeys * tile_h, bays * tile_w, 4), np.uint8)
+    picture[top : top + front.shape[0], left : left + front.shape[1]] = opaque(front, light)
+    return picture
+
+
+def _met(start: float, end: float, count: int) -> slice:
+    """Which of ``count`` storeys or bays lie between two shares of them, and one more at each end.
+
+    One at least, and the first of an even number, as shops have a pillar at every second bay.
+    """
+    first = max(math.floor(start * count) - 1, 0) // 2 * 2
+    return slice(first, max(min(math.ceil(end * count) + 1, count), first + 1))
+
+
+def _repeated(tile: Floats, glass: npt.NDArray[np.bool_], rooms: Array) -> Floats:
+    """Repeat a tile (h, w, 3) for ``rooms`` (storeys, bays), each of which lights its ``glass``."""
+    h, w = glass.shape
+    # The last axis is a tile's whole row: along one of three channels numpy is slow.
+    front = rooms.astype(np.float32)[:, None, :, None] * np.repeat(glass, 3, 1)[:, None]
+    front += tile.reshape(h, 1, w * 3)
+    return front.reshape(len(rooms) * h, -1, 3)
 
 
 def _window_tile(rng: np.random.Generator, kind: str, base: Floats, h: int, w: int) -> Floats:
     """One bay of one storey."""
-    tile = np.broadcast_to(base, (h, w, 3)).astype(np.float32).copy()
+    tile = np.full((h, w, 3), base, np.float32)
     glass = np.array([38, 44, 50], np.float32) * rng.uniform(0.7, 1.4)
 
     def box(x0: float, y0: float, x1: float, y1: float, colour: Colour) -> None:
@@ -157,11 +204,20 @@ def _window_tile(rng: np.random.Generator, kind: str, base: Floats, h: int, w: i
 
 
 def _ground_floor(
-    rng: np.random.Generator, style: Style, kind: str, front: Floats, tile_h: int, tile_w: int
+    rng: np.random.Generator,
+    style: Style,
+    low: Floats,
+    left: int,
+    counts: tuple[int, int],
+    tile: tuple[int, int],
 ) -> None:
-    """Put shops or a plinth and a door into the lowest storey, in place."""
-    low = front[-tile_h:]
-    if rng.random() < 0.45 and front.shape[0] > tile_h * 1.5:
+    """Put shops or a plinth and a door into the lowest storey, in place.
+
+    ``low`` is its part from the pixel column ``left``, or is empty; ``counts`` are the storeys and
+    bays of the house, ``tile`` the pixels (h, w) of each.
+    """
+    tile_h, tile_w = tile
+    if rng.random() < 0.45 and counts[0] > 1:
         low[:] = np.array([52, 54, 56]) * rng.uniform(0.7, 1.5)
         low[: max(1, tile_h // 5)] = style.paints[rng.integers(len(style.paints))]
         for x in range(0, low.shape[1], tile_w * 2):
@@ -169,14 +225,18 @@ def _ground_floor(
         low[-max(1, tile_h // 7) :] = (84, 82, 80)
     else:
         low[-max(1, tile_h // 6) :] *= 0.7
-        column = int(rng.integers(0, max(1, low.shape[1] - tile_w)))
-        low[tile_h // 4 :, column + tile_w // 4 : column + tile_w * 3 // 4] = (70, 52, 40)
+        column = int(rng.integers(0, max(1, counts[1] * tile_w - tile_w))) - left
+        door = slice(max(column + tile_w // 4, 0), max(column + tile_w * 3 // 4, 0))
+        low[tile_h // 4 :, door] = (70, 52, 40)
 
 
-def _top(kind: str, front: Floats, density: float, base: Floats) -> None:
-    """Finish a front with its eaves: a roof of tiles, a cornice or a flat parapet, in place."""
+def _top(kind: str, front: Floats, density: float, base: Floats, height: int) -> None:
+    """Finish a front with its eaves: a roof of tiles, a cornice or a flat parapet, in place.
+
+    ``front`` is what is painted of ``height`` rows, from the first on, or is empty.
+    """
     rows = max(1, round(density * (1.6 if kind in ("plaster", "gable") else 0.6)))
-    rows = min(rows, front.shape[0] // 3)
+    rows = min(rows, height // 3)
     if kind == "gable":
         front[:rows] = (104, 62, 50)
         front[: rows : max(2, rows // 5)] *= 0.8
@@ -193,8 +253,8 @@ def wall(
     """Paint a free-standing wall: no openings, a coping on top, piers at intervals."""
     w, h = (max(6, round(side * density)) for side in size)
     tone = np.array([128, 122, 114], np.float32) * rng.uniform(0.75, 1.25) + rng.normal(0, 7, 3)
-    y, x = (grid.astype(np.float32) / density for grid in np.ogrid[0:h, 0:w])
-    picture = np.broadcast_to(tone, (h, w, 3)).astype(np.float32)
+    y, x = _metres(h, w, density)
+    picture = np.full((h, w, 3), tone, np.float32)
     if style.masonry == "blocks":
         row = np.floor(y / 0.4)
         joint = (np.mod(y, 0.4) < 0.07) | (np.mod(x + 0.5 * (row % 2), 1.0) < 0.07)
@@ -216,7 +276,7 @@ def fence(
 ) -> Texture:
     """Paint a fence one can see through: posts, rails and a filling."""
     w, h = (max(6, round(side * density)) for side in size)
-    y, x = (grid.astype(np.float32) / density for grid in np.ogrid[0:h, 0:w])
+    y, x = _metres(h, w, density)
     thin = max(0.05, 1.2 / density)  # never thinner than a texture pixel
     frame = (np.mod(x, 2.2) < 0.12 + thin) | (y < thin + 0.03) | (np.abs(y - size[1] * 0.82) < thin)
     if style.fence == "mesh":
@@ -229,8 +289,13 @@ def fence(
     else:
         filling = np.mod(y, 0.34) < max(0.13, thin)
         tone = (190, 180, 165) if rng.random() < 0.5 else (100, 66, 44)
-    picture = np.zeros((h, w, 4), np.uint8)
-    picture[..., :3] = np.clip(np.asarray(tone) * rng.uniform(0.8, 1.15), 0, 255)
-    picture[frame, :3] = picture[frame, :3] * 0.75
-    picture[..., 3] = np.where(frame | filling, 255, 0)
-    return picture
+    colour = np.clip(np.asarray(tone) * rng.uniform(0.8, 1.15), 0, 255).astype(np.uint8)
+    # A gap, the filling, the frame.
+    parts = np.array([(*colour, 0), (*colour, 255), (*(colour * 0.75), 255)], np.uint8)
+    return parts.take(np.where(frame, 2, filling), 0)
+
+
+def _metres(h: int, w: int, density: float) -> tuple[Floats, Floats]:
+    """The places of a picture's pixels: (h, 1) downwards, (1, w) to the right."""
+    y, x = np.arange(h, dtype=np.float32), np.arange(w, dtype=np.float32)
+    return y[:, None] / density, x[None] / density

@@ -229,4 +229,4 @@ def train(
             body.face(near, (side * 0.8, 0.75, side * 0.5, 1.05), lamp)
         body.face(near, (-0.95, 0.15, 0.95, 0.55), (50, 50, 52))
     roof = frame.at([(length / 2 - 1, top, 0), (length / 2, top + 1.1, 0)])
-    canvas.beam(roof[0], roof[1], 0.1, (60, 60, 60), ids.TRAIN)
+    canvas.rods(roof, 0.1, (60, 60, 60), ids.TRAIN)

@@ -1,0 +1,35 @@
+"""The data page's picture: generated streets in fog, by night, in rain and in snow.
+
+`python -m harness.report.conditions OUT.png`
+"""
+
+from __future__ import annotations
+
+import sys
+
+from harness.data.labels import CITYSCAPES_IDS, colourise, lookup_table
+from harness.data.scenes import draw_scene
+from harness.report.picture import CELL, Pixels, compose
+
+#: Rendering, index, caption.
+SHOWN = (
+    ("acdc", 24, "acdc-like: fog"),
+    ("acdc", 42, "acdc-like: rain"),
+    ("acdc", 15, "acdc-like: snow"),
+    ("darkzurich", 5, "darkzurich-like: night"),
+)
+
+
+def rows() -> list[list[tuple[str, Pixels]]]:
+    """A scene of each condition above its label, with captions."""
+    train_ids = lookup_table(CITYSCAPES_IDS)
+    scenes = [draw_scene(name, "train", index, size=CELL) for name, index, _ in SHOWN]
+    captions = [caption for *_, caption in SHOWN]
+    return [
+        [(text, scene.image) for text, scene in zip(captions, scenes, strict=True)],
+        [("its label", colourise(train_ids[scene.label])) for scene in scenes],
+    ]
+
+
+if __name__ == "__main__":
+    compose(rows()).save(sys.argv[1], optimize=True)

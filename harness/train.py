@@ -21,6 +21,10 @@ GOLDEN_STEPS = 5
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
+#: Of the critics' Adam, whatever the student's optimiser is. Source: AdaptSegNet's code.
+CRITIC_BETAS = (0.9, 0.99)
+CRITIC_POWER = 0.9
+
 
 #: Told the step, its loss terms and the images per second: a terminal, a log, or nobody.
 Progress = Callable[[int, dict[str, float], float], None]
@@ -46,6 +50,21 @@ def make_optimiser(method: Method, profile: Profile) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=profile.lr, betas=(0.9, 0.999), fused=True)
 
 
+def make_critic_optimiser(method: Method) -> torch.optim.Optimizer | None:
+    """Adam on the method's critics; None where it has none. A group may set its own betas."""
+    groups = method.critic_groups()
+    return torch.optim.Adam(groups, betas=CRITIC_BETAS, fused=True) if groups else None
+
+
+def critic_rate_factor(step: int, profile: Profile) -> float:
+    """Share of a critic's base rate at a step: polynomial decay, no warm-up."""
+    return (1 - step / profile.iterations) ** CRITIC_POWER
+
+
+def has_gradients(optimiser: torch.optim.Optimizer) -> bool:
+    return any(p.grad is not None for group in optimiser.param_groups for p in group["params"])
+
+
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:
     """Mixed precision for bf16 and fp16; nothing for fp32."""
     if precision == "fp32":
@@ -59,26 +78,33 @@ class Trainer:
     def __init__(self, method: Method, profile: Profile, device: torch.device) -> None:
         self.method, self.profile, self.device = method, profile, device
         self.optimiser = make_optimiser(method, profile)
-        self.base_rates = [group["lr"] for group in self.optimiser.param_groups]
+        self.schedules: dict[torch.optim.Optimizer, Callable[[int, Profile], float]]
+        self.schedules = {self.optimiser: rate_factor}
+        if critics := make_critic_optimiser(method):
+            self.schedules[critics] = critic_rate_factor
+        for optimiser in self.schedules:
+            for group in optimiser.param_groups:
+                group["initial_lr"] = group["lr"]
         self.scaler = torch.amp.GradScaler(device.type, enabled=profile.precision == "fp16")
 
     def step(self, batches: Iterable[Batch], step: int) -> dict[str, Tensor]:
-        """One step of the optimiser on `accumulation` batches -> mean of every term, detached."""
-        factor = rate_factor(step, self.profile)
-        for group, rate in zip(self.optimiser.param_groups, self.base_rates, strict=True):
-            group["lr"] = rate * factor
-        self.optimiser.zero_grad(set_to_none=True)
+        """One step of the optimisers on `accumulation` batches -> mean of every term, detached."""
+        for optimiser, factor in self.schedules.items():
+            for group in optimiser.param_groups:
+                group["lr"] = group["initial_lr"] * factor(step, self.profile)
+            optimiser.zero_grad(set_to_none=True)
         terms: dict[str, Tensor] = {}
         share = 1 / self.profile.accumulation
         for batch in batches:
             for group_terms in self.groups(batch, step):
-                total = torch.stack(
-                    [value for name, value in group_terms.items() if not name.startswith("log/")]
-                ).sum()
-                self.scaler.scale(total * share).backward()
+                minimised = [v for name, v in group_terms.items() if not name.startswith("log/")]
+                if minimised:
+                    self.scaler.scale(torch.stack(minimised).sum() * share).backward()
                 for name, value in group_terms.items():
                     terms[name] = terms.get(name, 0) + value.detach() * share
-        self.scaler.step(self.optimiser)
+        for optimiser in self.schedules:
+            if has_gradients(optimiser):  # fp16's scaler refuses critics that rested
+                self.scaler.step(optimiser)
         self.scaler.update()
         self.method.after_step(step)
         return terms
@@ -107,13 +133,14 @@ def train(
 ) -> dict[str, list[float]]:
     """Train for profile.iterations steps; return each term's value at the first steps.
 
-    `log` receives one JSON a `log_every` steps. BenchError when a loss is not finite.
+    `log` receives one JSON a `log_every` steps, whole lines whenever the process is killed.
+    BenchError when a loss is not finite.
     """
     method.train()
     trainer = Trainer(method, profile, device)
     golden: dict[str, list[float]] = {}
     batches = iter(loader)
-    with log.open("w", encoding="utf-8") if log else nullcontext() as file:
+    with log.open("w", buffering=1, encoding="utf-8") if log else nullcontext() as file:
         for step in range(profile.iterations):
             with clock.data():
                 micro = [next(batches) for _ in range(profile.accumulation)]

@@ -65,6 +65,13 @@ class TeacherSpec(NamedTuple):
     checkpoint: str | None = None  # a weight file; None: a source-only run that the harness makes
 
 
+class CompanionSpec(NamedTuple):
+    """A network that learns beside the student, such as a larger one that teaches it."""
+
+    network: str  # name in the zoo
+    checkpoint: str | None = None  # weights for its encoder; None: random, like the student's
+
+
 class Method(nn.Module):
     """Base class of every method. Subclasses write `losses`, and what else they need.
 
@@ -98,13 +105,15 @@ class Method(nn.Module):
         student: Segmentor,
         frozen_teachers: Sequence[Segmentor] = (),
         *,
+        companions: Sequence[Segmentor] = (),
         generator: torch.Generator | None = None,
         iterations: int = 1,
     ) -> None:
-        """Take over the student and the frozen teachers asked for, in their order.
+        """Take over the student and the networks asked for, in their order.
 
-        `generator` is the method's own source of randomness (CPU); `iterations` is the length of
-        the schedule.
+        Frozen teachers and companions are kept by the subclass that asks for them; `companions` is
+        handed to no other. `generator` is the method's own source of randomness (CPU);
+        `iterations` is the length of the schedule.
         """
         super().__init__()
         self.config = config
@@ -115,6 +124,11 @@ class Method(nn.Module):
     @classmethod
     def frozen_teachers(cls, config: Any, student: str) -> list[TeacherSpec]:
         """Networks to be trained on the source first, for a student of that name."""
+        return []
+
+    @classmethod
+    def companions(cls, config: Any, student: str) -> list[CompanionSpec]:
+        """Networks that are to learn beside a student of that name."""
         return []
 
     @property
@@ -135,7 +149,16 @@ class Method(nn.Module):
         """Called after the optimiser's step."""
 
     def param_groups(self, lr: float, weight_decay: float, head_lr_factor: float) -> list[dict]:
-        """Optimiser groups by the reference's rule: see methods/parts/param_groups.py."""
+        """Optimiser groups by the reference's rule, critics left out: parts/param_groups.py."""
         from methods.parts.param_groups import reference_groups
 
-        return reference_groups(self, lr, weight_decay, head_lr_factor)
+        critics = [p for group in self.critic_groups() for p in group["params"]]
+        return reference_groups(self, lr, weight_decay, head_lr_factor, without=critics)
+
+    def critic_groups(self) -> list[dict]:
+        """Groups of what learns against the student, such as a discriminator, each with its `lr`.
+
+        A second optimiser minimises them, Adam with a schedule of its own: see harness/train.py.
+        A group of `losses` is either the student's or the critics', never both.
+        """
+        return []

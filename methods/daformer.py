@@ -21,7 +21,7 @@ from methods.parts.ema import EMATeacher, Frozen
 from methods.parts.feature_distance import class_mask as thing_mask
 from methods.parts.feature_distance import feature_distance, label_cells
 from methods.parts.losses import cross_entropy
-from methods.parts.pseudo_labels import pseudo_labels
+from methods.parts.pseudo_labels import PseudoLabel, pseudo_labels
 
 
 class Mixed(NamedTuple):
@@ -87,41 +87,54 @@ class DAFormer(Method):
 
     def losses(self, batch: Batch, step: int) -> Iterator[dict[str, Tensor]]:
         self.ema.update(self.student, step)
-        source = self.student(batch.source_image)
+        source = self.segment(batch.source_image)
         yield {
-            "source": cross_entropy(
-                source.logits, batch.source_label, stride=self.config.loss_stride
-            ),
+            "source": self.segmentation_loss(source, batch.source_label),
             **self.source_terms(batch, source, step),
         }
         del source  # its graph is gone: so should its maps be
         yield from self.target_terms(batch, step)
         if not self.mixes(step):
             return
-        mixed = self.mix(batch)
-        output = self.student(mixed.image)
+        pseudo = self.label_target(batch)
+        mixed = self.mix(batch, pseudo)
+        output = self.segment(mixed.image)
         yield {
-            "mixed": cross_entropy(
-                output.logits, mixed.label, mixed.weight, self.config.loss_stride
-            ),
+            "mixed": self.segmentation_loss(output, mixed.label, mixed.weight),
             **self.mixed_terms(mixed, output, step),
             "log/pseudo_weight": mixed.weight.mean(),
         }
+        del mixed, output
+        yield from self.pseudo_terms(batch, pseudo, step)
 
     def mixes(self, step: int) -> bool:
         """Whether the source phase is over: before, pseudo-labels are noise."""
         return step >= self.config.mix_start * self.iterations
 
-    def mix(self, batch: Batch) -> Mixed:
-        """Label the target with the EMA teacher and paste half of the source's classes on it."""
+    def segment(self, image: Tensor) -> Segmentation:
+        """The student's forward wherever it learns; a method may choose what it looks at."""
+        return self.student(image)
+
+    def segmentation_loss(
+        self, output: Segmentation, label: Tensor, weight: Tensor | None = None
+    ) -> Tensor:
+        """Cross-entropy of one forward with labels and their weights, both (B, H, W)."""
+        return cross_entropy(output.logits, label, weight, self.config.loss_stride)
+
+    def label_target(self, batch: Batch) -> PseudoLabel:
+        """What the EMA teacher sees on the target: once a step, for every term that uses it."""
         cfg = self.config
-        pseudo = pseudo_labels(
+        return pseudo_labels(
             self.ema(batch.target_image).logits,
             batch.target_image.shape[-2:],
             cfg.pseudo_threshold,
             cfg.ignore_top,
             cfg.ignore_bottom,
         )
+
+    def mix(self, batch: Batch, pseudo: PseudoLabel) -> Mixed:
+        """Paste half of the source's classes on the target, labels along with images."""
+        cfg = self.config
         classes = draw_classes(
             batch.source_label,
             self.generator,
@@ -159,3 +172,9 @@ class DAFormer(Method):
     def mixed_terms(self, mixed: Mixed, output: Segmentation, step: int) -> dict[str, Tensor]:
         """Further terms on the mixed image's forward; none here."""
         return {}
+
+    def pseudo_terms(
+        self, batch: Batch, pseudo: PseudoLabel, step: int
+    ) -> Iterator[dict[str, Tensor]]:
+        """Groups of further terms against the target's pseudo-labels, after mixing; none here."""
+        yield from ()

@@ -90,7 +90,7 @@ class DualKD(DAFormer):
     def target_terms(self, batch: Batch, step: int) -> Iterator[dict[str, Tensor]]:
         warm = self.config.warm_target and not self.mixes(step)
         if warm or "target" in self.config.images:
-            output = self.student(batch.target_image)
+            output = self.segment(batch.target_image)
             label = output.logits.argmax(1)
             yield {"kd_target": self.distillation(batch.target_image, output, label, step)}
 

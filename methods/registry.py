@@ -17,15 +17,25 @@ ENTRY_POINT_GROUP = "uda_bench.methods"
 #: name -> module:class; nothing is imported before it is asked for.
 BUILT_IN = {
     "source_only": "methods.source_only:SourceOnly",
+    "adaptsegnet": "methods.adaptsegnet:AdaptSegNet",
+    "advent": "methods.advent:Advent",
+    "minent": "methods.minent:MinEnt",
+    "fda": "methods.fda:FDA",
+    "dacs": "methods.dacs:DACS",
     "daformer": "methods.daformer:DAFormer",
+    "hrda": "methods.hrda:HRDA",
+    "mic": "methods.mic:MIC",
     "dualkd": "methods.dualkd:DualKD",
     "oracle": "methods.oracle:Oracle",
 }
 
 
+def _plug_ins() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+
+
 def _addresses() -> dict[str, str]:
-    found: list[EntryPoint] = list(entry_points(group=ENTRY_POINT_GROUP))
-    return BUILT_IN | {point.name: point.value for point in found}
+    return BUILT_IN | {name: point.value for name, point in _plug_ins().items()}
 
 
 def names() -> list[str]:
@@ -33,15 +43,51 @@ def names() -> list[str]:
     return list(_addresses())
 
 
+def canonical(name: str) -> str:
+    """The one name of a method: those joined by `+` in alphabetical order."""
+    return "+".join(sorted(name.split("+")))
+
+
 def load(name: str) -> type[Method]:
-    """Import the method's class. KeyError for an unknown name."""
-    module, _, attribute = _addresses()[name].partition(":")
-    return getattr(import_module(module), attribute)
+    """Import the method's class; of names joined by `+`, make one.
+
+    KeyError for an unknown name, ValueError for methods that cannot be joined and for another
+    package's that cannot be imported.
+    """
+    if "+" in name:
+        from methods.composition import Part, compose
+
+        return compose(tuple(Part(part, load(part)) for part in canonical(name).split("+")))
+    point = _plug_ins().get(name)
+    try:
+        module, _, attribute = _addresses()[name].partition(":")
+        return getattr(import_module(module), attribute)
+    except Exception as error:
+        if point is None:
+            raise
+        raise ValueError(_broken(point, error)) from error
+
+
+def _broken(point: EntryPoint, error: Exception) -> str:
+    """Whose fault it is; a package's import may raise anything."""
+    package = point.dist.name if point.dist else "unknown"
+    return (
+        f"the package {package} offers it as {point.value}, and that cannot be imported "
+        f"({type(error).__name__}: {error}); mend or uninstall the package"
+    )
 
 
 def summary(name: str) -> str:
     """First line of the docstring of the method's module, without importing it."""
-    spec = find_spec(_addresses()[name].partition(":")[0])
+    if "+" in name:
+        return " ".join(map(summary, canonical(name).split("+")))
+    point = _plug_ins().get(name)
+    try:
+        spec = find_spec(_addresses()[name].partition(":")[0])
+    except Exception as error:  # looking for a submodule imports its package
+        if point is None:
+            raise
+        return _broken(point, error)
     if spec is None or spec.origin is None:
         return ""
     docstring = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or ""

@@ -173,6 +173,10 @@ def _resnet_from_mmseg(state: State) -> State:
 def _head(state: State) -> tuple[State, str]:
     """The head's parameters by our names, and what they were."""
     state = {re.sub(r"^decode_head\.", "head.", key): value for key, value in state.items()}
+    state, attention = _scale_attention(state)
+    if attention:
+        head, found = _head(state)
+        return head | attention, f"{found} and scale attention of HRDA"
     if "head.linear_c.0.proj.weight" in state:
         for theirs, ours in (
             (r"^head\.linear_c\.(\d+)\.", _stage("head.linear_c{}.")),
@@ -188,3 +192,21 @@ def _head(state: State) -> tuple[State, str]:
     if "head.fuse_layer.bottleneck.conv.weight" in state:
         return state, "DAFormer head"
     return state, "head" if state else ""
+
+
+def _scale_attention(state: State) -> tuple[State, State]:
+    """(the other parameters, those of HRDA's attention by the names of our all-MLP head)."""
+    prefix = "head.scale_attention."
+    attention = {}
+    for key, value in state.items():
+        if not key.startswith(prefix):
+            continue
+        name = key.removeprefix(prefix)
+        name = re.sub(r"^embed_layers\.(\d+)\.", _stage("linear_c{}."), name)
+        name = re.sub(r"^fuse_layer\.", "linear_fuse.", name)
+        name = re.sub(r"^conv_seg\.", "linear_pred.", name)
+        if name == "linear_fuse.conv.weight":  # finest stage first; ours has the coarsest first
+            stages = value.chunk(value.shape[1] // value.shape[0], dim=1)
+            value = torch.cat(stages[::-1], dim=1)
+        attention[f"attention_head.{name}"] = value
+    return {k: v for k, v in state.items() if not k.startswith(prefix)}, attention

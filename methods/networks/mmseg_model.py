@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import difflib
 import logging
 import warnings
 from collections.abc import Iterator
@@ -50,18 +52,21 @@ class MMSegModel(PaddedSegmentor):
         return (logits[0] if isinstance(logits, list | tuple) else logits), fused[-1]
 
 
-def build(name: str, config_name: str, num_classes: int) -> Segmentor:
-    """The network of a config in the mmseg package (no suffix) or of a config file (.py).
+#: What of a config's model makes the network; the rest is for mmsegmentation's own training.
+_PARTS = ("backbone", "neck", "decode_head")
 
-    Weights named in the config are not fetched: initialisation is random. Raises ValueError where
-    there is no such config, or where its model is not one encoder and one decode head.
+
+def build(name: str, model: dict[str, Any], num_classes: int) -> Segmentor:
+    """The network of a model that `read_config` gave.
+
+    Weights named in it are not fetched: initialisation is random. Raises ValueError where it needs
+    what is not here, or has no classifier of the usual kind.
     """
-    path = _config_file(config_name)
     with _quiet():
         try:
-            backbone, neck, head = _build_parts(name, path, num_classes)
+            backbone, neck, head = _build_parts(name, model, num_classes)
         except (ImportError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{name} needs more than mmsegmentation itself: {error}") from error
+            raise _incomplete(name, error) from error
     if getattr(head, "conv_seg", None) is None:
         raise ValueError(
             f"{name}: {type(head).__name__} has no classifier conv_seg: choose another"
@@ -69,27 +74,54 @@ def build(name: str, config_name: str, num_classes: int) -> Segmentor:
     return MMSegModel(name, backbone, neck, head)
 
 
-def _build_parts(name: str, path: Path, num_classes: int) -> tuple[Any, Any, Any]:
+def read_config(config_name: str) -> dict[str, Any]:
+    """The model of a config in the mmseg package (no suffix) or of a config file (.py).
+
+    What it inherits is included, what does not make the network is left out. Raises ValueError
+    where there is no such config, or where its model is not one encoder and one decode head.
+    """
+    path = _config_file(config_name)
+    mmcv_ops.install()
+    with _quiet():
+        from mmengine.config import Config
+
+        try:
+            model = _without_side_effects(Config.fromfile(path).model.to_dict())
+        except ImportError as error:
+            raise _incomplete(f"mmseg:{config_name}", error) from error
+        except Exception as error:  # a config is a program
+            raise ValueError(f"mmseg:{config_name} cannot be read as a config: {error}") from error
+    if model["type"] != "EncoderDecoder" or not isinstance(model["decode_head"], dict):
+        raise ValueError(
+            f"mmseg:{config_name} is a {model['type']}: only an EncoderDecoder with one decode "
+            "head is supported"
+        )
+    return {key: model[key] for key in _PARTS if model.get(key)}
+
+
+def _incomplete(name: str, error: Exception) -> ValueError:
+    return ValueError(f"{name} needs more than mmsegmentation itself: {error}")
+
+
+def config_names() -> list[str]:
+    """Every config in the mmseg package, as `FOLDER/NAME`."""
+    folder = _packaged_configs()
+    found = (path.relative_to(folder).with_suffix("") for path in folder.glob("*/*.py"))
+    return sorted(name.as_posix() for name in found if name.parts[0] != "_base_")
+
+
+def _build_parts(name: str, model: dict[str, Any], num_classes: int) -> tuple[Any, Any, Any]:
     """Backbone, neck or None, and decode head of a config, initialised."""
     mmcv_ops.install()
     import mmseg.models  # noqa: F401  (registers every network)
-    from mmengine.config import Config
     from mmengine.registry import DefaultScope
     from mmseg.registry import MODELS
 
-    model = _without_side_effects(Config.fromfile(path).model.to_dict())
-    if model["type"] != "EncoderDecoder" or not isinstance(model["decode_head"], dict):
-        raise ValueError(
-            f"{name} is a {model['type']}: only an EncoderDecoder with one decode head is supported"
-        )
+    model = copy.deepcopy(model)
     model["decode_head"]["num_classes"] = num_classes
     model["decode_head"].pop("out_channels", None)
     with DefaultScope.overwrite_default_scope("mmseg"):
-        parts = [
-            MODELS.build(model[key])
-            for key in ("backbone", "neck", "decode_head")
-            if model.get(key)
-        ]
+        parts = [MODELS.build(model[key]) for key in _PARTS if key in model]
     for part in parts:
         part.init_weights()
     backbone, *neck, head = parts
@@ -109,18 +141,24 @@ def _quiet() -> Iterator[None]:
 
 
 def _config_file(config_name: str) -> Path:
-    if config_name.endswith(".py"):
-        path = Path(config_name)
-    else:
-        import mmseg
+    """Raises ValueError where there is none, with the nearest name of the package."""
+    own = config_name.endswith(".py")
+    path = Path(config_name) if own else _packaged_configs() / f"{config_name}.py"
+    if path.is_file():
+        return path
+    if "@" in config_name:
+        raise ValueError(f"mmseg:{config_name} stands for a config file: name it, mmseg:PATH.py")
+    near = "" if own else difflib.get_close_matches(config_name, config_names(), 1, cutoff=0.0)
+    raise ValueError(
+        f"no config mmseg:{config_name}: expected mmseg:FOLDER/NAME out of the mmseg package, "
+        "without .py, or mmseg:PATH.py" + (f"; did you mean 'mmseg:{near[0]}'?" if near else "")
+    )
 
-        path = Path(mmseg.__file__).parent / ".mim" / "configs" / f"{config_name}.py"
-    if not path.is_file():
-        raise ValueError(
-            f"no config {path}: expected mmseg:FOLDER/NAME out of the mmseg package, without .py, "
-            "or mmseg:PATH.py"
-        )
-    return path
+
+def _packaged_configs() -> Path:
+    import mmseg
+
+    return Path(mmseg.__file__).parent / ".mim" / "configs"
 
 
 def _without_side_effects(config: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import cast
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -51,23 +52,40 @@ class PaddedSegmentor(Segmentor):
 
     def features(self, image: Tensor) -> list[Tensor]:
         """image: (B, 3, H, W), any H and W -> one map a stage, without the cost of the head."""
+        padded = self.pad(image)
+        return reached(self.encode(padded), image, padded)
+
+    def pad(self, image: Tensor) -> Tensor:
+        """The image as the encoder takes it; itself where its size fits."""
         height, width = image.shape[2:]
         padded_height, padded_width = self._padded(height), self._padded(width)
-        if (padded_height, padded_width) == (height, width):
-            return self.encode(image)
-        image = F.pad(image, (0, padded_width - width, 0, padded_height - height))
-        return [
-            feature[
-                :,
-                :,
-                : math.ceil(feature.shape[2] * height / padded_height),
-                : math.ceil(feature.shape[3] * width / padded_width),
-            ]
-            for feature in self.encode(image)
-        ]
+        # A graph made of this must serve every size: the padding of none stays in it.
+        if not torch.compiler.is_compiling() and (padded_height, padded_width) == (height, width):
+            return image
+        return F.pad(image, (0, padded_width - width, 0, padded_height - height))
 
     def _padded(self, side: int) -> int:
         return math.ceil(max(side, self.min_size) / self.size_multiple) * self.size_multiple
+
+
+def reached(maps: list[Tensor], image: Tensor, padded: Tensor) -> list[Tensor]:
+    """Maps of a padded image, cropped to the cells that the image itself reaches."""
+    if padded is image:
+        return maps
+    (height, width), (padded_height, padded_width) = image.shape[2:], padded.shape[2:]
+    return [
+        _crop(
+            x,
+            math.ceil(x.shape[2] * height / padded_height),
+            math.ceil(x.shape[3] * width / padded_width),
+        )
+        for x in maps
+    ]
+
+
+def _crop(x: Tensor, height: int, width: int) -> Tensor:
+    # A slice would do, but an export cannot tell how long one is whose end depends on the input.
+    return F.pad(x, (0, width - x.shape[3], 0, height - x.shape[2]))
 
 
 class EncoderDecoder(PaddedSegmentor):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,6 +37,19 @@ class TimmEncoder(nn.Module):
         return self.trunk.forward_intermediates(
             image, indices=self.indices, output_fmt="NCHW", intermediates_only=True
         )
+
+
+def names() -> list[str]:
+    """Networks of timm out of the families that can hand out their intermediate maps."""
+
+    def can(family: str) -> bool:
+        return any(
+            hasattr(kind, "forward_intermediates") for kind in vars(sys.modules[family]).values()
+        )
+
+    families = {name: timm.model_entrypoint(name).__module__ for name in timm.list_models()}
+    able = {family for family in set(families.values()) if can(family)}
+    return [name for name, family in families.items() if family in able]
 
 
 def _create(model: str, model_args: dict[str, Any]) -> Any:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, is_tensor
 
@@ -69,6 +69,15 @@ def save_weights(segmentor: Segmentor, path: str | Path, metadata: dict[str, str
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """What a safetensors file says of itself, as `save_weights` was told; nothing of others."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.metadata() or {}
+    except SafetensorError:
+        return {}
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

@@ -23,6 +23,7 @@ class NetworkSpec:
     head: str  # a key of HEADS
     head_args: Mapping[str, Any] = field(default_factory=dict)
     larger: str | None = None  # the network one size up
+    pretrained: str = ""  # published ImageNet weights of the encoder, and where to get them
 
 
 HEADS = {
@@ -48,14 +49,19 @@ def _published() -> dict[str, NetworkSpec]:
                 head,
                 {"channels": 768} if head == "segformer" and i > 1 else {},
                 larger=f"{head}_mitb{i + 1}" if i < 5 else None,
+                pretrained=f"mit_b{i}.pth of NVlabs' SegFormer repository, or the Hugging Face "
+                f"model nvidia/mit-b{i}",
             )
-    for depth in (50, 101):
+    for depth, digest in ((50, "2cccc1ad"), (101, "e67eebb6")):
+        folder = "https://download.openmmlab.com/pretrain/third_party"
         zoo[f"deeplabv2_r{depth}"] = NetworkSpec(
             f"DeepLab-V2: ResNet-{depth} at output stride 8, dilations 6 and 12",
             f"methods.networks.deeplabv2:resnet{depth}",
             {},
             "dlv2",
             larger="deeplabv2_r101" if depth == 50 else None,
+            pretrained=f"{folder}/resnet{depth}_v1c-{digest}.pth (the reference's), or the Hugging "
+            f"Face model timm/resnet{depth}c.gluon_in1k",
         )
     return zoo
 
@@ -110,20 +116,61 @@ NETWORKS: dict[str, NetworkSpec] = _published() | {
 }
 
 
+#: Prefix of a network that sees an image at two scales: methods/networks/multi_scale.py.
+TWO_SCALES = "hrda:"
+
+#: Names "mmseg:..." that stand for a config at hand instead of a file, as `read_config` gives it.
+CONFIGS: dict[str, dict[str, Any]] = {}
+
+
 def names() -> list[str]:
     """Every registered name; "timm:NAME" and "mmseg:CONFIG" are taken besides."""
     return list(NETWORKS)
 
 
+def foreign_names(library: str) -> list[str]:
+    """Every name "timm:..." or "mmseg:..." of that library, which is imported for it."""
+    if library == "timm":
+        from methods.networks import timm_encoder
+
+        found = timm_encoder.names()
+    else:
+        from methods.networks import mmseg_model
+
+        found = mmseg_model.config_names()
+    return [f"{library}:{name}" for name in found]
+
+
+def read_config(name: str) -> dict[str, Any]:
+    """What a network "mmseg:..." is made of, as CONFIGS holds it. Raises ValueError."""
+    from methods.networks import mmseg_model
+
+    return CONFIGS.get(name) or mmseg_model.read_config(name.removeprefix("mmseg:"))
+
+
+def one_scale(name: str) -> str:
+    """The network that one at two scales is made of; any other is itself."""
+    return name.removeprefix(TWO_SCALES)
+
+
 def describe(name: str) -> str:
     """One line on a network. Raises ValueError for an unknown name."""
+    if name.startswith(TWO_SCALES):
+        return f"{describe(one_scale(name))}; at two scales, as HRDA"
     if name.startswith("mmseg:"):
         return f"mmsegmentation's {name.removeprefix('mmseg:')}"
     return _spec(name).description
 
 
+def pretrained(name: str) -> str:
+    """ImageNet weights that are published for the encoder, and where to get them; "" for none."""
+    name = one_scale(name)
+    return "" if name.startswith("mmseg:") else _spec(name).pretrained
+
+
 def one_size_up(name: str) -> str:
     """The next larger network of the same family. Raises ValueError where there is none."""
+    name = one_scale(name)
     larger = None if name.startswith("mmseg:") else _spec(name).larger
     if larger is None:
         raise ValueError(f"the zoo has no network one size up from {name!r}: name the teacher")
@@ -136,12 +183,16 @@ def build(name: str, num_classes: int = 19, **overrides: Any) -> Segmentor:
     `head` chooses another head (a key of HEADS), `head_X` overrides the head's argument X, any
     other keyword the encoder's. Raises ValueError for unknown names and keywords.
     """
+    if name.startswith(TWO_SCALES):
+        from methods.networks.multi_scale import MultiScale
+
+        return MultiScale(build(one_scale(name), num_classes, **overrides))
     if name.startswith("mmseg:"):
         from methods.networks import mmseg_model
 
         if overrides:
             raise ValueError(f"{name} takes no {', '.join(overrides)}: copy and edit its config")
-        return mmseg_model.build(name, name.removeprefix("mmseg:"), num_classes)
+        return mmseg_model.build(name, read_config(name), num_classes)
 
     from methods.networks.segmentor import EncoderDecoder
 
@@ -165,7 +216,8 @@ def _spec(name: str) -> NetworkSpec:
         model = name.removeprefix("timm:")
         encoder = "methods.networks.timm_encoder:TimmEncoder"
         description = f"timm's {model} with the DAFormer head"
-        return NetworkSpec(description, encoder, {"model": model}, "daformer")
+        published = f"the Hugging Face model timm/{model}{'' if '.' in model else '.*'}"
+        return NetworkSpec(description, encoder, {"model": model}, "daformer", pretrained=published)
     close = difflib.get_close_matches(name, NETWORKS, n=1, cutoff=0.0)[0]
     raise ValueError(
         f"unknown network {name!r}: did you mean {close!r}? Known: {', '.join(NETWORKS)}"

@@ -30,3 +30,8 @@ def upsample(maps: Tensor, size: tuple[int, ...]) -> Tensor:
     if maps.shape[-2:] == tuple(size):
         return maps
     return F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=False)
+
+
+def charbonnier(x: Tensor, eta: float, epsilon: float = 1e-3) -> Tensor:
+    """Robust penalty (x^2 + epsilon^2)^eta of each element. Source: FDA, section 3.2."""
+    return (x.square() + epsilon**2) ** eta

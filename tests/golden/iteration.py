@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from harness.train import Trainer
 from methods.contract import Batch
 from methods.daformer import DAFormer, Mixed
+from methods.parts.pseudo_labels import PseudoLabel
 
 INPUTS, STEPS = "h_common.npz", "h_dacs_plain.npz"
 ITERATIONS = 3
@@ -45,8 +46,8 @@ class Recorded(DAFormer):
 
     mixed: Mixed
 
-    def mix(self, batch: Batch) -> Mixed:
-        self.mixed = super().mix(batch)
+    def mix(self, batch: Batch, pseudo: PseudoLabel) -> Mixed:
+        self.mixed = super().mix(batch, pseudo)
         return self.mixed
 
 

@@ -196,6 +196,17 @@ def test_logged_terms_are_shown_but_not_minimised():
     assert all("log/huge" in said[1] for said in told)
 
 
+def test_a_group_may_be_all_for_show():
+    class Watching(Supervised):
+        def losses(self, batch, step):
+            yield {"log/step": torch.tensor(float(step))}
+            yield from super().losses(batch, step)
+
+    watching, golden = fit(Watching)
+    assert torch.equal(weights(watching), weights(fit()[0]))
+    assert golden["log/step"] == [0, 1, 2, 3, 4]
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_loss_that_is_not_finite_stops_the_run(value):
     class Diverging(Supervised):
@@ -240,6 +251,20 @@ def test_progress_and_log_hear_every_so_many_steps_and_the_last(tmp_path):
         assert line["images_per_second"] == speed > 0
 
 
+def test_the_log_is_of_whole_lines_at_any_time(tmp_path):
+    """A killed run leaves what it has logged, and no half line."""
+    log, found = tmp_path / "log.jsonl", []
+
+    class Reading(Supervised):
+        def losses(self, batch, step):
+            found.append(log.read_text())
+            yield from super().losses(batch, step)
+
+    fit(Reading, iterations=8, log=log, log_every=2)
+    assert [text.count("\n") for text in found] == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert all(text == "" or text.endswith("}\n") for text in found)
+
+
 def test_the_method_hears_of_every_step_after_the_optimiser():
     class Counting(Supervised):
         heard: tuple = ()
@@ -281,3 +306,53 @@ def test_a_groups_graph_is_freed_before_the_next_is_built():
                 del term
 
     fit(Grouped, iterations=2)
+
+
+class Contested(Supervised):
+    """A critic scores the student's maps: it learns, and the student must not notice."""
+
+    rests = False
+
+    def __init__(self, *networks, **given):
+        super().__init__(*networks, **given)
+        self.critic = nn.Conv2d(19, 1, 1)
+
+    def critic_groups(self):
+        return [{"params": list(self.critic.parameters()), "lr": 0.01}]
+
+    def losses(self, batch, step):
+        logits = self.student(batch.source_image).logits
+        yield {"source": cross_entropy(logits, batch.source_label)}
+        if not self.rests:
+            yield {"critic": (self.critic(logits.detach()) - 1).square().mean()}
+
+
+class Resting(Contested):
+    rests = True
+
+
+def test_a_critic_learns_beside_the_student_and_changes_nothing_for_it():
+    contested, golden = fit(Contested, accumulation=2)
+    assert golden["critic"] == sorted(golden["critic"], reverse=True)
+    assert torch.equal(weights(contested), weights(fit(accumulation=2)[0]))
+
+
+def test_critics_have_adam_and_a_schedule_of_their_own():
+    trainer = Trainer(method(Contested), profile(warmup=8), CPU)
+    trainer.step(batches(1), 4)
+    _, critics = trainer.schedules
+    assert isinstance(critics, torch.optim.Adam)
+    (group,) = critics.param_groups
+    assert group["betas"] == (0.9, 0.99)
+    assert group["lr"] == pytest.approx(0.01 * 0.5**0.9)
+    assert len(Trainer(method(), profile(), CPU).schedules) == 1
+
+
+@pytest.mark.parametrize("kind", [Contested, Resting])
+def test_one_scaler_serves_both_optimisers(kind):
+    """Its own gradients decide whether an optimiser steps; one without any is left alone."""
+    trained, golden = fit(kind, precision="fp16")
+    assert all(math.isfinite(value) for value in golden["source"])
+    assert not torch.equal(weights(trained), weights(method(kind)))
+    untouched = torch.equal(trained.critic.weight, method(kind).critic.weight)
+    assert untouched == kind.rests

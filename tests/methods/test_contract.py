@@ -32,10 +32,13 @@ VARIANTS: dict[str, dict] = {
         "kd_warmup": 0.5,
         "ignore_top": 0,
         "ignore_bottom": 2,
+        "levels": 2,
+        "gan": "ls",
+        "discriminator_width": 4,
     },
 }
 
-methods = pytest.mark.parametrize("name", registry.names())
+methods = pytest.mark.parametrize("name", [*registry.names(), "dualkd+hrda+mic"])
 networks = pytest.mark.parametrize("network", NETWORKS)
 variants = pytest.mark.parametrize("variant", VARIANTS)
 
@@ -66,7 +69,13 @@ def batch_for(method: Method | type[Method], seed: int = 0) -> Batch:
 
 
 def optimiser_for(method: Method) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(method.param_groups(1e-2, 0.01, 10.0))
+    """The student's and the critics' in one: what matters here is that all that learns does."""
+    groups = [*method.param_groups(1e-2, 0.01, 10.0), *method.critic_groups()]
+    return torch.optim.AdamW(groups)
+
+
+def critics(method: Method) -> list[Tensor]:
+    return [p for group in method.critic_groups() for p in group["params"]]
 
 
 def train_step(
@@ -160,10 +169,27 @@ def test_a_frozen_teacher_stays_as_it_was_given(name, variant):
 @networks
 def test_param_groups_hold_what_learns_each_once(name, network):
     method = make(name, network, "all terms")
-    grouped = [p for group in method.param_groups(1e-3, 0.01, 10.0) for p in group["params"]]
+    students = [p for group in method.param_groups(1e-3, 0.01, 10.0) for p in group["params"]]
+    grouped = [*students, *critics(method)]
     assert len(grouped) == len({id(p) for p in grouped})
     assert {id(p) for p in grouped} == {id(p) for p in method.parameters() if p.requires_grad}
-    assert {id(p) for p in method.student.parameters()} <= {id(p) for p in grouped}
+    assert {id(p) for p in method.student.parameters()} <= {id(p) for p in students}
+    assert all("lr" in group for group in method.critic_groups())
+
+
+@methods
+@variants
+def test_a_group_teaches_the_student_or_its_critics(name, variant):
+    """Whoever's terms they are, the other side must not feel them."""
+    method = make(name, variant=variant)
+    theirs = {id(p) for p in critics(method)}
+    taught = set()
+    for group in method.losses(batch_for(method), ITERATIONS - 1):
+        method.zero_grad()
+        minimised(group).backward()
+        (side,) = {id(p) in theirs for p in method.parameters() if p.grad is not None}
+        taught.add(side)
+    assert taught == ({False, True} if theirs else {False})
 
 
 @methods

@@ -55,6 +55,40 @@ def test_timm_encoder_at_odd_sizes(model):
     assert not [n for n, p in network.encoder.named_parameters() if p.grad is None]
 
 
+@pytest.mark.parametrize(
+    ("name", "stride"),
+    [
+        ("timm:convnext_tiny", 4),
+        ("timm:swin_tiny_patch4_window7_224", 4),
+        ("timm:pvt_v2_b2", 4),
+        ("timm:vit_small_patch16_224", 16),
+        ("mmseg:segformer/segformer_mit-b0_8xb1-160k_cityscapes-1024x1024", 4),
+    ],
+)
+def test_whole_networks_pad_what_does_not_fit(name, stride):
+    """At their own sizes; timm's without storage, as what counts here is shapes."""
+    device = "meta" if name.startswith("timm:") else "cpu"
+    with torch.device(device), torch.no_grad():
+        network = zoo.build(name).eval()
+        logits, features, fused = network(torch.zeros(1, 3, 97, 190))
+        again = network.features(torch.zeros(1, 3, 97, 190))
+    cells = (-(-97 // stride), -(-190 // stride))
+    assert logits.shape == (1, 19, *cells)
+    assert fused.shape == (1, network.fused_channels, *cells)
+    assert [f.shape[1] for f in features] == network.feature_channels
+    assert [f.shape for f in features] == [f.shape for f in again]
+
+
+def test_names_of_other_libraries():
+    assert {"timm:convnext_tiny", "timm:pvt_v2_b2", "timm:vit_small_patch16_224"} <= set(
+        zoo.foreign_names("timm")
+    )
+    configs = zoo.foreign_names("mmseg")
+    assert "mmseg:segformer/segformer_mit-b0_8xb1-160k_cityscapes-1024x1024" in configs
+    assert len(configs) > 300
+    assert not [name for name in configs if "_base_" in name or name.endswith(".py")]
+
+
 def test_timm_padding_does_not_change_a_fitting_image():
     network = zoo.build("timm:convnext_atto", head="topdown", head_channels=8).eval()
     image = torch.randn(1, 3, 64, 96)
@@ -165,14 +199,26 @@ def test_mmseg_by_the_name_of_a_packaged_config():
 
 
 def test_mmseg_refusals():
-    with pytest.raises(ValueError, match=r"no config .*expected mmseg:FOLDER/NAME"):
+    with pytest.raises(ValueError, match=r"no config .*expected mmseg:FOLDER/NAME.*did you mean"):
         zoo.build("mmseg:segformer/none")
+    with pytest.raises(ValueError, match="did you mean 'mmseg:segformer/segformer_mit-b5_8xb2"):
+        zoo.build("mmseg:segformer/segformer_mit-b5_8xb2-160k_ade20k-512x512.")
+    with pytest.raises(ValueError, match="stands for a config file: name it"):
+        zoo.build("mmseg:tiny.py@0123456789")
     with pytest.raises(ValueError, match="is a CascadeEncoderDecoder"):
         zoo.build("mmseg:ocrnet/ocrnet_hr18_4xb2-40k_cityscapes-512x1024")
     with pytest.raises(ValueError, match="needs more than mmsegmentation"):
         zoo.build("mmseg:mask2former/mask2former_r50_8xb2-90k_cityscapes-512x1024")
     with pytest.raises(ValueError, match="copy and edit its config"):
         zoo.build("mmseg:segformer/none", head_channels=3)
+
+
+def test_a_broken_config_file_is_refused(tmp_path):
+    config = tmp_path / "broken.py"
+    for content, reason in (("model = dict(", "cannot be read"), ("lr = 1", "cannot be read")):
+        config.write_text(content)
+        with pytest.raises(ValueError, match=reason):
+            zoo.build(f"mmseg:{config}")
 
 
 def test_mmcv_ops_stand_in():

@@ -1,6 +1,7 @@
 """Every checkpoint format by the names it is published with, and every refusal."""
 
 import datetime
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from methods.networks.checkpoint_formats import convert
 from methods.networks.daformer_head import DAFormerHead
 from methods.networks.deeplabv2 import DilatedResNet, DLV2Head
 from methods.networks.mit import MixTransformer
+from methods.networks.multi_scale import MultiScale
 from methods.networks.segmentor import EncoderDecoder
 from methods.networks.weights import load_weights, save_weights
 
@@ -73,12 +75,52 @@ def test_self_training_checkpoint_of_hrda_gives_its_encoder(tmp_path):
     state = {k.replace("decode_head.", "decode_head.head."): v for k, v in state.items()}
     state["model.decode_head.scale_attention.conv_seg.weight"] = torch.zeros(19, 32, 1, 1)
     path = saved({"state_dict": state}, tmp_path / "hrda.pth")
-    with pytest.raises(ValueError, match=r"no place for head\.scale_attention\.conv_seg"):
+    with pytest.raises(ValueError, match=r"no place for attention_head\.linear_pred"):
         load_weights(tiny_daformer(), path)
     network = tiny_daformer()
     load_weights(network, path, part="encoder")
     norm = published("a_daformer_tiny.npz")["backbone.norm4.weight"]
     assert torch.equal(network.encoder.norm4.weight, norm)
+
+
+def test_self_training_checkpoint_of_hrda_is_a_network_at_two_scales(tmp_path):
+    """Its attention embeds every stage and fuses them, the finest first."""
+    network = MultiScale(tiny_daformer(channels=32)).eval()
+    ours = network.attention_head.state_dict()
+    theirs = {}
+    for key, value in ours.items():
+        key = re.sub(r"linear_c(\d)", lambda m: f"embed_layers.{int(m[1]) - 1}", key)
+        key = key.replace("linear_fuse", "fuse_layer").replace("linear_pred", "conv_seg")
+        theirs[key] = torch.rand_like(value) if value.dim() else value
+    state = published("a_daformer_tiny.npz")
+    state = {k.replace("decode_head.", "decode_head.head."): v for k, v in state.items()}
+    state |= {f"decode_head.scale_attention.{key}": value for key, value in theirs.items()}
+    content = {f"model.{key}": value for key, value in state.items()}
+    path = saved({"state_dict": content}, tmp_path / "hrda.pth")
+    description = load_weights(network, path)
+    assert description.endswith("DAFormer head and scale attention of HRDA")
+    stages = [torch.randn(1, c, 8 >> i, 8 >> i) for i, c in enumerate(network.feature_channels)]
+    embedded = [
+        nn.functional.interpolate(
+            nn.functional.conv2d(
+                stage,
+                theirs[f"embed_layers.{i}.proj.weight"][:, :, None, None],
+                theirs[f"embed_layers.{i}.proj.bias"],
+            ),
+            size=(8, 8),
+            mode="bilinear",
+        )
+        for i, stage in enumerate(stages)
+    ]
+    x = nn.functional.conv2d(torch.cat(embedded, 1), theirs["fuse_layer.conv.weight"])
+    bn = {k.removeprefix("fuse_layer.bn."): v for k, v in theirs.items() if ".bn." in k}
+    x = nn.functional.batch_norm(
+        x, bn["running_mean"], bn["running_var"], bn["weight"], bn["bias"]
+    ).relu()
+    expected = nn.functional.conv2d(x, theirs["conv_seg.weight"], theirs["conv_seg.bias"])
+    with torch.no_grad():
+        found, _ = network.attention_head(stages)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("wrapper", [None, "state_dict", "model"])

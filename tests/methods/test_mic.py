@@ -1,0 +1,131 @@
+"""Masked image consistency: the blocks, the term by hand, and what it shares with mixing."""
+
+from __future__ import annotations
+
+from math import log
+
+import pytest
+import torch
+from toy_student import Toy
+
+from methods import registry
+from methods.contract import Batch, Method
+from methods.daformer import DAFormer
+from methods.mic import MIC, shown
+from methods.networks.zoo import build
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture
+def batch() -> Batch:
+    source, target = torch.randn(2, 2, 3, 32, 64, generator=generator(1))
+    label = torch.randint(0, 19, (2, 4, 8), generator=generator(2))
+    return Batch(source, label.repeat_interleave(8, 1).repeat_interleave(8, 2), target)
+
+
+def terms(method: Method, batch: Batch, step: int = 0) -> dict[str, torch.Tensor]:
+    return {name: value for group in method.losses(batch, step) for name, value in group.items()}
+
+
+def test_blocks_are_those_of_the_grid_and_each_image_has_its_own():
+    found = shown(torch.zeros(2, 3, 12, 20), 0.5, 4, generator())
+    cells = torch.rand(2, 1, 3, 5, generator=generator()) >= 0.5
+    expected = cells.repeat_interleave(4, 2).repeat_interleave(4, 3)
+    assert torch.equal(found, expected.float())
+    assert not torch.equal(found[0], found[1])
+
+
+@pytest.mark.parametrize(
+    ("size", "rows", "columns"),
+    [
+        ((8, 24), [8], [8, 8, 8]),  # exact
+        ((11, 21), [11], [7, 7, 7]),  # 11/8 -> 1 block, 21/8 -> 3 blocks
+        ((13, 7), [7, 6], [7]),  # 13/8 -> 2 blocks of unequal size
+        ((3, 2), [3], [2]),  # smaller than half a block: one block all the same
+    ],
+)
+def test_the_grid_is_rounded_and_resized_to_nearest_neighbours(size, rows, columns):
+    grid = torch.rand(1, 1, len(rows), len(columns), generator=generator(4)) >= 0.5
+    found = shown(torch.zeros(1, 3, *size), 0.5, 8, generator(4))
+    expected = grid.repeat_interleave(torch.tensor(rows), 2)
+    expected = expected.repeat_interleave(torch.tensor(columns), 3)
+    assert torch.equal(found, expected.float())
+
+
+def test_the_ratio_is_the_share_of_hidden_blocks():
+    image = torch.zeros(4, 3, 100, 100)
+    assert shown(image, 0.7, 1, generator()).mean().item() == pytest.approx(0.3, abs=0.01)
+    assert shown(image, 0.0, 8, generator()).min() == 1
+    assert shown(image, 1.0, 8, generator()).max() == 0
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.5, 1.0])
+def test_the_term_by_hand(ratio):
+    """Where a pixel of 1 is shown the student gives its class 3/4, where it is hidden 1/2."""
+    config = MIC.Config(
+        mask_ratio=ratio, mask_block=4, lambda_mask=0.5, pseudo_threshold=0.7, ignore_top=4,
+        ignore_bottom=0, jitter_probability=0, blur_probability=0, lambda_fd=0,
+    )  # fmt: skip
+    method = MIC(config, Toy(log(3)), generator=generator(5))
+    image, label = torch.ones(2, 3, 16, 16), torch.zeros(2, 16, 16, dtype=torch.int64)
+    batch = Batch(image, label, image)
+    found = terms(method, batch)["masked"].item()
+
+    draws = generator(5)
+    method.generator.manual_seed(5)
+    method.mix(batch, method.label_target(batch))
+    draws.set_state(method.generator.get_state())  # masks are drawn after the mixing's own
+    torch.rand(2, generator=draws)  # whether to jitter and to blur
+    visible = shown(image, ratio, 4, draws)[:, 0, 4:]  # the ignored rows have weight 0
+    loss = torch.where(visible == 1, -log(3 / 4), -log(1 / 2)).sum() / label.numel()
+    assert found == pytest.approx(0.5 * loss.item(), rel=1e-5)
+
+
+def test_hidden_blocks_are_zero_and_the_rest_is_the_target(batch):
+    config = MIC.Config(mask_block=8, jitter_probability=0, blur_probability=0)
+    method = MIC(config, build("test_mit"), generator=generator(6))
+    masked = method.masked(batch.target_image)
+    draws = generator(6)
+    torch.rand(2, generator=draws)
+    assert torch.equal(masked, batch.target_image * shown(masked, 0.7, 8, draws))
+    assert 0.4 < (masked == 0).float().mean() < 0.95
+
+
+def test_masked_images_are_augmented(batch):
+    config = MIC.Config(mask_ratio=0, jitter_probability=1, blur_probability=0)
+    masked = MIC(config, build("test_mit")).masked(batch.target_image)
+    assert not torch.allclose(masked, batch.target_image, atol=0.05)
+
+
+@pytest.mark.parametrize("name", ["mic", "dualkd+mic"])
+def test_the_target_is_labelled_once_a_step(name, batch):
+    kind = registry.load(name)
+    teachers = [build("test_deeplab")] if kind.frozen_teachers(kind.Config(), "test_mit") else []
+    method = kind(kind.Config(mask_block=8), build("test_mit"), teachers).train()
+    seen = []
+    method.ema.network.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    assert {"mixed", "masked"} <= terms(method, batch).keys()
+    assert len(seen) == 1
+    assert torch.equal(seen[0], batch.target_image)
+
+
+def test_it_leaves_the_rest_of_the_step_as_daformer_has_it(batch):
+    """Its draws and its forward come last."""
+    found = []
+    for kind in (DAFormer, MIC):
+        torch.manual_seed(0)
+        config = kind.Config(pseudo_threshold=0, ignore_top=0, ignore_bottom=0)
+        method = kind(config, build("test_mit"), generator=generator(7)).train()
+        torch.manual_seed(1)  # dropout
+        found.append({k: v.item() for k, v in terms(method, batch).items()})
+    assert found[1].pop("masked") > 0
+    assert found[0] == found[1]
+
+
+def test_nothing_is_masked_before_mixing_starts(batch):
+    method = MIC(MIC.Config(mix_start=0.5), build("test_mit"), iterations=4).train()
+    assert "masked" not in terms(method, batch, 1)
+    assert "masked" in terms(method, batch, 2)

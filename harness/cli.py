@@ -9,6 +9,8 @@ from typing import Annotated, Literal, Optional
 
 import typer
 
+from harness import cli_data, cli_weights
+from harness.cli_options import DataRoot, Device, Overrides, Results
 from harness.errors import BenchError, in_one_line
 
 app = typer.Typer(
@@ -17,26 +19,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-data_app = typer.Typer(help="Make, check and describe data sets.", no_args_is_help=True)
-app.add_typer(data_app, name="data")
+app.add_typer(cli_data.app)
+app.add_typer(cli_weights.app)
 
-DataRoot = Annotated[
-    Optional[Path],  # noqa: UP045 - typer evaluates the annotation on Python 3.10 too
-    typer.Option(
-        "--data-root",
-        envvar="UDA_BENCH_DATA",
-        help="Folder that holds gta5/, synthia/, cityscapes/, camvid/.",
-        show_default="none: data is generated",
-    ),
-]
-Results = Annotated[
-    Path,
-    typer.Option("--results", envvar="UDA_BENCH_RESULTS", help="Where records and weights go."),
-]
-Device = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option(help="cpu, cuda, cuda:1 ...", show_default="a GPU where there is one"),
-]
 Format = Literal["rich", "markdown", "latex", "csv", "json", "html"]
 
 
@@ -53,7 +38,7 @@ def run(
     method: Annotated[str, typer.Option(help="See `bench list methods`.")],
     scenario: Annotated[str, typer.Option(help="See `bench list scenarios`.")],
     profile: Annotated[
-        Optional[str],  # noqa: UP045
+        Optional[str],  # noqa: UP045 - typer evaluates the annotation on Python 3.10 too
         typer.Option(help="How big.", show_default="paper with real data, else tiny"),
     ] = None,
     student: Annotated[
@@ -68,15 +53,16 @@ def run(
         Optional[Path],  # noqa: UP045
         typer.Option(help="Frozen teacher's weights.", show_default="trained on the source first"),
     ] = None,
+    teacher_init: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Weights that its encoder starts from.", show_default="random"),
+    ] = None,
     init: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(help="Weights that the student's encoder starts from.", show_default="random"),
     ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    set_: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option("--set", metavar="KEY=VALUE", help="Override any knob; see `bench info`."),
-    ] = None,
+    set_: Overrides = None,
     data_root: DataRoot = None,
     results: Results = Path("results"),
     device: Device = None,
@@ -100,6 +86,7 @@ def run(
         student=student,
         teacher=teacher,
         teacher_checkpoint=str(teacher_checkpoint) if teacher_checkpoint else None,
+        teacher_init=str(teacher_init) if teacher_init else None,
         init=str(init) if init else None,
         seed=seed,
         overrides=tuple(set_ or ()),
@@ -161,7 +148,9 @@ def list_(
         Literal["methods", "scenarios", "profiles", "networks", "suites", "all"],
         typer.Argument(),
     ] = "all",
-    pattern: Annotated[str, typer.Argument(help="Such as 'mini*'.")] = "*",
+    pattern: Annotated[
+        str, typer.Argument(help="Such as 'mini*'; 'timm:*' and 'mmseg:*' list those libraries'.")
+    ] = "*",
 ) -> None:
     """List methods, scenarios, profiles, networks, suites."""
     from harness.listing import print_list
@@ -175,40 +164,6 @@ def info(name: Annotated[str, typer.Argument(help="Any name that `bench list` pr
     from harness.listing import print_info
 
     print_info(name)
-
-
-@data_app.command("make")
-def data_make(
-    out: Annotated[Path, typer.Option(help="Folder to write gta5/, synthia/, cityscapes/ into.")],
-    profile: Annotated[str, typer.Option(help="Whose image sizes and counts.")] = "tiny",
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-) -> None:
-    """Write the generated data sets, in the real on-disk formats."""
-    from rich.console import Console
-
-    from harness.data.tools import make
-
-    make(out, profile, seed, Console())
-
-
-@data_app.command("verify")
-def data_verify(data_root: DataRoot = None) -> None:
-    """Check every file of every data set; say what is wrong with which, and how to mend it."""
-    from rich.console import Console
-
-    from harness.data.tools import verify
-
-    raise typer.Exit(verify(data_root, Console()))
-
-
-@data_app.command("stats")
-def data_stats(data_root: DataRoot = None) -> None:
-    """Show how often each class occurs in each data set."""
-    from rich.console import Console
-
-    from harness.data.tools import statistics
-
-    statistics(data_root, Console())
 
 
 @app.command()
@@ -230,13 +185,15 @@ def table(
     from rich.console import Console
 
     from harness import records, tables
+    from methods.registry import canonical
 
     folder = results / "records"
     found = records.read_all(records_ or ([folder] if folder.is_dir() else []))
+    methods = [canonical(name) for name in method or ()]
     kept = [
         r
         for r in found
-        if (not method or r.spec.method in method)
+        if (not methods or r.spec.method in methods)
         and (not scenario or r.spec.scenario.name in scenario)
         and profile in (None, r.spec.profile.name)
         and student in (None, r.spec.student)

@@ -169,6 +169,8 @@ def _settings(record: Record) -> dict[str, Any]:
             settings.pop(name, None)
         settings["checkpoint"] = [teacher.get("checkpoint_sha256") for teacher in spec.teachers]
         settings["teacher_iterations"] = spec.profile.teacher_iterations
+    if spec.companions:
+        settings["companions"] = [companion.get("init") for companion in spec.companions]
     return settings
 
 

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from harness.meter import gflops, parameters_m, synchronise
 from harness.resolve import Plan
+from harness.run import build_method
 from harness.train import Trainer
-from methods import registry
 from methods.contract import Batch
 from methods.networks import zoo
 
@@ -32,6 +32,9 @@ def show_estimate(plan: Plan, device: torch.device, console: Console) -> None:
         f"parameters, {forward:.1f} GFLOPs a forward of one crop",
         highlight=False,
     )
+    for planned in (plan, *(teacher.plan for teacher in plan.teachers if teacher.plan)):
+        if planned.missing_init:
+            console.print(planned.missing_init, highlight=False, markup=False, soft_wrap=True)
     for teacher in plan.teachers:
         if teacher.plan:
             console.print(f"frozen teacher {teacher.network}, trained first unless found:")
@@ -71,12 +74,8 @@ def step_seconds(plan: Plan, device: torch.device, steps: int = 3) -> float:
     profile = plan.spec.profile
     if profile.threads and device.type == "cpu":
         torch.set_num_threads(profile.threads)
-    method = registry.load(plan.spec.method)(
-        plan.config,
-        zoo.build(plan.spec.student),
-        [zoo.build(teacher.network) for teacher in plan.teachers],
-        iterations=profile.iterations,
-    ).to(device)
+    teachers = [zoo.build(teacher.network) for teacher in plan.teachers]
+    method = build_method(plan, zoo.build(plan.spec.student), teachers).to(device)
     method.train()
     size = (profile.batch_size, *profile.crop)
     image = torch.randn(size[0], 3, *size[1:], device=device)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.data.labels import CAMVID_GROUPS, CLASSES, IGNORE, SYNTHIA_13, SYNTHIA_16
+from harness.inference import WHOLE, Autocast, Views, class_scores
 from harness.records import Scores
 
 if TYPE_CHECKING:
@@ -33,26 +34,24 @@ def confusion(prediction: Tensor, label: Tensor, classes: int = len(CLASSES)) ->
 
 def evaluate(
     network: Segmentor,
-    batches: Iterable[tuple[Tensor, Tensor]],
-    autocast: Callable[[], AbstractContextManager] = nullcontext,
+    batches: Iterable[tuple[Tensor, ...]],
+    autocast: Autocast = nullcontext,
+    views: Views = WHOLE,
 ) -> Matrix:
-    """Confusion matrix of the network on whole images, in eval mode.
+    """Confusion matrix of the network in eval mode, on whole images unless `views` says more.
 
-    batches yields (image (B, 3, H, W), label (B, h, w)); logits are resized bilinearly to the
-    image and again to the label, as the reference does.
+    batches yields (image (B, 3, H, W), label (B, h, w)), with an image for each scale of the
+    views; logits are resized bilinearly to the image and again to the label, as the reference does.
     """
     import torch
 
     from harness.meter import evaluating
-    from methods.parts.losses import upsample
 
     total: Tensor | None = None
     with evaluating(network), torch.inference_mode():
-        for image, label in batches:
-            with autocast():
-                logits = network(image).logits.float()
-            logits = upsample(upsample(logits, image.shape[-2:]), label.shape[-2:])
-            counts = confusion(logits.argmax(1), label)
+        for *images, label in batches:
+            scored = class_scores(network, images, label.shape[-2:], views, autocast)
+            counts = confusion(scored.argmax(1), label)
             total = counts if total is None else total + counts
     assert total is not None, "no validation image"
     return total.cpu().numpy()

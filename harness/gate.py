@@ -24,6 +24,8 @@ def gate(
     from harness.resolve import replan
     from harness.run import Workplace, choose_device, failed_record, run
 
+    for record in records.read_all(baseline):
+        _refuse_files(baseline, record.spec)
     with tempfile.TemporaryDirectory() as scratch:
         reporter = Reporter(Console(stderr=True))
         place = Workplace(Path(scratch), choose_device(device), reporter)
@@ -39,6 +41,17 @@ def gate(
                 return failed_record(plan, in_one_line(error), place.device)
 
         return check(baseline, None, measure)
+
+
+def _refuse_files(baseline: Path, spec: RunSpec) -> None:
+    """BenchError for a run that started from a user's weight file."""
+    others = [*spec.teachers, *spec.companions]
+    if spec.init or any("init" in n or "checkpoint_sha256" in n for n in others):
+        raise BenchError(
+            f"{baseline}: run {spec.run_id} ({spec.method}, {spec.scenario.name}, seed {spec.seed})"
+            " started from a weight file (--init or a teacher's), of which a record holds the hash "
+            "alone, so it cannot be run again here; give its new record: --records FILE."
+        )
 
 
 def update_baseline(baseline: Path, against: Path | None) -> int:

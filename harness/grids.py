@@ -12,7 +12,7 @@ from harness.published import Figure, published
 from harness.stats import Difference, Summary
 
 NONE = "-"
-TEXT_COLUMNS = {"method", "student", "teacher", "class", "network", "role"}
+TEXT_COLUMNS = {"method", "student", "teacher", "class", "network", "role", "convention"}
 MEMORY = {"gpu allocated": "GPU", "cpu rss": "CPU"}
 #: A scenario scored over SYNTHIA's 16 classes shows the other convention's figure too.
 OTHER_CONVENTION = {"rescaled19": "ignored16", "ignored16": "rescaled19"}

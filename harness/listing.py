@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 from collections.abc import Iterable
 from typing import Any
@@ -12,11 +13,15 @@ from rich.table import Table
 
 from harness import catalogue
 from harness.catalogue import unknown
+from harness.errors import BenchError
+from harness.resolve import find_method
 from harness.spec import Profile
 from methods import registry
 from methods.networks import zoo
 
 KINDS = ("methods", "scenarios", "profiles", "networks", "suites")
+#: Other libraries, whose networks are listed only when a pattern begins so.
+LIBRARIES = ("timm:", "mmseg:")
 
 
 def entries(kind: str) -> dict[str, str]:
@@ -30,20 +35,46 @@ def entries(kind: str) -> dict[str, str]:
 
 
 def print_list(kind: str, pattern: str) -> None:
-    """Print one kind, or all of them; `pattern` as in a shell."""
+    """Print one kind, or all of them; `pattern` as in a shell, of timm's or mmseg's names too."""
     console = Console()
+    if kind in ("networks", "all") and pattern.startswith(LIBRARIES):
+        console.print(_table("networks", _foreign_entries(pattern)))
+        return
     for shown in KINDS if kind == "all" else (kind,):
-        table = Table("name", "what it is", title=shown, title_justify="left", box=None)
-        for name, text in entries(shown).items():
-            if fnmatch.fnmatch(name, pattern):
-                table.add_row(name, text)
-        console.print(table)
+        found = {n: text for n, text in entries(shown).items() if fnmatch.fnmatch(n, pattern)}
+        console.print(_table(shown, found))
+        if shown == "methods":
+            console.print("Some join with `+`: dualkd+mic; `bench info NAME` says which.")
+
+
+def _table(title: str, rows: dict[str, str]) -> Table:
+    table = Table("name", "what it is", title=title, title_justify="left", box=None)
+    for name, text in rows.items():
+        table.add_row(name, text)
+    return table
+
+
+def _foreign_entries(pattern: str) -> dict[str, str]:
+    """Networks of another library. BenchError, with the nearest names, where none matches."""
+    known = zoo.foreign_names(pattern.partition(":")[0])
+    found = fnmatch.filter(known, pattern)
+    if not found:
+        near = difflib.get_close_matches(pattern, known, 3, cutoff=0.0)
+        raise BenchError(
+            f"none of {len(known)} networks matches {pattern!r}; the nearest are {', '.join(near)}."
+        )
+    return {name: zoo.describe(name) for name in found}
 
 
 def print_info(name: str) -> None:
     """Print what a name stands for, of whatever kind. BenchError for an unknown one."""
     console = Console()
+    if name.startswith((*LIBRARIES, zoo.TWO_SCALES)):
+        _network(name, console)
+        return
     kinds = [kind for kind in KINDS if name in entries(kind)]
+    if "+" in name and not kinds:
+        kinds = ["methods"]
     if not kinds:
         raise unknown("name", name, [n for kind in KINDS for n in entries(kind)])
     for kind in kinds:
@@ -51,13 +82,17 @@ def print_info(name: str) -> None:
 
 
 def _method(name: str, console: Console) -> None:
-    method = registry.load(name)
-    console.print(f"[bold]{name}[/bold]: {method.title}")
+    from methods.composition import Part, partners
+
+    method = find_method(name)
+    console.print(f"[bold]{registry.canonical(name)}[/bold]: {method.title}")
     if method.paper:
         console.print(f"paper: {method.paper}", highlight=False)
     console.print((method.__doc__ or "").strip(), highlight=False, markup=False)
     if method.needs_target_labels:
         console.print("needs target labels: no adaptation, a ceiling")
+    if joined := partners(Part(name, method)):
+        console.print(f"joins with `+`: {', '.join(joined)}")
     table = Table("knob", "default", "what it is", box=None)
     for knob, default, text in knobs(method.Config):
         table.add_row(knob, default, text)
@@ -82,18 +117,18 @@ def _plain(value: Any) -> str:
 
 
 def _network(name: str, console: Console) -> None:
-    import torch
-
     from harness.meter import parameters_m
+    from harness.networks import outline
 
-    with torch.device("meta"):
-        network = zoo.build(name)
+    network = outline(name)
     console.print(f"[bold]{name}[/bold]: {zoo.describe(name)}", highlight=False)
     console.print(
         f"{parameters_m(network):.2f} M parameters, {parameters_m(network.encoder):.2f} M of them "
         f"in the encoder; stages of {_plain(network.feature_channels)} channels, fused map of "
         f"{network.fused_channels}"
     )
+    if published := zoo.pretrained(name):
+        console.print(f"weights for --init: {published}", highlight=False, soft_wrap=True)
 
 
 def _toml(kind: str) -> Any:

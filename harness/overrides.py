@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -79,7 +80,7 @@ def _locate(key: str, fields: dict[str, Any]) -> tuple[str, str, str]:
 
 def _parse(raw: str, annotation: Any) -> Any:
     """JSON where it is JSON; a list for tuples: `a,b` or `[\"a\", \"b\"]`; else the text itself."""
-    if get_origin(annotation) is tuple and not raw.startswith("["):
+    if _is_tuple(annotation) and not raw.startswith("[") and raw != "null":
         return raw.split(",")
     if annotation is str:
         return raw
@@ -87,6 +88,13 @@ def _parse(raw: str, annotation: Any) -> Any:
         return json.loads(raw)
     except json.JSONDecodeError:
         return raw
+
+
+def _is_tuple(annotation: Any) -> bool:
+    """Whether it is a tuple's type, or a tuple's or None."""
+    if get_origin(annotation) in (Union, UnionType, Annotated):
+        return any(_is_tuple(part) for part in get_args(annotation))
+    return get_origin(annotation) is tuple
 
 
 def _check(key: str, owner: str, config: type[BaseModel], values: dict[str, Any]) -> None:

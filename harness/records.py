@@ -84,6 +84,9 @@ class TeacherCost(Part):
 
 class Cost(Part):
     parameters_m: float
+    training_parameters_m: float | None = Field(
+        None, description="of all networks that training holds, the student's among them"
+    )
     gflops: float = Field(description="of one image at the inference resolution")
     training: Training
     inference: Inference
@@ -112,15 +115,15 @@ def write(record: Record, folder: Path) -> Path:
     stem = _stem(record)
     failed = folder / f"{stem}.failed.json"
     if record.state == "failed":
-        return _write_text(failed, _pretty(_plain(record)) + "\n")
-    path = _write_text(folder / f"{stem}.json", _pretty(_plain(record)) + "\n")
+        return write_text(failed, as_json(record))
+    path = write_text(folder / f"{stem}.json", as_json(record))
     failed.unlink(missing_ok=True)
     return path
 
 
 def write_list(records: Iterable[Record], path: Path) -> Path:
     """Write several records as one JSON list, such as a baseline of `bench check`."""
-    return _write_text(path, _pretty([_plain(record) for record in records]) + "\n")
+    return write_text(path, _pretty([_plain(record) for record in records]) + "\n")
 
 
 def read(path: Path) -> Record:
@@ -157,8 +160,8 @@ def _stem(record: Record) -> str:
     return "-".join(re.sub(r"[^\w.+]+", "_", name) for name in [*names, record.run_id])
 
 
-def _plain(record: Record) -> Any:
-    return json.loads(record.model_dump_json())
+def _plain(part: BaseModel) -> Any:
+    return json.loads(part.model_dump_json())
 
 
 def _pretty(value: Any, indent: int = 0) -> str:
@@ -176,7 +179,13 @@ def _pretty(value: Any, indent: int = 0) -> str:
     return brackets[0] + ",".join(f"\n{pad} {line}" for line in lines) + f"\n{pad}" + brackets[1]
 
 
-def _write_text(path: Path, text: str) -> Path:
+def as_json(part: BaseModel) -> str:
+    """A record, or another part, as JSON that a person can read."""
+    return _pretty(_plain(part)) + "\n"
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

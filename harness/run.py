@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -14,11 +15,12 @@ import torch
 
 from harness import provenance, records
 from harness.allocator import keep_freed_blocks
-from harness.data.loader import TrainLoader, eval_batches
+from harness.checkpoint import RUN, WEIGHTS, load
+from harness.data.loader import TrainLoader
 from harness.data.rare_class import class_statistics
 from harness.data.verify import quick_check
 from harness.errors import BenchError, in_one_line, without_folders
-from harness.evaluate import evaluate, scores
+from harness.inference import Views
 from harness.meter import (
     Energy,
     PeakMemory,
@@ -30,11 +32,13 @@ from harness.meter import (
 from harness.records import Cost, Metrics, Record, TeacherCost, Training
 from harness.report.progress import Reporter
 from harness.resolve import Plan, Teacher
-from harness.train import autocast, train
+from harness.score import score
+from harness.spec import DataRef, RunSpec
+from harness.train import train
 from methods import registry
 from methods.contract import Method, Segmentor
 from methods.networks import zoo
-from methods.networks.weights import load_weights, save_weights
+from methods.networks.weights import save_weights
 
 
 @dataclass(frozen=True)
@@ -88,14 +92,8 @@ def _train_and_measure(
     torch.manual_seed(spec.seed)
     student = zoo.build(spec.student)
     if plan.init:
-        _load(student, plan.init, part="encoder")
-    method = registry.load(spec.method)(
-        plan.config,
-        student,
-        [network for network, _ in teachers],
-        generator=torch.Generator().manual_seed(spec.seed),
-        iterations=profile.iterations,
-    ).to(device)
+        load(student, plan.init, part="encoder")
+    method = build_method(plan, student, [network for network, _ in teachers]).to(device)
 
     folder = place.weights(spec.weights_id)
     folder.mkdir(parents=True, exist_ok=True)
@@ -111,6 +109,7 @@ def _train_and_measure(
     width, height = profile.image_size[spec.target.dataset]
     cost = Cost(
         parameters_m=parameters_m(method.student),
+        training_parameters_m=parameters_m(method),
         gflops=gflops(method.student, (height, width)),
         training=training,
         inference=measure_inference(
@@ -122,6 +121,22 @@ def _train_and_measure(
     record = _record(plan, "done", device, metrics=metrics, cost=cost)
     _keep_weights(method.student, record, folder)
     return record
+
+
+def build_method(plan: Plan, student: Segmentor, teachers: Sequence[Segmentor]) -> Method:
+    """The plan's method around its networks; companions are built here, and start as they shall."""
+    companions = [zoo.build(companion.network) for companion in plan.companions]
+    for network, companion in zip(companions, plan.companions, strict=True):
+        if companion.init:
+            load(network, companion.init, part="encoder")
+    return registry.load(plan.spec.method)(
+        plan.config,
+        student,
+        teachers,
+        generator=torch.Generator().manual_seed(plan.spec.seed),
+        iterations=plan.spec.profile.iterations,
+        **({"companions": companions} if companions else {}),
+    )
 
 
 def check_data(plan: Plan, report: Reporter) -> None:
@@ -186,21 +201,16 @@ def _train(
 
 def _scores(network: Segmentor, plan: Plan, place: Workplace) -> records.Scores:
     spec = plan.spec
-    batches = eval_batches(
-        plan.sources.target.open("val"),
-        spec.profile.image_size[spec.target.dataset],
-        workers=spec.profile.workers,
-        device=place.device,
+    return score(
+        network, plan.sources.target.open("val"), spec.scenario, spec.profile, place.device
     )
-    matrix = evaluate(network, batches, lambda: autocast(place.device, spec.profile.precision))
-    return scores(matrix, spec.scenario.convention)
 
 
 def frozen_teacher(teacher: Teacher, place: Workplace) -> tuple[Segmentor, TeacherCost]:
     """The frozen network and what it cost: read from a file, found trained, or trained now."""
     network = zoo.build(teacher.network)
     if teacher.checkpoint:
-        _load(network, teacher.checkpoint)
+        load(network, teacher.checkpoint)
         return network, TeacherCost(
             network=teacher.network,
             parameters_m=parameters_m(network),
@@ -211,41 +221,38 @@ def frozen_teacher(teacher: Teacher, place: Workplace) -> tuple[Segmentor, Teach
     assert teacher.plan is not None
     weights_id = teacher.plan.spec.weights_id
     folder = place.weights(weights_id)
-    reused = (folder / "run.json").is_file()
+    reused = (folder / RUN).is_file()
     if not reused:
         place.report.say(f"frozen teacher {teacher.network}: trained on the source first")
         run(teacher.plan, place)
-    _load(network, folder / "student.safetensors")
-    record = records.read(folder / "run.json")
+    load(network, folder / WEIGHTS)
+    record = records.read(folder / RUN)
     assert record.cost is not None
     assert record.metrics is not None
-    same_target = record.spec.target == teacher.plan.spec.target
+    comparable = _scored_as(record.spec) == _scored_as(teacher.plan.spec)
     return network, TeacherCost(
         network=teacher.network,
         parameters_m=record.cost.parameters_m,
         weights_id=weights_id,
-        miou=record.metrics.student.miou if same_target else None,
+        miou=record.metrics.student.miou if comparable else None,
         training=record.cost.training,
         reused=reused,
     )
 
 
-def _load(network: Segmentor, path: Path, part: Literal["encoder", "all"] = "all") -> None:
-    try:
-        load_weights(network, path, part=part)
-    except ValueError as error:  # its message begins with the file's name
-        raise BenchError(str(error)) from error
-    except OSError as error:
-        raise BenchError(f"{path.name}: {error.strerror}") from error
+def _scored_as(spec: RunSpec) -> tuple[DataRef, Views]:
+    """What a run that reuses weights must share with their own run to take over its score."""
+    return spec.target, Views.of(spec.profile)
 
 
 def _keep_weights(student: Segmentor, record: Record, folder: Path) -> None:
     """Weights first, their record last: a folder with run.json is whole."""
-    metadata = {"network": record.spec.student, "run_id": record.run_id}
-    save_weights(student, folder / "student.safetensors", metadata)
-    partial = folder / f"run.json.{os.getpid()}"
+    # Its own name: the method may have made more of the spec's student.
+    metadata = {"network": student.name, "run_id": record.run_id}
+    save_weights(student, folder / WEIGHTS, metadata)
+    partial = folder / f"{RUN}.{os.getpid()}"
     partial.write_text(json.dumps(record.model_dump(mode="json")), encoding="utf-8")
-    partial.replace(folder / "run.json")
+    partial.replace(folder / RUN)
 
 
 def failed_record(plan: Plan, error: str, device: torch.device | None = None) -> Record:

@@ -6,11 +6,22 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from harness import PROTOCOL
 
 Pixels = Annotated[int, Field(ge=1)]
+
+
+def _without_gaps(slide: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    if slide[2] > slide[0] or slide[3] > slide[1]:
+        raise ValueError("a stride above the crop's side leaves gaps between windows")
+    return slide
+
+
+#: Height and width of a window, then how far apart windows start, down and across.
+Slide = Annotated[tuple[Pixels, Pixels, Pixels, Pixels], AfterValidator(_without_gaps)]
+Scales = Annotated[tuple[Annotated[float, Field(gt=0, le=16)], ...], Field(min_length=1)]
 
 
 class Strict(BaseModel):
@@ -23,7 +34,7 @@ class Scenario(Strict):
     name: str
     title: str
     source: str = Field(description="data set with labels: gta5, synthia, cityscapes")
-    target: str = Field(description="data set to adapt to: cityscapes, camvid")
+    target: str = Field(description="data set to adapt to: cityscapes, camvid, acdc, darkzurich")
     convention: Literal["all19", "rescaled19", "ignored16", "camvid11"] = Field(
         description="which classes the mIoU is over, and how missing ones are treated"
     )
@@ -64,10 +75,18 @@ class Profile(Strict):
         0.75, gt=0, description="a source crop is redrawn while one class covers more"
     )
     flip: float = Field(0.5, ge=0, le=1)
+    slide: Slide | None = Field(
+        None,
+        description="score in windows: crop height, width, stride height, width; None: whole image",
+    )
+    tta_flip: bool = Field(False, description="score the mirrored image too")
+    tta_scales: Scales = Field((1.0,), description="score at these multiples of the image size")
     workers: int = Field(4, ge=0, description="loader processes")
     threads: int = Field(0, ge=0, description="CPU threads of torch; 0: its own choice")
     student: str = Field(description="network of the zoo")
-    wants_init: str = Field("", description="the weights that --init is meant for; said when none")
+    wants_init: str = Field(
+        "", description="weights that encoders are meant to start from; said when they do not"
+    )
     generated: dict[Literal["source", "target", "val"], Annotated[int, Field(ge=1)]] = Field(
         default_factory=dict, description="images of a generated set: source, target, val"
     )
@@ -115,6 +134,12 @@ class RunSpec(Strict):
     teachers: list[dict[str, Any]] = Field(
         default_factory=list, description="frozen teachers: network, and weights_id or checkpoint"
     )
+    companions: list[dict[str, Any]] = Field(
+        default_factory=list, description="networks that learn beside the student: network, init"
+    )
+    networks: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="configs of networks that are a file of the user's"
+    )
     init: str | None = Field(None, description="sha256 of the weights the encoder starts from")
     seed: int = 0
     source: DataRef
@@ -130,6 +155,8 @@ class RunSpec(Strict):
     def weights_id(self) -> str:
         """The same for the trained weights: a run that never sees the target serves all targets."""
         spec = self._content()
+        for field in ("slide", "tta_flip", "tta_scales"):  # of scoring only
+            spec["profile"].pop(field, None)
         if not self.uses_target:
             spec["scenario"] = spec["scenario"]["source"]
             size = spec["profile"]["image_size"]

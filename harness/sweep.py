@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -124,13 +126,22 @@ def sweep(
 
 @contextmanager
 def _ending(running: dict[str, subprocess.Popen[bytes]]) -> Iterator[None]:
-    """Leave no run behind when the sweep itself is interrupted."""
+    """Leave no run behind when the sweep itself is interrupted, by Ctrl-C or by SIGTERM."""
+    in_main = threading.current_thread() is threading.main_thread()  # others take no signals
+    before = signal.signal(signal.SIGTERM, _exit) if in_main else None
     try:
         yield
     finally:
         for process in running.values():
             process.terminate()
+        if in_main:
+            signal.signal(signal.SIGTERM, before)
+        for process in running.values():
             process.wait()
+
+
+def _exit(number: int, _: object) -> None:
+    raise SystemExit(128 + number)  # the shell's code for a process that the signal ended
 
 
 def _reuse(planned: dict[str, Job], results: Path) -> None:

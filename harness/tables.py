@@ -36,29 +36,34 @@ def print_rich(
     published: bool = False,
 ) -> None:
     """Print the tables to a terminal."""
+    for grid in grids(comparison(records), per_class, published):
+        print_grid(grid, console)
+
+
+def print_grid(grid: Grid, console: Console) -> None:
+    """Print one table to a terminal."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    for grid in grids(comparison(records), per_class, published):
-        console.print(Text(grid.heading), style="bold")
-        table = RichTable(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        widths = _unbroken_widths(grid)
-        shown = _fitting(widths, console.width)
-        for i in range(shown):
-            table.add_column(
-                Text(grid.columns[i]),
-                justify=grid.alignment[i],
-                overflow="fold",
-                min_width=min(widths[i], console.width // 4),
-            )
-        for row in grid.rows:
-            table.add_row(*(Text(cell) for cell in row[:shown]))
-        if grid.rows:
-            console.print(table)
-        for note in [*_left_out(grid, shown), *grid.notes]:
-            console.print(Text(note), style="yellow" if _alarming(note) else "dim")
-        console.print()
+    console.print(Text(grid.heading), style="bold")
+    table = RichTable(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    widths = _unbroken_widths(grid)
+    shown = _fitting(widths, console.width)
+    for i in range(shown):
+        table.add_column(
+            Text(grid.columns[i]),
+            justify=grid.alignment[i],
+            overflow="fold",
+            min_width=min(widths[i], console.width // 4),
+        )
+    for row in grid.rows:
+        table.add_row(*(Text(cell) for cell in row[:shown]))
+    if grid.rows:
+        console.print(table)
+    for note in [*_left_out(grid, shown), *grid.notes]:
+        console.print(Text(note), style="yellow" if _alarming(note) else "dim")
+    console.print()
 
 
 def render(
@@ -77,7 +82,7 @@ def render(
         return _csv(tables, per_class, published)
     if format == "json":
         return _json(tables, per_class, published)
-    write = {"markdown": _markdown, "latex": _latex, "html": _html}[format]
+    write = {"markdown": markdown, "latex": _latex, "html": _html}[format]
     return "\n".join(write(grid) for grid in grids(tables, per_class, published))
 
 
@@ -90,7 +95,8 @@ def _rich_text(records: Iterable[Record], per_class: bool, published: bool) -> s
     return console.file.getvalue()
 
 
-def _markdown(grid: Grid) -> str:
+def markdown(grid: Grid) -> str:
+    """One table in Markdown."""
     parts = [f"### {grid.heading}", _tabulate(grid, "pipe"), *grid.notes]
     return "\n\n".join(part for part in parts if part) + "\n"
 

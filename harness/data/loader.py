@@ -7,7 +7,7 @@ before it, and the source's order does not depend on the target.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -198,31 +198,43 @@ def eval_batches(
     batch: int = 1,
     workers: int = 0,
     device: torch.device | str = "cpu",
-) -> Iterator[tuple[Tensor, Tensor]]:
+    scales: Sequence[float] = (1.0,),
+) -> Iterator[tuple[Tensor, ...]]:
     """Yield every image once, in order, whole: (B, 3, H, W) normalised and (B, h, w) int64.
 
-    Images are resized into `size` = (width, height), labels keep their full resolution. A `batch`
-    of more than one needs images of one size.
+    Images are resized into `size` = (width, height), labels keep their full resolution. With
+    several `scales` there is an image for each before the label, resized from the file's own
+    pixels. A `batch` of more than one needs images of one size.
     """
     device = torch.device(device)
-    loader = DataLoader(_EvalViews(dataset, size), batch, **_worker_options(workers, device))
-    for image, label in loader:
+    views = _EvalViews(dataset, size, scales)
+    for *images, label in DataLoader(views, batch, **_worker_options(workers, device)):
         yield (
-            normalise(image.to(device, non_blocking=True)),
+            *(normalise(image.to(device, non_blocking=True)) for image in images),
             label.to(device, non_blocking=True).long(),
         )
 
 
 class _EvalViews(TorchDataset):
-    def __init__(self, dataset: Dataset, size: tuple[int, int]) -> None:
-        self.dataset, self.size = dataset, size
+    def __init__(self, dataset: Dataset, size: tuple[int, int], scales: Sequence[float]) -> None:
+        self.dataset, self.size, self.scales = dataset, size, scales
 
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        image = self.dataset.read_image(index, self.size)
-        return _tensor(image), _tensor(self.dataset.read_label(index))
+    def __getitem__(self, index: int) -> tuple[Tensor, ...]:
+        images = at_scales(self.dataset.read_image(index), self.size, self.scales)
+        return *images, _tensor(self.dataset.read_label(index))
+
+
+def at_scales(image: Pixels, size: tuple[int, int] | None, scales: Sequence[float]) -> list[Tensor]:
+    """Resize an image (H, W, 3) into `size` = (width, height), else its own, times each scale.
+
+    Returns uint8 tensors (3, h, w).
+    """
+    height, width = image.shape[:2]
+    bounds = [tuple(max(round(side * s), 1) for side in size or (width, height)) for s in scales]
+    return [_tensor(transforms.resize_image(image, (w, h))) for w, h in bounds]
 
 
 def _tensor(pixels: Pixels) -> Tensor:

@@ -22,7 +22,7 @@ from harness.data.sources import find_sources
 from harness.errors import BenchError
 from harness.records import Record
 from methods.networks import zoo
-from methods.networks.weights import load_weights
+from methods.networks.weights import load_weights, read_metadata
 from methods.parts.losses import upsample
 
 Pixels = npt.NDArray[np.uint8]
@@ -58,10 +58,9 @@ def predictions(results: Path, scenario: str, index: int) -> list[list[tuple[str
         ("its label", colourise(label[0].numpy())),
     ]
     for method, record in chosen.items():
-        network = zoo.build(record.spec.student).eval()
-        load_weights(
-            network, results / "artifacts" / record.spec.weights_id / "student.safetensors"
-        )
+        weights = results / "artifacts" / record.spec.weights_id / "student.safetensors"
+        network = zoo.build(read_metadata(weights)["network"]).eval()
+        load_weights(network, weights)
         with torch.inference_mode():
             logits = upsample(network(image).logits, label.shape[-2:])
         assert record.metrics is not None

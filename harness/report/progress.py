@@ -35,12 +35,8 @@ class Reporter:
             f"{spec.student}{teachers}, seed {spec.seed}, {spec.profile.iterations} iterations "
             f"[{spec.run_id}]"
         )
-
-        if spec.profile.wants_init and spec.init is None:
-            self.say(
-                "the encoder starts from random weights, not as in the papers: give "
-                f"--init FILE with {spec.profile.wants_init}"
-            )
+        if plan.missing_init:
+            self.say(plan.missing_init)
 
     @contextmanager
     def counting(self, what: str) -> Iterator[Callable[[int, int], None]]:

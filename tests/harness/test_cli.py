@@ -19,7 +19,8 @@ from methods import registry
 from methods.networks import zoo
 
 ROOT = Path(__file__).parents[2]
-VERBS = ["run", "sweep", "list", "info", "data", "table", "check", "doctor"]
+VERBS = ["run", "sweep", "list", "info", "data", "subset", "table", "check", "doctor"]
+VERBS += ["eval", "predict", "export"]
 
 
 @pytest.fixture
@@ -196,6 +197,25 @@ def test_check_runs_a_baseline_again(tmp_path):
     assert "mIoU" in worse.out
 
 
+@pytest.mark.parametrize(
+    "origin",
+    [
+        {"init": "0123456789abcdef"},
+        {"teachers": [{"network": "mini_s", "checkpoint_sha256": "0123456789abcdef"}]},
+        {"teachers": [{"network": "mini_s", "weights_id": "a", "init": "0123456789abcdef"}]},
+    ],
+    ids=["init", "teacher-checkpoint", "teacher-init"],
+)
+def test_check_cannot_repeat_a_run_that_started_from_a_file_and_says_so(tmp_path, origin):
+    record = fake_record()
+    record.spec = record.spec.model_copy(update=origin)
+    baseline = records.write_list([record], tmp_path / "base.json")
+    line = refused(bench("check", "--baseline", baseline))
+    assert "started from a weight file" in line
+    assert "--records FILE" in line
+    assert bench("check", "--baseline", baseline, "--records", baseline).code == 0
+
+
 def test_doctor_looks_at_the_machine_and_exits_well_without_a_bad_finding():
     outcome = bench("doctor")
     for word in ("python", "torch", "cache", "disk", "memory"):
@@ -218,15 +238,18 @@ def test_data_make_writes_sets_that_verify_accepts(tmp_path):
     assert made.code == 0, made.err
     assert "figures are not comparable with papers" in made.out
     assert {path.name for path in (tmp_path / "data").iterdir()} == {
-        "gta5", "synthia", "cityscapes",
+        "gta5", "synthia", "cityscapes", "acdc", "darkzurich",
     }  # fmt: skip
     checked = bench("data", "verify", "--data-root", tmp_path / "data")
     assert checked.code == 0, checked.out
     assert "cityscapes: good (train 2 of 2975, val 2 of 500 images)" in checked.out
+    assert "acdc: good (train 2 of 1600, val 2 of 406 images)" in checked.out
+    assert "darkzurich: good (train 2 of 2416, val 2 of 50 images)" in checked.out
     stats = bench("data", "stats", "--data-root", tmp_path / "data")
     assert stats.code == 0, stats.err
     assert "bicycle" in stats.out
     assert "gta5 (2)" in stats.out
+    assert "darkzurich val (2)" in stats.out, "its images to train on have no labels"
     other = bench("data", "make", "--out", tmp_path / "other", "--profile", profile, "--seed", "1")
     assert other.code == 0
     first, second = (tmp_path / d / "gta5/images/00001.png" for d in ("data", "other"))

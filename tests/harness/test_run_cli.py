@@ -43,7 +43,7 @@ def test_the_frozen_teacher_is_trained_before_the_student(first, made):
     assert set(made) == {"source_only", "dualkd"}
     lines = first.out.splitlines()
     teacher = next(i for i, line in enumerate(lines) if "trained on the source first" in line)
-    student = max(i for i, line in enumerate(lines) if "kd_source" in line)
+    student = max(i for i, line in enumerate(lines) if "kd_mixed" in line)
     assert teacher < student
     assert made["source_only"].spec.student == "mini_xs"
     assert made["source_only"].spec.profile.iterations == 3
@@ -52,7 +52,7 @@ def test_the_frozen_teacher_is_trained_before_the_student(first, made):
 
 def test_progress_shows_losses_speed_memory_and_time_left(first):
     line = next(line for line in first.out.splitlines() if line.strip().startswith("4/4  source"))
-    for word in ("kd_source", "mixed", "img/s", "MiB", "ETA"):
+    for word in ("mixed", "kd_mixed", "img/s", "MiB", "ETA"):
         assert word in line
 
 
@@ -72,7 +72,7 @@ def test_the_record_holds_figures_and_their_cost(made):
     assert metrics.ema_teacher is not None
     assert metrics.val_images == 2
     assert sum(map(sum, metrics.student.confusion)) <= 2 * 96 * 48
-    assert {"source", "kd_source"} <= set(metrics.losses)
+    assert {"source", "kd_target"} <= set(metrics.losses)
     assert len(metrics.losses["source"]) == 4
     assert cost.parameters_m == pytest.approx(0.05, abs=0.01)
     assert cost.gflops > 0

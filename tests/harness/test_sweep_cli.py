@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -193,21 +194,28 @@ def test_a_teacher_trained_for_another_target_is_not_trained_again(tmp_path):
     assert jobs[plan.spec.run_id].state == "waiting"
 
 
-def test_an_interrupted_sweep_leaves_no_run_behind(tmp_path, monkeypatch):
+@pytest.mark.parametrize("way", [KeyboardInterrupt, SystemExit], ids=["Ctrl-C", "SIGTERM"])
+def test_an_interrupted_sweep_leaves_no_run_behind(tmp_path, monkeypatch, way):
     started = []
+    before = signal.getsignal(signal.SIGTERM)
 
     def start(*_):
         started.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]))
         return started[-1]
 
     def interrupt(_):
-        raise KeyboardInterrupt
+        if way is KeyboardInterrupt:
+            raise KeyboardInterrupt
+        assert signal.getsignal(signal.SIGTERM) is not before  # or it would end the tests
+        signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr(sweep_module, "_start", start)
     monkeypatch.setattr(sweep_module, "_prepare_data", lambda *_: None)
     monkeypatch.setattr(sweep_module.time, "sleep", interrupt)
     suite = catalogue.suite(str(suite_file(tmp_path)))
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(way) as end:
         sweep_module.sweep(suite, tmp_path / "results", Reporter(Console(quiet=True)))
+    assert way is KeyboardInterrupt or end.value.code == 128 + signal.SIGTERM
     assert len(started) == 1
-    assert started[0].wait(timeout=30) != 0
+    assert started[0].wait(timeout=30) == -signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -1,0 +1,50 @@
+"""`bench list` and `bench info` on networks of timm and mmsegmentation."""
+
+from __future__ import annotations
+
+import pytest
+from bench_cli import bench, refused
+
+
+def test_list_shows_the_networks_of_another_library():
+    timm = bench("list", "networks", "timm:*convnext_t*").out.splitlines()
+    assert any(line.split()[:1] == ["timm:convnext_tiny"] for line in timm)
+    assert all("convnext_t" in line for line in timm[2:] if line.strip())
+    mmseg = bench("list", "networks", "mmseg:*segformer*cityscapes*").out
+    assert "mmseg:segformer/segformer_mit-b0_8xb1-160k_cityscapes-1024x1024" in mmseg
+    assert "ade20k" not in mmseg
+    assert "timm:convnext_tiny" in bench("list", "all", "timm:convnext_tiny").out
+
+
+def test_list_shows_them_only_when_asked():
+    assert "timm:" not in bench("list", "networks").out
+    assert "timm:" not in bench("list", "networks", "*convnext*").out
+
+
+@pytest.mark.parametrize(
+    ("pattern", "near"),
+    [("timm:convnext_tinny", "timm:convnext_tiny"), ("mmseg:segfromer/*", "mmseg:segformer/")],
+)
+def test_a_pattern_without_a_match_names_the_nearest(pattern, near):
+    line = refused(bench("list", "networks", pattern))
+    assert f"matches {pattern!r}" in line
+    assert near in line
+
+
+def test_info_shows_the_size_of_a_network_of_another_library():
+    timm = bench("info", "timm:convnext_tiny").out
+    assert "27.8" in timm
+    assert "stages of 96,192,384,768 channels" in " ".join(timm.split())
+    name = "mmseg:segformer/segformer_mit-b0_8xb1-160k_cityscapes-1024x1024"
+    assert "stages of 32,64,160,256 channels" in " ".join(bench("info", name).out.split())
+
+
+def test_info_refuses_an_unknown_one_with_the_nearest():
+    assert "'timm:convnext_tiny'" in refused(bench("info", "timm:convnext_tinny"))
+    assert "mmseg:segformer/" in refused(bench("info", "mmseg:segformer/segformer_mit-b0"))
+
+
+def test_info_refuses_a_network_of_one_size():
+    line = refused(bench("info", "timm:beit_base_patch16_224"))
+    assert "does not take images of 190x97" in line
+    assert "any size" in line

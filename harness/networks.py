@@ -38,7 +38,7 @@ def outline(name: str) -> Segmentor:
     import torch
 
     try:
-        with torch.device("cpu" if name.startswith("mmseg:") else "meta"):
+        with torch.device("cpu" if zoo.one_scale(name).startswith("mmseg:") else "meta"):
             network = zoo.build(name)
     except ValueError as error:
         raise BenchError(f"{error}.") from error

@@ -1,4 +1,5 @@
 import math
+import mmap
 import sys
 
 import pytest
@@ -77,9 +78,9 @@ def test_a_clock_without_steps_measures_nothing():
 def test_peak_memory_sees_what_was_freed_again():
     before = resident_mib()
     with PeakMemory("cpu", interval=0.005) as memory:
-        block = torch.ones(64, 2**18)  # 64 MiB
-        memory._stop.wait(0.1)
-        del block
+        with mmap.mmap(-1, 64 * 2**20) as block:  # past malloc, which may hold freed memory
+            block.write(b"1" * len(block))
+            memory._stop.wait(0.1)
     assert memory.kind == "cpu rss"
     assert memory.reserved_mib is None
     assert 60 < memory.mib - before < 400

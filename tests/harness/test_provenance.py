@@ -13,7 +13,7 @@ DOCS = (Path(__file__).parents[2] / "docs" / "records.md").read_text()
 
 def test_it_holds_what_the_docs_name_and_is_json():
     found = json.loads(json.dumps(provenance.collect()))
-    section = DOCS.split("## Provenance\n")[1]
+    section = DOCS.split("## Provenance\n")[1].split("\n## ")[0]
     assert [line.split("`")[1] for line in section.splitlines() if line.startswith("| `")] == list(
         found
     )

@@ -77,10 +77,10 @@ def test_a_clock_without_steps_measures_nothing():
 
 def test_peak_memory_sees_what_was_freed_again():
     before = resident_mib()
-    with PeakMemory("cpu", interval=0.005) as memory:
-        with mmap.mmap(-1, 64 * 2**20) as block:  # past malloc, which may hold freed memory
-            block.write(b"1" * len(block))
-            memory._stop.wait(0.1)
+    # Past malloc, which may hold freed memory.
+    with PeakMemory("cpu", interval=0.005) as memory, mmap.mmap(-1, 64 * 2**20) as block:
+        block.write(b"1" * len(block))
+        memory._stop.wait(0.1)
     assert memory.kind == "cpu rss"
     assert memory.reserved_mib is None
     assert 60 < memory.mib - before < 400

@@ -50,6 +50,7 @@ class Onnx(Part):
     file: str
     opset: int
     free: list[str] = Field(description="axes of the input that take any size")
+    smallest_side: int = Field(description="pixels that a free side must have at least")
     checked: list[tuple[int, int, int]] = Field(description="batch, height, width of each check")
     deviation: float = Field(description="largest difference from torch's logits")
 
@@ -187,6 +188,7 @@ def _try(model: FullSize, path: Path, size: tuple[int, int], free: dict[int, str
         file=path.name,
         opset=program.model.opset_imports[""],
         free=list(free.values()),
+        smallest_side=getattr(model.network, "min_size", 1),
         checked=shapes,
         deviation=_deviation(model, path, shapes),
     )

@@ -59,8 +59,10 @@ class PaddedSegmentor(Segmentor):
         """The image as the encoder takes it; itself where its size fits."""
         height, width = image.shape[2:]
         padded_height, padded_width = self._padded(height), self._padded(width)
-        # A graph made of this must serve every size: the padding of none stays in it.
-        if not torch.compiler.is_compiling() and (padded_height, padded_width) == (height, width):
+        fits = (padded_height, padded_width) == (height, width)
+        # A graph made of this must serve every size: where sides must be multiples, the padding of
+        # none stays in it. One that needs `min_size` alone is made for sides that have it.
+        if fits and not (torch.compiler.is_compiling() and self.size_multiple > 1):
             return image
         return F.pad(image, (0, padded_width - width, 0, padded_height - height))
 

@@ -63,6 +63,7 @@ def test_the_files_hold_the_network(checkpoint, tmp_path):
     assert (car["cityscapes_id"], car["colour"]) == (26, [0, 0, 142])
     assert card["size"] == [96, 64]
     assert card["onnx"]["free"] == EVERYTHING
+    assert card["onnx"]["smallest_side"] == 32
     assert card["onnx"]["deviation"] < 1e-4
     assert f"{card['onnx']['deviation']:.2g}" in outcome.out
     assert card["versions"]["onnxruntime"]

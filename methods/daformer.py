@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from pydantic import Field
@@ -71,13 +71,9 @@ class DAFormer(Method):
         config: Config,
         student: Segmentor,
         frozen_teachers: Sequence[Segmentor] = (),
-        *,
-        generator: torch.Generator | None = None,
-        iterations: int = 1,
+        **given: Any,
     ) -> None:
-        super().__init__(
-            config, student, frozen_teachers, generator=generator, iterations=iterations
-        )
+        super().__init__(config, student, frozen_teachers, **given)
         self.ema = EMATeacher(student, config.ema_alpha)
         self.imagenet = Frozen(deepcopy(student)) if config.lambda_fd else None
 

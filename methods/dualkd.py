@@ -66,11 +66,9 @@ class DualKD(DAFormer):
         config: Config,
         student: Segmentor,
         frozen_teachers: Sequence[Segmentor] = (),
-        *,
-        generator: torch.Generator | None = None,
-        iterations: int = 1,
+        **given: Any,
     ) -> None:
-        super().__init__(config, student, generator=generator, iterations=iterations)
+        super().__init__(config, student, **given)
         (teacher,) = frozen_teachers
         self.frozen = Frozen(teacher)
         self.projections = Projections(

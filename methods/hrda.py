@@ -13,6 +13,7 @@ which DAFormer's distance and other methods' distillation make use, are the cont
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -42,15 +43,11 @@ class HRDA(DAFormer):
         config: Config,
         student: Segmentor,
         frozen_teachers: Sequence[Segmentor] = (),
-        *,
-        generator: torch.Generator | None = None,
-        iterations: int = 1,
+        **given: Any,
     ) -> None:
         if not isinstance(student, MultiScale):
             student = MultiScale(student)
-        super().__init__(
-            config, student, frozen_teachers, generator=generator, iterations=iterations
-        )
+        super().__init__(config, student, frozen_teachers, **given)
 
     def segment(self, image: Tensor) -> Segmentation:
         cell = self.student.size_multiple

@@ -16,6 +16,10 @@ from harness.spec import RunSpec
 
 HOLDS, REGRESSION, ERROR, NOTHING_MEASURED = 0, 1, 2, 3
 
+#: Times that a run may be measured while its speed alone is off: a busy machine only slows.
+TRIES = 3
+SPEEDS = ("training speed", "inference speed")
+
 Verdict = Literal["regressed", "not measured", "improved", "not compared", "holds"]
 
 
@@ -85,15 +89,28 @@ def check(
     """Hold records against a baseline (a file with one record or a list) -> report, exit code.
 
     The measured records are read from `records_path`, or made by `runner`, one spec of the
-    baseline at a time. BenchError (exit code 2) for a baseline that is missing or broken.
+    baseline at a time, and again where it is slow and nothing else. BenchError (exit code 2) for
+    a baseline that is missing or broken.
     """
     baseline = records.read_all(baseline_path)
     if records_path is not None:
         measured = records.read_all(records_path)
     else:
-        measured = [runner(base.spec) for base in baseline] if runner else []
+        measured = [_measure(base, runner, tolerances) for base in baseline] if runner else []
     report = compare(baseline, measured, tolerances)
     return report, report.exit_code
+
+
+def _measure(
+    base: Record, runner: Callable[[RunSpec], Record], tolerances: Tolerances | None
+) -> Record:
+    """Run a baseline's spec; while its speed alone regressed, once more."""
+    for _ in range(TRIES):
+        found = runner(base.spec)
+        regressed = compare([base], [found], tolerances).of("regressed")
+        if not regressed or any(finding.quantity not in SPEEDS for finding in regressed):
+            break
+    return found
 
 
 def compare(
@@ -199,10 +216,16 @@ def _speeds(run: str, base: Record, found: Record, factor: float) -> list[Findin
     assert base.cost is not None
     assert found.cost is not None
     old, new = base.cost, found.cost
-    pairs = {
-        "training speed": (old.training.images_per_second, new.training.images_per_second),
-        "inference speed": (old.inference.images_per_second, new.inference.images_per_second),
-    }
+    pairs = dict(
+        zip(
+            SPEEDS,
+            [
+                (old.training.images_per_second, new.training.images_per_second),
+                (old.inference.images_per_second, new.inference.images_per_second),
+            ],
+            strict=True,
+        )
+    )
     machines = hardware(base), hardware(found)
     if machines[0] != machines[1]:
         detail = f"{machines[0]} in the baseline, {machines[1]} here"

@@ -220,21 +220,17 @@ def check(
         bool, typer.Option("--update", help="Make the --records the new baseline instead.")
     ] = False,
     format_: Annotated[Literal["text", "markdown"], typer.Option("--format")] = "text",
-    speed_factor: Annotated[
-        float, typer.Option(min=1, help="Times slower than this is a regression.")
-    ] = 2.0,
     data_root: DataRoot = None,
     device: Device = None,
 ) -> None:
     """Compare with a baseline: exit 0 it holds, 1 regression, 2 error, 3 nothing measured."""
-    from harness.check import Tolerances
     from harness.gate import gate, update_baseline
 
     if update:
         count = update_baseline(baseline, against)
         print(f"{baseline}: {count} records")
         return
-    report, code = gate(baseline, against, data_root, device, Tolerances(time=speed_factor))
+    report, code = gate(baseline, against, data_root, device)
     print(report.render(format_))
     raise typer.Exit(code)
 

@@ -8,22 +8,18 @@ from pathlib import Path
 from rich.console import Console
 
 from harness import records
-from harness.check import Report, Tolerances, check
+from harness.check import Report, check
 from harness.errors import BenchError, DataError, in_one_line
 from harness.records import Record
 from harness.spec import RunSpec
 
 
 def gate(
-    baseline: Path,
-    against: Path | None,
-    data_root: Path | None,
-    device: str | None,
-    tolerances: Tolerances,
+    baseline: Path, against: Path | None, data_root: Path | None, device: str | None
 ) -> tuple[Report, int]:
     """Compare given records, or runs made now, with a baseline -> report and exit code."""
     if against is not None:
-        return check(baseline, against, None, tolerances)
+        return check(baseline, against, None)
     from harness.report.progress import Reporter
     from harness.resolve import replan
     from harness.run import Workplace, choose_device, failed_record, run
@@ -44,7 +40,7 @@ def gate(
                 # One run that crashes is a regression of that run, not of the whole gate.
                 return failed_record(plan, in_one_line(error), place.device)
 
-        return check(baseline, None, measure, tolerances)
+        return check(baseline, None, measure)
 
 
 def _refuse_files(baseline: Path, spec: RunSpec) -> None:

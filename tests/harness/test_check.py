@@ -95,6 +95,28 @@ def test_a_baseline_is_measured_again_by_the_runner(tmp_path):
     assert len(report.of("regressed")) == 2
 
 
+@pytest.mark.parametrize(
+    ("measured", "asked", "code"),
+    [
+        (["fast"], 1, HOLDS),
+        (["slow", "slow", "fast"], 3, HOLDS),
+        (["slow", "slow", "slow", "fast"], 3, REGRESSION),
+        (["worse", "fast"], 1, REGRESSION),
+        (["slow", "worse", "fast"], 2, REGRESSION),
+        (["worse and slow", "fast"], 1, REGRESSION),
+    ],
+)
+def test_a_run_that_is_slow_and_nothing_else_is_measured_again(tmp_path, measured, asked, code):
+    path = records.write_list([fake_record()], tmp_path / "baseline.json")
+    slow = {"cost": fake_cost(images_per_second=12.0)}
+    worse = {"miou": 20}
+    kinds = {"fast": {}, "slow": slow, "worse": worse, "worse and slow": slow | worse}
+    runs = [fake_record(**kinds[kind]) for kind in measured]
+    left = iter(runs)
+    assert check(path, runner=lambda spec: next(left))[1] == code
+    assert len(runs) - len(list(left)) == asked
+
+
 def test_a_baseline_is_held_against_stored_records(tmp_path):
     path = records.write(fake_record(), tmp_path / "baseline")
     records.write(fake_record(miou=30.1), tmp_path / "measured")

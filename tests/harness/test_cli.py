@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from bench_cli import SETTINGS, bench, refused
-from fake_records import fake_cost, fake_record
+from fake_records import fake_record
 from real_formats import cut_short, write_cityscapes, write_gta5, write_synthia
 
 from harness import catalogue, records
@@ -174,15 +174,6 @@ def test_check_exits_with_what_it_found(tmp_path):
     assert "nowhere.json" in refused(bench("check", "--baseline", tmp_path / "nowhere.json"))
     out = bench("check", "--baseline", baseline, "--records", baseline, "--format", "markdown").out
     assert out.startswith("**The baseline holds")
-
-
-def test_check_holds_speed_to_the_factor_asked_for(tmp_path):
-    baseline = records.write_list([fake_record()], tmp_path / "base.json")
-    slow = fake_record(cost=fake_cost(images_per_second=12.0))  # a third
-    args = ["check", "--baseline", baseline, "--records"]
-    args.append(records.write_list([slow], tmp_path / "slow.json"))
-    assert bench(*args).code == 1
-    assert bench(*args, "--speed-factor", "5").code == 0
 
 
 def test_check_runs_a_baseline_again(tmp_path):

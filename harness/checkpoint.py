@@ -59,6 +59,14 @@ def _record_beside(path: Path) -> Record | None:
     return records.read(beside) if path.name == WEIGHTS and beside.is_file() else None
 
 
+def own_size(checkpoint: Checkpoint) -> tuple[int, int] | None:
+    """Width, height of the images that a run scored its student on; None for a file without run."""
+    if checkpoint.record is None:
+        return None
+    spec = checkpoint.record.spec
+    return spec.profile.image_size[spec.target.dataset]
+
+
 def network_of(checkpoint: Checkpoint) -> str | None:
     """The network that a checkpoint says it is of; only our own files say so."""
     return read_metadata(checkpoint.path).get("network")

@@ -134,7 +134,7 @@ def predict_(
     """Write what a checkpoint sees in images as PNG files of the images' own size."""
     from rich.console import Console
 
-    from harness.checkpoint import find_checkpoint, load_network, network_name
+    from harness.checkpoint import find_checkpoint, load_network, network_name, own_size
     from harness.inference import Views
     from harness.predict import plan_predictions, predict
     from harness.report.progress import Reporter
@@ -149,9 +149,7 @@ def predict_(
         flip=flip,
         scales=scales.split(",") if scales else None,
     )
-    pixels = _width_and_height(size) if size else None
-    if spec and not pixels:
-        pixels = spec.profile.image_size[spec.target.dataset]
+    pixels = _width_and_height(size) or own_size(found)
     tasks = plan_predictions(images, out, as_)
     torch_device = choose_device(device)
     network, description = load_network(found, name, part)
@@ -190,16 +188,11 @@ def export(
     results: Results = Path("results"),
 ) -> None:
     """Write a student for use elsewhere: safetensors, ONNX, and a JSON on how to use them."""
-    from harness.checkpoint import find_checkpoint, load_network, network_name
-    from harness.export import check_packages
+    from harness.checkpoint import find_checkpoint, load_network, network_name, own_size
     from harness.export import export as write
 
-    if onnx:
-        check_packages()
     found = find_checkpoint(checkpoint, results)
-    spec = found.record.spec if found.record else None
-    default = spec.profile.image_size[spec.target.dataset] if spec else (1024, 512)
-    pixels = _width_and_height(size) if size else default
+    pixels = _width_and_height(size) or own_size(found) or (1024, 512)
     network, description = load_network(found, network_name(found, student), part)
     card = write(network, description, found, out, size=pixels, onnx=onnx)
     print(f"{out}: {card.network} ({description})")
@@ -210,7 +203,9 @@ def export(
         )
 
 
-def _width_and_height(text: str) -> tuple[int, int]:
+def _width_and_height(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
     match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
     if not match:
         raise BenchError(f"--size {text}: expected WIDTHxHEIGHT, such as 1024x512.")

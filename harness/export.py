@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import copy
-import logging
 import tempfile
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,6 +22,7 @@ from harness.networks import configs
 from harness.records import Part
 from harness.resolve import file_hash
 from methods.contract import Segmentor
+from methods.networks.quiet import quiet
 from methods.networks.weights import read_metadata, save_weights
 from methods.networks.zoo import one_scale
 from methods.parts.augment import MEAN, STD
@@ -161,7 +159,7 @@ def _try(model: FullSize, path: Path, size: tuple[int, int], free: dict[int, str
     # Two images: a batch of one would be taken for an axis that is always one.
     example = torch.zeros(2 if free else 1, 3, height, width)
     try:
-        with _quiet():
+        with quiet():
             program = torch.onnx.export(
                 model,
                 (example,),
@@ -223,18 +221,6 @@ def _deviation(model: FullSize, path: Path, shapes: Sequence[tuple[int, int, int
                 "for its weights alone, or try other versions of torch and onnxruntime."
             )
     return worst
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the exporter's log, which means its own developers."""
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(logging.NOTSET)
 
 
 def _head_stride(network: Segmentor, size: tuple[int, int]) -> int:

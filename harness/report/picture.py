@@ -15,14 +15,13 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from harness import records
+from harness.checkpoint import find_checkpoint, load_network, network_name
 from harness.data.labels import CITYSCAPES_IDS, colourise, lookup_table
 from harness.data.loader import eval_batches
 from harness.data.scenes import draw_scene
 from harness.data.sources import find_sources
 from harness.errors import BenchError
 from harness.records import Record
-from methods.networks import zoo
-from methods.networks.weights import load_weights, read_metadata
 from methods.parts.losses import upsample
 
 Pixels = npt.NDArray[np.uint8]
@@ -58,9 +57,8 @@ def predictions(results: Path, scenario: str, index: int) -> list[list[tuple[str
         ("its label", colourise(label[0].numpy())),
     ]
     for method, record in chosen.items():
-        weights = results / "artifacts" / record.spec.weights_id / "student.safetensors"
-        network = zoo.build(read_metadata(weights)["network"]).eval()
-        load_weights(network, weights)
+        checkpoint = find_checkpoint(record.run_id, results)
+        network = load_network(checkpoint, network_name(checkpoint))[0].eval()
         with torch.inference_mode():
             logits = upsample(network(image).logits, label.shape[-2:])
         assert record.metrics is not None

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import copy
 import difflib
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +12,7 @@ from torch import Tensor, nn
 
 from methods.contract import Segmentor
 from methods.networks import mmcv_ops
+from methods.networks.quiet import quiet
 from methods.networks.segmentor import PaddedSegmentor
 
 
@@ -62,7 +59,7 @@ def build(name: str, model: dict[str, Any], num_classes: int) -> Segmentor:
     Weights named in it are not fetched: initialisation is random. Raises ValueError where it needs
     what is not here, or has no classifier of the usual kind.
     """
-    with _quiet():
+    with quiet():
         try:
             backbone, neck, head = _build_parts(name, model, num_classes)
         except (ImportError, KeyError, TypeError, AttributeError) as error:
@@ -82,7 +79,7 @@ def read_config(config_name: str) -> dict[str, Any]:
     """
     path = _config_file(config_name)
     mmcv_ops.install()
-    with _quiet():
+    with quiet():
         from mmengine.config import Config
 
         try:
@@ -126,18 +123,6 @@ def _build_parts(name: str, model: dict[str, Any], num_classes: int) -> tuple[An
         part.init_weights()
     backbone, *neck, head = parts
     return backbone, neck[0] if neck else None, head
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without mmengine's log of several lines a parameter, and its warnings about mmcv-lite."""
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(logging.NOTSET)
 
 
 def _config_file(config_name: str) -> Path:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from pydantic import ValidationError
+from toy_student import blocky_batch, terms
 
-from methods.contract import IGNORE, Batch, TeacherSpec
+from methods.contract import Batch, TeacherSpec
 from methods.dualkd import DualKD
 from methods.networks.zoo import build
 from methods.parts.distillation import distill
@@ -14,22 +15,13 @@ from methods.parts.distillation import distill
 
 @pytest.fixture
 def batch() -> Batch:
-    generator = torch.Generator().manual_seed(0)
-    source, target = (torch.randn(2, 3, 64, 96, generator=generator) for _ in range(2))
-    label = torch.randint(0, 19, (2, 8, 12), generator=generator)
-    label = label.repeat_interleave(8, 1).repeat_interleave(8, 2)
-    label[:, :4] = IGNORE
-    return Batch(source, label, target)
+    return blocky_batch(64, 96, ignored_rows=4)
 
 
 def method(teacher: str = "test_deeplab", iterations: int = 10, **config: object) -> DualKD:
     torch.manual_seed(0)
     cfg = DualKD.Config.model_validate({"ignore_top": 2, "ignore_bottom": 8, **config})
     return DualKD(cfg, build("test_mit"), [build(teacher)], iterations=iterations).train()
-
-
-def terms(model: DualKD, batch: Batch, step: int = 0) -> dict[str, torch.Tensor]:
-    return {name: value for group in model.losses(batch, step) for name, value in group.items()}
 
 
 @pytest.mark.parametrize(

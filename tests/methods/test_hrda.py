@@ -7,6 +7,7 @@ import copy
 import pytest
 import torch
 from torch import Tensor, nn
+from toy_student import blocky_batch, generator
 
 from methods import registry
 from methods.contract import Batch, Segmentation
@@ -20,15 +21,9 @@ from methods.parts.losses import cross_entropy
 WINDOW = (slice(8, 24), slice(24, 56))
 
 
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 @pytest.fixture
 def batch() -> Batch:
-    source, target = torch.randn(2, 2, 3, 32, 64, generator=generator(1))
-    label = torch.randint(0, 19, (2, 4, 8), generator=generator(2))
-    return Batch(source, label.repeat_interleave(8, 1).repeat_interleave(8, 2), target)
+    return blocky_batch()
 
 
 def two_scales(network: str = "test_mit", attention: float | None = None) -> MultiScale:

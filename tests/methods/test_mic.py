@@ -6,28 +6,18 @@ from math import log
 
 import pytest
 import torch
-from toy_student import Toy
+from toy_student import Toy, blocky_batch, generator, terms
 
 from methods import registry
-from methods.contract import Batch, Method
+from methods.contract import Batch
 from methods.daformer import DAFormer
 from methods.mic import MIC, shown
 from methods.networks.zoo import build
 
 
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 @pytest.fixture
 def batch() -> Batch:
-    source, target = torch.randn(2, 2, 3, 32, 64, generator=generator(1))
-    label = torch.randint(0, 19, (2, 4, 8), generator=generator(2))
-    return Batch(source, label.repeat_interleave(8, 1).repeat_interleave(8, 2), target)
-
-
-def terms(method: Method, batch: Batch, step: int = 0) -> dict[str, torch.Tensor]:
-    return {name: value for group in method.losses(batch, step) for name, value in group.items()}
+    return blocky_batch()
 
 
 def test_blocks_are_those_of_the_grid_and_each_image_has_its_own():

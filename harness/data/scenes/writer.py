@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from harness.allocator import keep_freed_blocks
 from harness.data.adverse import CONDITIONS, LABELS
 from harness.data.cache import cache_dir
 from harness.data.datasets import layout_of
@@ -190,19 +191,10 @@ def _fill(
         return
     # Spawned, not forked: the caller may hold threads (torch) that a fork would break.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _prepare) as pool:
+    with ProcessPoolExecutor(workers, context, keep_freed_blocks) as pool:
         for done, _ in enumerate(pool.map(store, jobs, chunksize=4), 1):
             if progress:
                 progress(done, len(jobs))
-
-
-def _prepare() -> None:
-    """Set up a worker process: let it keep the memory that each scene needs again.
-
-    The C library hands freed memory back, to be fetched anew page by page for the next scene, up
-    to a limit that grows with the largest block it has seen freed: 2 to 5 % of the time.
-    """
-    np.empty(1 << 24, np.uint8)
 
 
 def _store(folder: Path, name: str, seed: int, size: Size | None, job: tuple[str, int]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from harness.records import Record
 from harness.spec import RunSpec, Scenario
 from harness.stats import Difference, Summary, paired_difference, summary
+from harness.variants import settings, spelled, usual, variant
 
 BASELINE, ORACLE = "source_only", "oracle"
 ENOUGH_SEEDS = 3
@@ -46,8 +47,7 @@ class Row:
 
     @property
     def label(self) -> str:
-        variant = ", ".join(f"{name}={value}" for name, value in self.variant.items())
-        return f"{self.method} ({variant})" if variant else self.method
+        return f"{self.method} ({spelled(self.variant)})" if self.variant else self.method
 
 
 @dataclass(frozen=True)
@@ -159,21 +159,6 @@ def _failure(record: Record) -> str:
     return f"failed: {spec.method}, {spec.student}, seed {spec.seed}: {reason}"
 
 
-def _settings(record: Record) -> dict[str, Any]:
-    """What must be equal within a row, the method, student and seed aside."""
-    spec = record.spec
-    settings = {**spec.method_config, "init": spec.init}
-    if spec.teachers:
-        # The network has a column of its own, its weights are known by their hash.
-        for name in ("teacher", "teacher_checkpoint"):
-            settings.pop(name, None)
-        settings["checkpoint"] = [teacher.get("checkpoint_sha256") for teacher in spec.teachers]
-        settings["teacher_iterations"] = spec.profile.teacher_iterations
-    if spec.companions:
-        settings["companions"] = [companion.get("init") for companion in spec.companions]
-    return settings
-
-
 def _teachers(record: Record) -> tuple[str, ...]:
     return tuple(str(teacher.get("network")) for teacher in record.spec.teachers)
 
@@ -181,25 +166,14 @@ def _teachers(record: Record) -> tuple[str, ...]:
 def _rows(records: Sequence[Record]) -> list[Row]:
     groups: dict[str, list[Record]] = defaultdict(list)
     for record in records:
-        parts = [record.spec.method, record.spec.student, _teachers(record), _settings(record)]
+        parts = [record.spec.method, record.spec.student, _teachers(record), settings(record)]
         groups[json.dumps(parts, sort_keys=True)].append(record)
     rows = []
     for runs in groups.values():
         same_method = [r for r in records if r.spec.method == runs[0].spec.method]
-        rows.append(_row(runs, _variant(runs[0], same_method), _baseline(runs[0], groups.values())))
+        rows.append(_row(runs, variant(runs[0], same_method), _baseline(runs[0], groups.values())))
     rank = {BASELINE: 0, ORACLE: 2}
     return sorted(rows, key=lambda r: (rank.get(r.method, 1), r.label, r.student, r.teachers))
-
-
-def _variant(record: Record, same_method: Sequence[Record]) -> dict[str, Any]:
-    """The settings in which the method's records differ from one another."""
-    others, own_config = [_settings(other) for other in same_method], record.spec.method_config
-    return {
-        name: value
-        for name, value in _settings(record).items()
-        # A row without a teacher lacks its settings: the teacher's column tells the two apart.
-        if any(other.get(name) != value for other in others if name in other or name in own_config)
-    }
 
 
 def _baseline(record: Record, groups: Iterable[list[Record]]) -> list[Record] | None:
@@ -207,13 +181,13 @@ def _baseline(record: Record, groups: Iterable[list[Record]]) -> list[Record] | 
 
     None when there are none, or several that differ in settings the record does not have.
     """
-    own = _settings(record)
+    own = settings(record)
     matching = [
         runs
         for runs in groups
         if runs[0].spec.method == BASELINE
         and runs[0].spec.student == record.spec.student
-        and all(own.get(name, value) == value for name, value in _settings(runs[0]).items())
+        and all(own.get(name, value) == value for name, value in settings(runs[0]).items())
     ]
     return matching[0] if len(matching) == 1 and record.spec.method != BASELINE else None
 
@@ -277,6 +251,10 @@ def _notes(records: Sequence[Record], rows: Sequence[Row], repeated: int) -> lis
     students = {row.student for row in rows}
     if len(students) == 1:
         notes.append(f"Student {students.pop()}, at the last iteration.")
+    for method in dict.fromkeys(row.method for row in rows):
+        common = usual(record for record in records if record.spec.method == method)
+        if common:
+            notes.append(f"{method}, where its row does not say otherwise: {spelled(common)}.")
     few = [f"{row.label} ({row.miou.n})" for row in rows if row.miou.n < ENOUGH_SEEDS]
     if few:
         notes.append(

@@ -110,6 +110,9 @@ class Suite(Strict):
     )
     seeds: list[int] = [0, 1, 2]
     overrides: list[str] = Field([], description="key=value for every run")
+    variants: list[list[str]] = Field(
+        [[]], min_length=1, description="lists of key=value, each a run of methods with those knobs"
+    )
 
 
 class DataRef(Strict):

@@ -42,10 +42,17 @@ class Job:
 
 
 def requests(suite: Suite) -> list[Request]:
-    """Every run of the suite's product; teachers only multiply methods that have one."""
+    """Every run of the suite's product; a method takes part in what it has the knobs for."""
+    knobs = {method: find_method(method).Config.model_fields for method in suite.methods}
     found = []
-    for scenario, seed, method in product(suite.scenarios, suite.seeds, suite.methods):
-        has_teacher = "teacher" in find_method(method).Config.model_fields
+    for scenario, seed, method, variant in product(
+        suite.scenarios, suite.seeds, suite.methods, suite.variants
+    ):
+        names = {override.partition("=")[0].strip() for override in variant}
+        foreign = set().union(*knobs.values()) - knobs[method].keys()
+        if names & foreign:
+            continue
+        has_teacher = "teacher" in knobs[method]
         students: list[str | None] = [*suite.students] or [None]
         teachers: list[str | None] = [*suite.teachers] if has_teacher else []
         found += [
@@ -56,7 +63,7 @@ def requests(suite: Suite) -> list[Request]:
                 student=student,
                 teacher=teacher,
                 seed=seed,
-                overrides=tuple(suite.overrides),
+                overrides=(*suite.overrides, *variant),
             )
             for student, teacher in product(students, teachers or [None])
         ]

@@ -129,6 +129,18 @@ def test_runs_are_the_product_and_teachers_multiply_only_those_that_have_one(tmp
     assert {r.teacher for r in found if r.method == "daformer"} == {None}
 
 
+def test_a_variant_is_run_by_the_methods_that_have_its_knobs(tmp_path):
+    path = suite_file(
+        tmp_path, methods=["source_only", "daformer", "dualkd"],
+        variants=[[], ["lambda_kd=2", "distance=kl"], ["ema_alpha=0.9"], ["lr=1e-3"]],
+    )  # fmt: skip
+    found = [(r.method, r.overrides[len(SETTINGS) :]) for r in requests(catalogue.suite(str(path)))]
+    assert [variant for method, variant in found if method == "source_only"] == [(), ("lr=1e-3",)]
+    assert len([method for method, _ in found if method == "daformer"]) == 3
+    assert ("dualkd", ("lambda_kd=2", "distance=kl")) in found
+    assert len(found) == 2 + 3 + 4
+
+
 def test_students_of_one_size_share_their_frozen_teacher(tmp_path):
     path = suite_file(tmp_path, methods=["dualkd"], teachers=["mini_m"], seeds=[0])
     both = suite_file(tmp_path, "both", methods=["dualkd"], teachers=["mini_m"], seeds=[0],
@@ -162,6 +174,8 @@ def test_what_needs_a_failed_run_is_skipped(tmp_path):
         ({"scenarios": ["gta2city"]}, ["'gta2city'", "'gta2cs'"]),
         ({"students": ["mini_x"]}, ["'mini_x'"]),
         ({"overrides": ["iteration=4"]}, ["'iterations'"]),
+        ({"variants": [["lambda_dk=4"]]}, ["'lambda_kd'"]),
+        ({"variants": []}, ["quick.toml", "variants"]),
         ({"seed": [0]}, ["quick.toml", "seed"]),
         ({"methods": "dualkd"}, ["quick.toml", "methods"]),
     ],

@@ -13,6 +13,7 @@ from harness.errors import BenchError
 from harness.published import PATH, published
 from harness.records import TeacherCost
 from harness.tables import FORMATS, print_rich, render
+from harness.variants import spelled
 
 SCORES = {
     "source_only": (21.1, 25.0, 24.6),
@@ -127,7 +128,29 @@ def test_variants_of_a_method_are_rows_not_seeds():
         fake_record("dualkd", 1, 34, config={"lambda_kd": 1.0, "distance": "mse"}),
     ]
     (table,) = comparison(records)
-    assert [row.label for row in table.rows] == ["dualkd (lambda_kd=0.5)", "dualkd (lambda_kd=1.0)"]
+    assert [row.label for row in table.rows] == ["dualkd (lambda_kd=0.5)", "dualkd (lambda_kd=1)"]
+
+
+def test_what_most_variants_have_in_common_is_said_once():
+    records = [
+        fake_record("dualkd", 0, 33, config={"lambda_kd": 1.0, "distance": "mse"}),
+        fake_record("dualkd", 1, 33, config={"lambda_kd": 1.0, "distance": "mse"}),
+        fake_record("dualkd", 0, 34, config={"lambda_kd": 0.5, "distance": "mse"}),
+        fake_record("dualkd", 0, 35, config={"lambda_kd": 1.0, "distance": "kl"}),
+    ]
+    (table,) = comparison(records)
+    assert [(row.label, row.miou.n) for row in table.rows] == [
+        ("dualkd", 2),
+        ("dualkd (distance=kl)", 1),
+        ("dualkd (lambda_kd=0.5)", 1),
+    ]
+    said = "dualkd, where its row does not say otherwise: distance=mse, lambda_kd=1."
+    assert said in table.notes
+
+
+def test_settings_are_spelled_as_they_are_typed():
+    values = {"stages": ["2", "fused"], "warm_target": True, "lr": 4e-3, "init": None}
+    assert spelled(values) == "stages=[2, fused], warm_target=true, lr=0.004, init=None"
 
 
 def test_students_have_their_own_source_only():

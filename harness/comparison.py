@@ -43,6 +43,8 @@ class Row:
     memory_kind: str | None
     inference_images_per_second: float | None
     parameters_m: float | None
+    training_parameters_m: float | None  # of every network that training holds
+    teacher_miou: Summary | None  # of the frozen teachers themselves, on the same target
     teacher_seconds: float | None  # 0: it has no frozen teacher; None: not known
 
     @property
@@ -198,6 +200,7 @@ def _row(runs: Sequence[Record], variant: dict[str, Any], baseline: list[Record]
     costs = [r.cost for r in runs if r.cost]
     students = [m.student for m in metrics]
     ema = [m.ema_teacher.miou for m in metrics if m.ema_teacher]
+    taught = [t.miou for c in costs for t in c.teachers if t.miou is not None]
     kinds = {c.training.memory_kind for c in costs}
     kind = kinds.pop() if len(kinds) == 1 else None  # a GPU's and a CPU's memory have no maximum
     return Row(
@@ -220,6 +223,8 @@ def _row(runs: Sequence[Record], variant: dict[str, Any], baseline: list[Record]
         memory_kind=kind,
         inference_images_per_second=_median([c.inference.images_per_second for c in costs]),
         parameters_m=costs[0].parameters_m if costs else None,
+        training_parameters_m=_mean([c.training_parameters_m for c in costs]),
+        teacher_miou=summary(taught) if taught else None,
         teacher_seconds=_mean([_teacher_seconds(r) for r in runs]),
     )
 

@@ -67,6 +67,12 @@ def _main_grid(table: Table) -> Grid:
         ("EMA teacher mIoU %", lambda r: _spread(r.ema_miou), any(r.ema_miou for r in rows)),
         ("infer img/s", lambda r: _number(r.inference_images_per_second), True),
         ("params M", lambda r: _number(r.parameters_m, ".2f"), True),
+        (
+            "training params M",
+            lambda r: _number(r.training_parameters_m, ".2f"),
+            any(r.training_parameters_m for r in rows),
+        ),
+        ("teacher mIoU %", lambda r: _spread(r.teacher_miou), any(r.teacher_miou for r in rows)),
         ("teacher training s", _teacher_seconds, any(r.teachers for r in rows)),
     ]
     shown = [(name, cell) for name, cell, needed in columns if needed]

@@ -320,6 +320,20 @@ def test_missing_published_figures_are_the_users_error(tmp_path):
         published("gta2cs", tmp_path / "none.json")
 
 
+def test_what_training_holds_and_what_its_teacher_knows_are_shown_where_known():
+    def cost(miou, held):
+        taught = TeacherCost(network="mini_m", parameters_m=2.7, weights_id=None, miou=miou)
+        return fake_cost([taught]).model_copy(update={"training_parameters_m": held})
+
+    runs = [fake_record("dualkd", s, 33, cost=cost(30.0 + 2 * s, 5.2)) for s in range(2)]
+    header, _, floor, dual = render([fake_record(), *runs], "markdown").splitlines()[2:6]
+    column = [name.strip() for name in header.split("|")].index
+    cells = [[cell.strip() for cell in line.split("|")] for line in (floor, dual)]
+    assert [row[column("training params M")] for row in cells] == ["-", "5.20"]
+    assert [row[column("teacher mIoU %")] for row in cells] == ["-", "31.0 ± 1.4 (2)"]
+    assert "training params M" not in render([fake_record()], "markdown")
+
+
 def test_a_teacher_is_a_column_not_a_variant():
     kd = fake_record("dualkd", teachers=[{"network": "mini-b2", "weights_id": "1" * 10}])
     (table,) = comparison([kd, fake_record("dualkd", 1)])

@@ -35,21 +35,25 @@ class DualKD(DAFormer):
     class Config(DAFormer.Config):
         teacher: str | None = Field(None, description="frozen network; none: one size up")
         teacher_checkpoint: str | None = Field(None, description="its weights; none: trained first")
-        stages: tuple[Stage, ...] = Field(("4",), description="maps that are taught: 1-4, fused")
+        stages: tuple[Stage, ...] = Field(
+            ("fused",), description="maps that are taught: 1-4, fused"
+        )
         projection: Literal["auto", "conv"] = Field(
             "auto", description="student to teacher width: identity where equal, or always 1x1 conv"
         )
         projection_lr_factor: float = Field(1.0, gt=0, description="projections' rate / encoder's")
         normalise: bool = Field(True, description="unit L2 norm over channels before the distance")
-        distance: Literal["l2", "mse", "cosine", "kl"] = Field("l2", description="of two pixels")
+        distance: Literal["l2", "mse", "cosine", "kl"] = Field(
+            "cosine", description="of two pixels"
+        )
         images: tuple[Literal["source", "target", "mixed"], ...] = Field(
-            ("source", "mixed"), description="on which the features are taught"
+            ("target",), description="on which the features are taught"
         )
         warm_target: bool = Field(
-            False, description="also on the plain target image while nothing is mixed yet"
+            False, description="also on the plain target image until mixing starts"
         )
         pixel_mask: Literal["none", "things"] = Field("none", description="pixels that are taught")
-        lambda_kd: float = Field(1.0, ge=0, description="weight of the distillation")
+        lambda_kd: float = Field(10.0, ge=0, description="weight of the distillation")
         kd_warmup: float = Field(0.0, ge=0, description="share of the schedule that ramps it up")
         lambda_fd: float = Field(0.0, ge=0, description="the frozen teacher takes its place")
 

@@ -129,14 +129,17 @@ def build_method(plan: Plan, student: Segmentor, teachers: Sequence[Segmentor]) 
     for network, companion in zip(companions, plan.companions, strict=True):
         if companion.init:
             load(network, companion.init, part="encoder")
-    return registry.load(plan.spec.method)(
-        plan.config,
-        student,
-        teachers,
-        generator=torch.Generator().manual_seed(plan.spec.seed),
-        iterations=plan.spec.profile.iterations,
-        **({"companions": companions} if companions else {}),
-    )
+    try:
+        return registry.load(plan.spec.method)(
+            plan.config,
+            student,
+            teachers,
+            generator=torch.Generator().manual_seed(plan.spec.seed),
+            iterations=plan.spec.profile.iterations,
+            **({"companions": companions} if companions else {}),
+        )
+    except ValueError as error:  # networks that the method cannot bring together
+        raise BenchError(f"method {plan.spec.method}: {error}.") from error
 
 
 def check_data(plan: Plan, report: Reporter) -> None:

@@ -82,7 +82,7 @@ class DAFormer(Method):
         return self.ema.network
 
     def losses(self, batch: Batch, step: int) -> Iterator[dict[str, Tensor]]:
-        self.ema.update(self.student, step)
+        self.update_teacher(step)
         source = self.segment(batch.source_image)
         yield {
             "source": self.segmentation_loss(source, batch.source_label),
@@ -102,6 +102,10 @@ class DAFormer(Method):
         }
         del mixed, output
         yield from self.pseudo_terms(batch, pseudo, step)
+
+    def update_teacher(self, step: int) -> None:
+        """Move the EMA teacher towards the network that it follows: the student."""
+        self.ema.update(self.student, step)
 
     def mixes(self, step: int) -> bool:
         """Whether the source phase is over: before, pseudo-labels are noise."""
@@ -155,11 +159,14 @@ class DAFormer(Method):
         """Thing-class ImageNet feature distance on the last encoder stage."""
         if self.imagenet is None:
             return {}
+        return {"feature_distance": self.imagenet_distance(self.imagenet, batch, source)}
+
+    def imagenet_distance(self, imagenet: Frozen, batch: Batch, source: Segmentation) -> Tensor:
+        """Weighted distance of a source forward to what its network saw before training."""
         features = source.features[-1]
-        reference = self.imagenet.features(batch.source_image)[-1]
+        reference = imagenet.features(batch.source_image)[-1]
         cells = label_cells(batch.source_label, features.shape[-2:], self.config.fd_min_ratio)
-        distance = feature_distance(features, reference, thing_mask(cells))
-        return {"feature_distance": self.config.lambda_fd * distance}
+        return self.config.lambda_fd * feature_distance(features, reference, thing_mask(cells))
 
     def target_terms(self, batch: Batch, step: int) -> Iterator[dict[str, Tensor]]:
         """Groups of terms on the plain target image; none here."""

@@ -1,13 +1,16 @@
-"""Methods by name: the built-in ones, and those of other packages by entry point."""
+"""Methods by name: the built-in ones, other packages' by entry point, and those of files."""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from methods import plug_in
 
 if TYPE_CHECKING:
     from methods.contract import Method
@@ -26,8 +29,34 @@ BUILT_IN = {
     "hrda": "methods.hrda:HRDA",
     "mic": "methods.mic:MIC",
     "dualkd": "methods.dualkd:DualKD",
+    "duda": "methods.duda:DUDA",
+    "clda": "methods.clda:CLDA",
     "oracle": "methods.oracle:Oracle",
 }
+
+#: name -> the user's file, in this process; see `use_files`.
+FILES: dict[str, plug_in.PlugIn] = {}
+
+
+def use_files(paths: Iterable[Path]) -> None:
+    """Know the methods in these files, each called after its file, and in no others.
+
+    ValueError for a file that is not there, and for a name that is taken.
+    """
+    FILES.clear()
+    for path in paths:
+        found = plug_in.read(path)
+        if found.name in names():
+            raise ValueError(f"{path}: there is a method {found.name} already; rename the file")
+        FILES[found.name] = found
+
+
+def origins(name: str) -> dict[str, str]:
+    """Whose code the methods are that are not built in: a file's sha256, a package's version."""
+    known = {part: found.sha256 for part, found in FILES.items()}
+    for part, point in _plug_ins().items():
+        known[part] = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+    return {part: known[part] for part in canonical(name).split("+") if part in known}
 
 
 def _plug_ins() -> dict[str, EntryPoint]:
@@ -40,7 +69,7 @@ def _addresses() -> dict[str, str]:
 
 def names() -> list[str]:
     """Every method that can be run, built-in ones first."""
-    return list(_addresses())
+    return [*_addresses(), *FILES]
 
 
 def canonical(name: str) -> str:
@@ -52,12 +81,14 @@ def load(name: str) -> type[Method]:
     """Import the method's class; of names joined by `+`, make one.
 
     KeyError for an unknown name, ValueError for methods that cannot be joined and for another
-    package's that cannot be imported.
+    package's, or a file's, that cannot be imported.
     """
     if "+" in name:
         from methods.composition import Part, compose
 
         return compose(tuple(Part(part, load(part)) for part in canonical(name).split("+")))
+    if name in FILES:
+        return plug_in.load(FILES[name])
     point = _plug_ins().get(name)
     try:
         module, _, attribute = _addresses()[name].partition(":")
@@ -81,6 +112,8 @@ def summary(name: str) -> str:
     """First line of the docstring of the method's module, without importing it."""
     if "+" in name:
         return " ".join(map(summary, canonical(name).split("+")))
+    if name in FILES:
+        return plug_in.summary(FILES[name])
     point = _plug_ins().get(name)
     try:
         spec = find_spec(_addresses()[name].partition(":")[0])

@@ -11,6 +11,10 @@ from methods.contract import IGNORE, Batch, Method, Segmentation
 class Toy(nn.Module):
     """Two classes: the logits are (slope * first channel, 0) at full resolution."""
 
+    name = "toy"
+    feature_channels = (3,)
+    fused_channels = 3
+
     def __init__(self, slope: float) -> None:
         super().__init__()
         self.slope = nn.Parameter(torch.tensor(slope))

@@ -68,7 +68,8 @@ def distill(
     return (per_pixel * kept).sum() / kept.sum().clamp(min=1)
 
 
-def _kl(student: Tensor, teacher: Tensor) -> Tensor:
+def divergence(student: Tensor, teacher: Tensor) -> Tensor:
+    """KL(teacher || student) of each pixel's softmax, logits (B, C, h, w) -> (B, h, w), in nats."""
     return F.kl_div(
         student.log_softmax(1), teacher.log_softmax(1), reduction="none", log_target=True
     ).sum(1)
@@ -78,5 +79,5 @@ _DISTANCES = {
     "l2": lambda s, t: torch.linalg.vector_norm(s - t, dim=1),
     "mse": lambda s, t: (s - t).square().mean(1),
     "cosine": lambda s, t: 1 - F.cosine_similarity(s, t, dim=1),
-    "kl": _kl,
+    "kl": divergence,
 }

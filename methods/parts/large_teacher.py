@@ -1,0 +1,114 @@
+"""Large networks that adapt beside the student and label the target for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from typing import Any, cast
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from methods.contract import Batch, CompanionSpec, Segmentation, Segmentor
+from methods.daformer import DAFormer
+from methods.parts.ema import EMATeacher, Frozen
+from methods.parts.losses import upsample
+from methods.parts.pseudo_labels import PseudoLabel
+
+
+class Ensemble(Segmentor):
+    """Several networks that answer as one: the mean of their probabilities."""
+
+    def __init__(self, networks: Sequence[Segmentor]) -> None:
+        super().__init__()
+        self.name = ", ".join(network.name for network in networks)
+        self.networks = nn.ModuleList(networks)
+        self.feature_channels = networks[0].feature_channels
+        self.fused_channels = networks[0].fused_channels
+
+    def forward(self, image: Tensor) -> Segmentation:
+        """Logits at the first network's stride; the maps are the first network's."""
+        first, *others = (network(image) for network in self.networks)
+        if not others:
+            return first
+        size = first.logits.shape[-2:]
+        answers = [upsample(output.logits.float(), size) for output in (first, *others)]
+        mean = torch.stack([logits.softmax(1) for logits in answers]).mean(0)
+        smallest = torch.finfo(mean.dtype).tiny
+        return first._replace(logits=mean.clamp(min=smallest).log())
+
+
+class LargeTeacher(DAFormer):
+    """DAFormer's self-training of large students and a small one, all on one teacher's labels.
+
+    The EMA teacher follows the large students; the small one is evaluated and deployed. Each
+    network learns from mixed images of its own draw.
+    """
+
+    class Config(DAFormer.Config):
+        teacher: str | None = Field(None, description="large network; none: one size up")
+        teacher_checkpoint: str | None = Field(
+            None, description="weights that its encoder starts from; none: as the student's"
+        )
+
+    config: Config
+
+    @classmethod
+    def companions(cls, config: Any, student: str) -> list[CompanionSpec]:
+        from methods.networks.zoo import one_size_up
+
+        return [CompanionSpec(config.teacher or one_size_up(student), config.teacher_checkpoint)]
+
+    def __init__(
+        self,
+        config: Config,
+        student: Segmentor,
+        frozen_teachers: Sequence[Segmentor] = (),
+        *,
+        companions: Sequence[Segmentor],
+        **given: Any,
+    ) -> None:
+        super().__init__(config, student, frozen_teachers, **given)
+        self.large = Ensemble(companions)
+        self.ema = EMATeacher(self.large, config.ema_alpha)
+        self.large_imagenet = nn.ModuleList(
+            Frozen(deepcopy(network)) for network in companions if config.lambda_fd
+        )
+
+    def large_learns(self, step: int) -> bool:
+        """Whether the large students, and the EMA teacher with them, still move."""
+        return True
+
+    def update_teacher(self, step: int) -> None:
+        if self.large_learns(step):
+            self.ema.update(self.large, step)
+
+    def losses(self, batch: Batch, step: int) -> Iterator[dict[str, Tensor]]:
+        yield from super().losses(batch, step)
+        if self.large_learns(step):
+            for index in range(len(self.large.networks)):
+                yield self.large_source_terms(batch, index)
+
+    def pseudo_terms(
+        self, batch: Batch, pseudo: PseudoLabel, step: int
+    ) -> Iterator[dict[str, Tensor]]:
+        yield from super().pseudo_terms(batch, pseudo, step)
+        if self.large_learns(step):
+            for index in range(len(self.large.networks)):
+                yield self.large_mixed_terms(batch, pseudo, index)
+
+    def large_source_terms(self, batch: Batch, index: int) -> dict[str, Tensor]:
+        output = self.large.networks[index](batch.source_image)
+        name = f"large{index + 1}"
+        terms = {f"{name}_source": self.segmentation_loss(output, batch.source_label)}
+        if self.large_imagenet:
+            imagenet = cast("Frozen", self.large_imagenet[index])
+            terms[f"{name}_feature_distance"] = self.imagenet_distance(imagenet, batch, output)
+        return terms
+
+    def large_mixed_terms(self, batch: Batch, pseudo: PseudoLabel, index: int) -> dict[str, Tensor]:
+        mixed = self.mix(batch, pseudo)
+        output = self.large.networks[index](mixed.image)
+        loss = self.segmentation_loss(output, mixed.label, mixed.weight)
+        return {f"large{index + 1}_mixed": loss}

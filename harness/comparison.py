@@ -262,8 +262,9 @@ def _notes(records: Sequence[Record], rows: Sequence[Row], repeated: int) -> lis
             notes.append(f"{method}, where its row does not say otherwise: {spelled(common)}.")
     few = [f"{row.label} ({row.miou.n})" for row in rows if row.miou.n < ENOUGH_SEEDS]
     if few:
+        which = "every row" if len(few) == len(rows) > 3 else ", ".join(few)
         notes.append(
-            f"Warning: n < {ENOUGH_SEEDS} for {', '.join(few)}: too few seeds to tell a gain "
+            f"Warning: n < {ENOUGH_SEEDS} for {which}: too few seeds to tell a gain "
             "from chance; run seeds 0, 1, 2."
         )
     if any(row.gain for row in rows):

@@ -153,6 +153,12 @@ def test_settings_are_spelled_as_they_are_typed():
     assert spelled(values) == "stages=[2, fused], warm_target=true, lr=0.004, init=None"
 
 
+def test_many_rows_of_few_seeds_are_not_listed_one_by_one():
+    runs = [fake_record("dualkd", 0, 33, config={"lambda_kd": n}) for n in range(5)]
+    (table,) = comparison(runs)
+    assert any(note.startswith("Warning: n < 3 for every row:") for note in table.notes)
+
+
 def test_students_have_their_own_source_only():
     records = [
         fake_record("source_only", 0, 20, student="a"),

@@ -124,12 +124,19 @@ def compare(
         raise BenchError("the baseline holds no record; expected at least one done run.")
     newest: dict[str, Record] = {}
     for record in sorted(measured, key=lambda r: (r.created, r.state)):
-        # By the spec, not the stored id: an id may be older than a field added since.
-        newest[record.spec.run_id] = record
+        newest[_question(record.spec)] = record
     findings: list[Finding] = []
     for base in baseline:
-        findings += _compare_run(base, newest.get(base.spec.run_id), tolerances or Tolerances())
+        findings += _compare_run(base, newest.get(_question(base.spec)), tolerances or Tolerances())
     return Report(findings)
+
+
+def _question(spec: RunSpec) -> str:
+    """Names what was asked of a run, whatever a plug-in's code was: that is what may regress.
+
+    By the spec, not the stored id: an id may be older than a field added since.
+    """
+    return spec.model_copy(update={"plugins": {}}).run_id
 
 
 def _compare_run(base: Record, found: Record | None, tolerances: Tolerances) -> list[Finding]:

@@ -9,8 +9,8 @@ from typing import Annotated, Literal, Optional
 
 import typer
 
-from harness import cli_data, cli_weights
-from harness.cli_options import DataRoot, Device, Overrides, Results
+from harness import cli_data, cli_methods, cli_weights
+from harness.cli_options import DataRoot, Device, Overrides, Plugins, Results
 from harness.errors import BenchError, in_one_line
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(cli_methods.app)
 app.add_typer(cli_data.app)
 app.add_typer(cli_weights.app)
 
@@ -63,6 +64,7 @@ def run(
     ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     set_: Overrides = None,
+    plugin: Plugins = None,
     data_root: DataRoot = None,
     results: Results = Path("results"),
     device: Device = None,
@@ -113,6 +115,7 @@ def sweep(
     suite: Annotated[str, typer.Argument(help="See `bench list suites`, or a TOML file.")],
     jobs: Annotated[int, typer.Option(min=1, help="Runs side by side.")] = 1,
     fresh: Annotated[bool, typer.Option(help="Run again what is done.")] = False,
+    plugin: Plugins = None,
     data_root: DataRoot = None,
     results: Results = Path("results"),
     device: Device = None,
@@ -151,6 +154,7 @@ def list_(
     pattern: Annotated[
         str, typer.Argument(help="Such as 'mini*'; 'timm:*' and 'mmseg:*' list those libraries'.")
     ] = "*",
+    plugin: Plugins = None,
 ) -> None:
     """List methods, scenarios, profiles, networks, suites."""
     from harness.listing import print_list
@@ -159,7 +163,10 @@ def list_(
 
 
 @app.command()
-def info(name: Annotated[str, typer.Argument(help="Any name that `bench list` prints.")]) -> None:
+def info(
+    name: Annotated[str, typer.Argument(help="Any name that `bench list` prints.")],
+    plugin: Plugins = None,
+) -> None:
     """Say what a method, scenario, profile, network or suite is, and its knobs with defaults."""
     from harness.listing import print_info
 
@@ -179,6 +186,10 @@ def table(
     scenario: Annotated[Optional[list[str]], typer.Option(help="Only these.")] = None,  # noqa: UP045
     profile: Annotated[Optional[str], typer.Option(help="Only this.")] = None,  # noqa: UP045
     student: Annotated[Optional[str], typer.Option(help="Only this.")] = None,  # noqa: UP045
+    teacher: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="Only these frozen teachers, beside runs that have none."),
+    ] = None,
     results: Results = Path("results"),
 ) -> None:
     """Compare records in tables; those that are not comparable never share one."""
@@ -197,6 +208,7 @@ def table(
         and (not scenario or r.spec.scenario.name in scenario)
         and profile in (None, r.spec.profile.name)
         and student in (None, r.spec.student)
+        and (not teacher or all(t["network"] in teacher for t in r.spec.teachers))
     ]
     if not kept:
         raise BenchError(
@@ -220,6 +232,7 @@ def check(
         bool, typer.Option("--update", help="Make the --records the new baseline instead.")
     ] = False,
     format_: Annotated[Literal["text", "markdown"], typer.Option("--format")] = "text",
+    plugin: Plugins = None,
     data_root: DataRoot = None,
     device: Device = None,
 ) -> None:

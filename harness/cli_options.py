@@ -7,6 +7,25 @@ from typing import Annotated, Optional
 
 import typer
 
+
+def _use_plugins(paths: list[Path] | None) -> list[Path] | None:
+    from harness.resolve import use_plugins
+
+    use_plugins(paths or ())
+    return paths
+
+
+#: To declare it is enough: the methods are known before the verb is called.
+Plugins = Annotated[
+    Optional[list[Path]],  # noqa: UP045 - typer evaluates the annotation on Python 3.10 too
+    typer.Option(
+        "--plugin",
+        metavar="FILE",
+        envvar="UDA_BENCH_PLUGIN",
+        callback=_use_plugins,
+        help="Know the method in this Python file, by the file's name.",
+    ),
+]
 DataRoot = Annotated[
     Optional[Path],  # noqa: UP045 - typer evaluates the annotation on Python 3.10 too
     typer.Option(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -113,11 +114,20 @@ def resolve(request: Request, data_root: Path | None = None) -> Plan:
     return plan(request.method, knobs, scenario, profile, request.seed, sources, *files)
 
 
+def use_plugins(paths: Iterable[Path]) -> None:
+    """Know the methods of these files from now on. BenchError where one holds none."""
+    try:
+        registry.use_files(paths)
+    except ValueError as error:
+        raise BenchError(f"--plugin {error}.") from error
+
+
 def find_method(name: str) -> type[Method]:
     """The method's class, names joined by `+` made one. BenchError where there is none."""
     for part in name.split("+"):
         if part not in registry.names():
-            raise unknown("method", part, registry.names())
+            error = unknown("method", part, registry.names())
+            raise BenchError(f"{error} A method in a file: --plugin {part}.py.")
     try:
         return registry.load(name)
     except ValueError as error:
@@ -131,6 +141,11 @@ def replan(
     init: Path | None = None,
 ) -> Plan:
     """The plan of a run that was resolved before; paths of weight files are not in its spec."""
+    for part in spec.plugins.keys() - registry.names():
+        raise BenchError(
+            f"run {spec.run_id}: its method {part} was a plug-in ({spec.plugins[part]}), which is "
+            f"not here; give its file, --plugin {part}.py, or install its package."
+        )
     register(spec.networks)
     if spec.source.generated and spec.target.generated:
         data_root = None  # it may come from the environment: a generated run stays one
@@ -207,6 +222,7 @@ def plan(
         teachers=references,
         companions=[companion.reference() for companion in companions],
         networks=configs((profile.student, *networks)),
+        plugins=registry.origins(method_name),
         init=_init_hash(init, profile.student) if init else None,
         seed=seed,
         source=sources.source.ref,

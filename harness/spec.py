@@ -109,7 +109,9 @@ class Suite(Strict):
         [], description="frozen networks for methods that have one; none: the method's default"
     )
     seeds: list[int] = [0, 1, 2]
-    overrides: list[str] = Field([], description="key=value for every run")
+    overrides: list[str] = Field(
+        [], description="key=value for every run, a knob for those of methods that have it"
+    )
     variants: list[list[str]] = Field(
         [[]], min_length=1, description="lists of key=value, each a run of methods with those knobs"
     )
@@ -142,6 +144,10 @@ class RunSpec(Strict):
     )
     networks: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="configs of networks that are a file of the user's"
+    )
+    plugins: dict[str, str] = Field(
+        default_factory=dict,
+        description="code of methods that are not built in: a file's sha256, a package's version",
     )
     init: str | None = Field(None, description="sha256 of the weights the encoder starts from")
     seed: int = 0

@@ -20,6 +20,7 @@ from harness.records import Record
 from harness.report.progress import Reporter
 from harness.resolve import Plan, Request, find_method, resolve
 from harness.spec import Suite
+from methods import registry
 
 State = Literal["waiting", "running", "done", "reused", "failed", "skipped"]
 
@@ -48,10 +49,10 @@ def requests(suite: Suite) -> list[Request]:
     for scenario, seed, method, variant in product(
         suite.scenarios, suite.seeds, suite.methods, suite.variants
     ):
-        names = {override.partition("=")[0].strip() for override in variant}
         foreign = set().union(*knobs.values()) - knobs[method].keys()
-        if names & foreign:
+        if any(_key(override) in foreign for override in variant):
             continue
+        common = [override for override in suite.overrides if _key(override) not in foreign]
         has_teacher = "teacher" in knobs[method]
         students: list[str | None] = [*suite.students] or [None]
         teachers: list[str | None] = [*suite.teachers] if has_teacher else []
@@ -63,11 +64,15 @@ def requests(suite: Suite) -> list[Request]:
                 student=student,
                 teacher=teacher,
                 seed=seed,
-                overrides=(*suite.overrides, *variant),
+                overrides=(*common, *variant),
             )
             for student, teacher in product(students, teachers or [None])
         ]
     return found
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0].strip()
 
 
 def plan_jobs(plans: list[Plan]) -> dict[str, Job]:
@@ -210,6 +215,7 @@ def _start(
         spec=job.plan.spec,
         config=job.plan.config.model_dump(mode="json"),
         init=job.plan.init,
+        plugins=[plug_in.path.resolve() for plug_in in registry.FILES.values()],
         results=results.resolve(),
         data_root=data_root.resolve() if data_root else None,
         device=device,

@@ -18,6 +18,7 @@ class Task(BaseModel):
     spec: RunSpec
     config: dict[str, Any]
     init: Path | None = None
+    plugins: list[Path] = []
     results: Path
     data_root: Path | None = None
     device: str | None = None
@@ -28,13 +29,19 @@ def main(path: str) -> None:
     from rich.console import Console
 
     from harness.report.progress import Reporter
-    from harness.resolve import replan
+    from harness.resolve import replan, use_plugins
     from harness.run import Workplace, choose_device, run
 
     task = Task.model_validate_json(Path(path).read_text(encoding="utf-8"))
     try:
-        place = Workplace(task.results, choose_device(task.device), Reporter(Console()))
-        run(replan(task.spec, task.data_root, task.config, task.init), place)
+        use_plugins(task.plugins)
+        plan = replan(task.spec, task.data_root, task.config, task.init)
+        if plan.spec.plugins != task.spec.plugins:
+            raise BenchError(
+                f"method {task.spec.method}: its code, {task.spec.plugins} when the sweep began, "
+                f"is {plan.spec.plugins} now; start the sweep again."
+            )
+        run(plan, Workplace(task.results, choose_device(task.device), Reporter(Console())))
     except BenchError as error:
         sys.exit(f"bench: {in_one_line(error)}")  # the log's last line
 

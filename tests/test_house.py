@@ -28,10 +28,10 @@ WITHOUT_TORCH = [
     *(
         f"harness/{name}.py"
         for name in (
-            "__init__", "catalogue", "check", "cli", "cli_data", "cli_options", "cli_weights",
-            "comparison", "doctor", "errors", "listing", "networks",
-            "overrides", "provenance", "published", "records", "resolve", "spec", "stats",
-            "tables", "worker",
+            "__init__", "catalogue", "check", "cli", "cli_data", "cli_methods", "cli_options",
+            "cli_weights", "comparison", "doctor", "errors", "listing", "networks", "overrides",
+            "provenance", "published", "records", "resolve", "skeleton", "spec", "stats", "tables",
+            "worker",
         )
     ),
     *(
@@ -39,6 +39,7 @@ WITHOUT_TORCH = [
         for name in ("__init__", "labels", "datasets", "sources", "subset", "tools")
     ),
     *(str(p.relative_to(ROOT)) for p in (ROOT / "harness/data/scenes").glob("*.py")),
+    "methods/plug_in.py",
     "methods/registry.py",
     "methods/networks/zoo.py",
 ]  # fmt: skip

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import re
 import sys
-from pathlib import Path
 
 import pytest
 from bench_cli import QUICK, bench
+from documented import ROOT, blocks, page
 
 from harness import records
 from harness.tables import render
 from methods import registry
+from methods.testing import cases
 
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README = page("README.md")
 
 
 @pytest.fixture
 def example(tmp_path, monkeypatch):
     """The README's method in a module of its own, known as an entry point would make it."""
-    code = re.search(r"```python\n(.*?)```", README, re.S).group(1)
+    (code,) = blocks(README, "python")
     (tmp_path / "my_minent.py").write_text(code, encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setitem(registry.BUILT_IN, "minent_example", "my_minent:MinEnt")
@@ -44,6 +44,11 @@ def test_the_example_trains_and_is_listed(example, tmp_path):
     listed = bench("list", "methods").out
     assert "make the student sure of itself" in listed
     assert "lambda_ent" in bench("info", "minent_example").out
+
+
+def test_the_example_keeps_to_the_contract(example):
+    for case in cases(registry.load("minent_example"), networks=["test_mit"]):
+        case.run()
 
 
 def test_every_link_leads_somewhere():

@@ -141,6 +141,19 @@ def test_a_variant_is_run_by_the_methods_that_have_its_knobs(tmp_path):
     assert len(found) == 2 + 3 + 4
 
 
+def test_a_knob_is_set_for_the_methods_that_have_it(tmp_path):
+    path = suite_file(
+        tmp_path, methods=["daformer", "dualkd"], overrides=[*SETTINGS, "lambda_kd=2"],
+        variants=[[], ["lambda_kd=3"]],
+    )  # fmt: skip
+    found = [(r.method, r.overrides[len(SETTINGS) :]) for r in requests(catalogue.suite(str(path)))]
+    assert found == [
+        ("daformer", ()),
+        ("dualkd", ("lambda_kd=2",)),
+        ("dualkd", ("lambda_kd=2", "lambda_kd=3")),
+    ]
+
+
 def test_students_of_one_size_share_their_frozen_teacher(tmp_path):
     path = suite_file(tmp_path, methods=["dualkd"], teachers=["mini_m"], seeds=[0])
     both = suite_file(tmp_path, "both", methods=["dualkd"], teachers=["mini_m"], seeds=[0],

@@ -1,0 +1,92 @@
+"""A method in a file of the user's: read once, imported when it is asked for."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import re
+import sys
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from methods.contract import Method
+
+#: What a method may be called: a file's name and a module's, and nothing that `+` could join.
+NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_]*")
+
+
+class PlugIn(NamedTuple):
+    """The file and what was in it: what is hashed is what is run, whatever becomes of the file."""
+
+    path: Path
+    source: bytes
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+    @property
+    def sha256(self) -> str:
+        """Names the code, 16 hex digits."""
+        return hashlib.sha256(self.source).hexdigest()[:16]
+
+
+def read(path: Path) -> PlugIn:
+    """Read a file without importing it. ValueError when it can hold no method."""
+    if path.suffix != ".py" or not NAME.fullmatch(path.stem):
+        raise ValueError(
+            f"{path}: a method is called after its file; expected a Python file named with "
+            "letters, digits and _, such as my_method.py: rename it"
+        )
+    try:
+        return PlugIn(path, path.read_bytes())
+    except OSError as error:
+        raise ValueError(
+            f"{path}: {error.strerror}; expected a Python file that defines a method: "
+            "`bench new-method NAME` writes one"
+        ) from error
+
+
+def summary(plug_in: PlugIn) -> str:
+    """First line of the file's docstring, or why there is none."""
+    try:
+        docstring = ast.get_docstring(ast.parse(plug_in.source)) or ""
+    except (SyntaxError, ValueError) as error:
+        return _broken(plug_in, error)
+    return docstring.partition("\n")[0]
+
+
+@cache
+def load(plug_in: PlugIn) -> type[Method]:
+    """Import the file, once, and return its method. ValueError where it holds none, or several."""
+    from methods.contract import Method
+
+    module = ModuleType(f"plug_in_{plug_in.name}")
+    module.__file__ = str(plug_in.path)
+    sys.modules[module.__name__] = module  # where pydantic looks up a Config's annotations
+    try:
+        exec(compile(plug_in.source, module.__file__, "exec"), vars(module))
+    except Exception as error:
+        raise ValueError(_broken(plug_in, error)) from error
+    found = [
+        value
+        for name, value in vars(module).items()
+        if isinstance(value, type)
+        and issubclass(value, Method)
+        and value.__module__ == module.__name__
+        and not name.startswith("_")
+    ]
+    if len(found) != 1:
+        names = ", ".join(method.__name__ for method in found) or "none"
+        raise ValueError(
+            f"{plug_in.path} defines {len(found)} methods ({names}), expected one class that "
+            "inherits from methods.contract.Method; a base class of your own begins with _"
+        )
+    return found[0]
+
+
+def _broken(plug_in: PlugIn, error: Exception) -> str:
+    return f"{plug_in.path} cannot be imported ({type(error).__name__}: {error}); mend the file"

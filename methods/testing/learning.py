@@ -1,0 +1,152 @@
+"""Checks of who learns and from what: student and critics, nothing frozen, no target label."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+
+from methods.testing.tools import (
+    ITERATIONS,
+    SIZE,
+    ContractError,
+    Subject,
+    critics,
+    differing,
+    frozen,
+    minimised,
+    optimiser_for,
+    require,
+    some,
+    train_step,
+)
+
+
+def gradients_reach_the_student_and_nothing_frozen(subject: Subject) -> None:
+    method = subject.make()
+    before = {n: p.clone() for n, p in frozen(method)}
+    train_step(method, optimiser_for(method), subject.batch(), ITERATIONS - 1)
+    silent = [n for n, p in method.student.named_parameters() if p.grad is None]
+    require(not silent, f"no gradient reaches the student's {some(silent)}")
+    for part in ("encoder", "head"):
+        gradients = [p.grad for p in getattr(method.student, part).parameters()]
+        require(
+            any(g is not None and g.abs().sum() > 0 for g in gradients),
+            f"every gradient of the student's {part} is zero",
+        )
+    taught = [n for n, p in frozen(method) if p.grad is not None]
+    require(not taught, f"gradients reach what is frozen: {some(taught)}")
+    now = dict(frozen(method))
+    moved = [n for n in differing(before, now) if not n.startswith("ema.")]
+    require(not moved, f"frozen weights move, and are no EMA teacher's (ema.*): {some(moved)}")
+    shared = {id(p) for p in method.student.parameters()} & {id(p) for _, p in frozen(method)}
+    require(not shared, "the student shares weights with something frozen")
+
+
+def a_frozen_teacher_stays_as_it_was_given(subject: Subject) -> None:
+    """Weights, running means, and the mode that fixes them."""
+    teachers = subject.frozen_teachers()
+    before = [copy.deepcopy(teacher.state_dict()) for teacher in teachers]
+    method = subject.make(teachers=teachers)
+    subject.steps(method, 2, first=ITERATIONS - 2)
+    for teacher, old in zip(teachers, before, strict=True):
+        moved = differing(old, teacher.state_dict())
+        require(not moved, f"the frozen teacher {teacher.name} changes: {some(moved)}")
+        require(
+            not any(module.training for module in teacher.modules()),
+            f"the frozen teacher {teacher.name} is in training mode: wrap it in parts.ema.Frozen",
+        )
+
+
+def param_groups_hold_what_learns_each_once(subject: Subject) -> None:
+    method = subject.make()
+    groups = method.param_groups(1e-3, 0.01, 10.0)
+    students = [p for group in groups for p in group["params"]]
+    grouped = [*students, *critics(method)]
+    names = {id(p): n for n, p in method.named_parameters()}
+    require(len(grouped) == len({id(p) for p in grouped}), "a parameter is in two groups")
+    wanted = {id(p) for p in method.parameters() if p.requires_grad}
+    found = {id(p) for p in grouped}
+    idle = [names[i] for i in names if i in wanted - found]
+    require(not idle, f"parameters that no optimiser holds: {some(idle)}")
+    fixed = [names.get(i, "one that is not the method's") for i in found - wanted]
+    require(not fixed, f"an optimiser holds what does not learn: {some(fixed)}")
+    absent = {id(p) for p in method.student.parameters()} - {id(p) for p in students}
+    require(not absent, "param_groups leaves out a parameter of the student")
+    require(all("lr" in group for group in method.critic_groups()), "a critic's group has no lr")
+
+
+def a_group_teaches_the_student_or_its_critics(subject: Subject) -> None:
+    """Whoever's terms they are, the other side must not feel them."""
+    method = subject.make()
+    theirs = {id(p) for p in critics(method)}
+    taught = set()
+    for group in method.losses(subject.batch(), ITERATIONS - 1):
+        method.zero_grad()
+        minimised(group).backward()
+        sides = {id(p) in theirs for p in method.parameters() if p.grad is not None}
+        require(len(sides) == 1, f"group {some([*group])} teaches student and critics at once")
+        taught |= sides
+    require(taught == ({False, True} if theirs else {False}), "no group teaches the critics")
+
+
+def the_head_learns_faster_by_the_factor(subject: Subject) -> None:
+    method = subject.make()
+    rate = {
+        id(p): group["lr"]
+        for group in method.param_groups(1e-3, 0.01, 10.0)
+        for p in group["params"]
+    }
+    for part, wanted in (("head", 1e-3 * 10.0), ("encoder", 1e-3)):
+        found = {rate[id(p)] for p in getattr(method.student, part).parameters()}
+        require(found == {wanted}, f"the {part} learns at {found}, {wanted} expected")
+
+
+def target_labels_change_nothing(subject: Subject) -> None:
+    """The labels that a method must not see are poisoned; every term stays as it is."""
+    noise = torch.randint(0, 19, (2, *SIZE), generator=torch.Generator().manual_seed(1))
+    noise[:, ::2] = 10**6  # whoever takes it for a class breaks
+    runs = []
+    for poison in (None, noise):
+        method = subject.make()
+        optimiser = optimiser_for(method)
+        torch.manual_seed(1)
+        terms = []
+        for step in (0, ITERATIONS - 1):
+            batch = subject.batch(step)
+            batch.target_label = poison
+            try:
+                terms.append(train_step(method, optimiser, batch, step))
+            except Exception as error:
+                if poison is None:
+                    raise
+                raise ContractError(f"poisoned target labels break it: {error}") from error
+        runs.append((terms, method.student.state_dict()))
+    (clean, unpoisoned), (terms, weights) = runs
+    require(terms == clean, "its terms depend on the target's labels")
+    require(not differing(weights, unpoisoned), "the student depends on the target's labels")
+
+
+def it_looks_at_the_target(subject: Subject) -> None:
+    """Else its weights could serve every target, and `uses_target` should say so."""
+    require(
+        _terms(subject, 1.0) != _terms(subject, -1.0),
+        "the target changes nothing: set `uses_target = False`, or the method has no effect",
+    )
+
+
+def it_works_without_a_target(subject: Subject) -> None:
+    """A method with `uses_target = False` may be handed no target image."""
+    found = _terms(subject, 1.0)
+    require(found == _terms(subject, -1.0), "its terms depend on the target: uses_target is False")
+    require(found == _terms(subject, None), "its terms depend on the target being there")
+
+
+def _terms(subject: Subject, factor: float | None) -> dict[str, float]:
+    """A step's terms with the target image times the factor; None: with no target image."""
+    method = subject.make()
+    torch.manual_seed(1)
+    batch = subject.batch()
+    image = batch.target_image
+    batch.target_image = image[:0] if factor is None else image * factor
+    return train_step(method, optimiser_for(method), batch, ITERATIONS - 1)

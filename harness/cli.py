@@ -137,7 +137,8 @@ def sweep(
         jobs=jobs,
         fresh=fresh,
     )
-    done = [r for r in records.read_all(results / "records") if r.run_id in outcome]
+    asked = {run_id for run_id, job in outcome.items() if job.wanted}
+    done = [r for r in records.read_all(results / "records") if r.run_id in asked]
     tables.print_rich(done, console)
     lost = [job for job in outcome.values() if job.state in ("failed", "skipped")]
     for job in lost:
@@ -186,21 +187,28 @@ def table(
     scenario: Annotated[Optional[list[str]], typer.Option(help="Only these.")] = None,  # noqa: UP045
     profile: Annotated[Optional[str], typer.Option(help="Only this.")] = None,  # noqa: UP045
     student: Annotated[Optional[str], typer.Option(help="Only this.")] = None,  # noqa: UP045
-    teacher: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option(help="Only these frozen teachers, beside runs that have none."),
+    suite: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Only what it asks for: its frozen teachers' own runs are left out."),
     ] = None,
+    plugin: Plugins = None,
+    data_root: DataRoot = None,
     results: Results = Path("results"),
 ) -> None:
     """Compare records in tables; those that are not comparable never share one."""
     from rich.console import Console
 
-    from harness import records, tables
+    from harness import catalogue, records, tables
     from methods.registry import canonical
 
     folder = results / "records"
     found = records.read_all(records_ or ([folder] if folder.is_dir() else []))
     methods = [canonical(name) for name in method or ()]
+    asked = None
+    if suite:
+        from harness.sweep import run_ids
+
+        asked = run_ids(catalogue.suite(suite), data_root)
     kept = [
         r
         for r in found
@@ -208,7 +216,7 @@ def table(
         and (not scenario or r.spec.scenario.name in scenario)
         and profile in (None, r.spec.profile.name)
         and student in (None, r.spec.student)
-        and (not teacher or all(t["network"] in teacher for t in r.spec.teachers))
+        and (asked is None or r.spec.run_id in asked)
     ]
     if not kept:
         raise BenchError(

@@ -71,6 +71,11 @@ def requests(suite: Suite) -> list[Request]:
     return found
 
 
+def run_ids(suite: Suite, data_root: Path | None = None) -> set[str]:
+    """The runs that a suite asks for, its frozen teachers' own left out."""
+    return {resolve(request, data_root).spec.run_id for request in requests(suite)}
+
+
 def _key(override: str) -> str:
     return override.partition("=")[0].strip()
 

@@ -154,17 +154,6 @@ def test_the_table_takes_files_and_filters(results):
     assert "6 found" in refused(nothing)
 
 
-def test_the_table_keeps_chosen_frozen_teachers_and_rows_without_one(tmp_path):
-    for seed, name in enumerate(("mini_m", "mini_l")):
-        teachers = [{"network": name, "weights_id": "1" * 10}]
-        records.write(fake_record("dualkd", seed, teachers=teachers), tmp_path / "records")
-    records.write(fake_record("daformer"), tmp_path / "records")
-    out = bench("table", "--teacher", "mini_m", "--results", tmp_path).out
-    assert "mini_m" in out
-    assert "daformer" in out
-    assert "mini_l" not in out
-
-
 def test_the_table_without_any_record_says_what_to_do(tmp_path):
     assert "bench run" in refused(bench("table", "--results", tmp_path / "nowhere"))
 

@@ -73,6 +73,26 @@ def test_it_tells_where_its_data_comes_from_and_ends_in_a_table(first):
     assert "source_only" in table
 
 
+def test_the_table_of_a_suite_leaves_its_teachers_and_other_runs_out(first, place, tmp_path):
+    other = suite_file(tmp_path, "other", methods=["source_only"])
+    results = ["--results", place / "results", "--format", "json"]
+    rows = [
+        [
+            (row["method"], row["student"])
+            for grid in json.loads(outcome.out)["measured"]
+            for row in grid["rows"]
+        ]
+        for outcome in (
+            bench("table", *results),
+            bench("table", "--suite", suite_file(place), *results),
+            bench("table", "--suite", other, *results),
+        )
+    ]
+    assert ("source_only", "mini_xs") in rows[0]
+    assert rows[1] == [("source_only", "test_mit"), ("dualkd", "test_mit")]
+    assert rows[2] == [("source_only", "test_mit")]
+
+
 def test_done_runs_are_reused(first, place):
     before = {p: p.stat().st_mtime_ns for p in (place / "results").rglob("*.json")}
     again = bench("sweep", suite_file(place), "--results", place / "results")

@@ -124,7 +124,7 @@ CONFIGS: dict[str, dict[str, Any]] = {}
 
 
 def names() -> list[str]:
-    """Every registered name; "timm:NAME" and "mmseg:CONFIG" are taken besides."""
+    """Every registered name; "timm:NAME", "timm:NAME:HEAD" and "mmseg:CONFIG" are taken besides."""
     return list(NETWORKS)
 
 
@@ -213,11 +213,14 @@ def _spec(name: str) -> NetworkSpec:
     if name in NETWORKS:
         return NETWORKS[name]
     if name.startswith("timm:"):
-        model = name.removeprefix("timm:")
+        model, _, head = name.removeprefix("timm:").partition(":")
+        head = head or "daformer"
+        if head not in HEADS:
+            raise ValueError(f"{name}: unknown head {head!r}, expected one of {', '.join(HEADS)}")
         encoder = "methods.networks.timm_encoder:TimmEncoder"
-        description = f"timm's {model} with the DAFormer head"
+        description = f"timm's {model} with the head {head}"
         published = f"the Hugging Face model timm/{model}{'' if '.' in model else '.*'}"
-        return NetworkSpec(description, encoder, {"model": model}, "daformer", pretrained=published)
+        return NetworkSpec(description, encoder, {"model": model}, head, pretrained=published)
     close = difflib.get_close_matches(name, NETWORKS, n=1, cutoff=0.0)[0]
     raise ValueError(
         f"unknown network {name!r}: did you mean {close!r}? Known: {', '.join(NETWORKS)}"

@@ -98,6 +98,18 @@ def test_timm_padding_does_not_change_a_fitting_image():
             assert torch.equal(feature, other)
 
 
+def test_a_timm_encoder_takes_the_head_named_behind_it():
+    name = "timm:test_convnext:topdown"
+    network = zoo.build(name)
+    assert network.name == name
+    assert type(network.head).__name__ == "TopDownHead"
+    assert type(zoo.build("timm:test_convnext").head).__name__ == "DAFormerHead"
+    assert zoo.describe(name) == "timm's test_convnext with the head topdown"
+    assert zoo.pretrained(name) == zoo.pretrained("timm:test_convnext") != ""
+    with pytest.raises(ValueError, match="unknown head 'topdwn', expected one of daformer"):
+        zoo.describe("timm:test_convnext:topdwn")
+
+
 def test_timm_refuses_unknown_keywords():
     with pytest.raises(ValueError, match="timm:resnet18 refuses colour"):
         zoo.build("timm:resnet18", colour=3)

@@ -2,7 +2,8 @@
 
 Self-training read as distillation from two teachers: an EMA teacher makes the pseudo-labels, and a
 frozen teacher of any architecture and size, trained on the source, teaches features. The abstract
-fixes that much; the loss, its layers and its weight are our reading, each a knob of its own.
+fixes that much; the loss, its layers and its weight are our reading, each a knob of its own, set by
+an ablation on generated data (results/tables/dualkd_ablation.md).
 
     L = CE(source) + CE(mixed; pseudo-labels) + lambda_kd * D(P(student's maps), frozen maps)
 """

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from harness import records
+from harness import catalogue, records
 from harness.checkpoint import find_checkpoint, load_network, network_name
 from harness.data.labels import CITYSCAPES_IDS, colourise, lookup_table
 from harness.data.loader import eval_batches
@@ -22,6 +22,7 @@ from harness.data.scenes import draw_scene
 from harness.data.sources import find_sources
 from harness.errors import BenchError
 from harness.records import Record
+from harness.sweep import run_ids
 from methods.parts.losses import upsample
 
 Pixels = npt.NDArray[np.uint8]
@@ -46,8 +47,8 @@ def renderings() -> list[list[tuple[str, Pixels]]]:
 
 def predictions(results: Path, scenario: str, index: int) -> list[list[tuple[str, Pixels]]]:
     """A validation image, its label, and each method's prediction at seed 0."""
-    chosen = {m: _record(results, scenario, m) for m in METHODS}
-    spec = chosen["oracle"].spec
+    chosen = _records(results, scenario)
+    spec = chosen[0].spec
     sources = find_sources(spec.scenario, spec.profile, None)
     val = sources.target.open("val")
     size = spec.profile.image_size[spec.target.dataset]
@@ -56,29 +57,31 @@ def predictions(results: Path, scenario: str, index: int) -> list[list[tuple[str
         (f"{scenario}: target (generated)", val.read_image(index)),
         ("its label", colourise(label[0].numpy())),
     ]
-    for method, record in chosen.items():
+    for record in chosen:
         checkpoint = find_checkpoint(record.run_id, results)
         network = load_network(checkpoint, network_name(checkpoint))[0].eval()
         with torch.inference_mode():
             logits = upsample(network(image).logits, label.shape[-2:])
         assert record.metrics is not None
-        caption = f"{method}: mIoU {record.metrics.student.miou:.1f} over the whole set"
+        caption = f"{record.spec.method}: mIoU {record.metrics.student.miou:.1f} over the whole set"
         panels.append((caption, colourise(logits.argmax(1)[0].numpy())))
     return [panels[:3], panels[3:]]
 
 
-def _record(results: Path, scenario: str, method: str) -> Record:
-    """The method's run at seed 0; among several students the profile's."""
-    for record in records.read_all(results / "records"):
-        spec = record.spec
-        if (
-            (spec.method, spec.scenario.name, spec.seed) == (method, scenario, 0)
-            and record.state == "done"
-            and spec.profile.name == "tiny"
-            and spec.student == "mini_s"
-        ):
-            return record
-    raise BenchError(f"{results}: no run of {method} on {scenario}; `bench sweep main` makes it.")
+def _records(results: Path, scenario: str) -> list[Record]:
+    """The methods' runs of suite main at seed 0, in the picture's order."""
+    asked = run_ids(catalogue.suite("main"))
+    found = {
+        record.spec.method: record
+        for record in records.read_all(results / "records")
+        if record.spec.run_id in asked
+        and (record.spec.scenario.name, record.spec.seed, record.state) == (scenario, 0, "done")
+    }
+    if missing := [method for method in METHODS if method not in found]:
+        raise BenchError(
+            f"{results}: no run of {', '.join(missing)} on {scenario}; `bench sweep main` makes it."
+        )
+    return [found[method] for method in METHODS]
 
 
 def compose(rows: list[list[tuple[str, Pixels]]]) -> Image.Image:

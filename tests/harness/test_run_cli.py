@@ -43,7 +43,7 @@ def test_the_frozen_teacher_is_trained_before_the_student(first, made):
     assert set(made) == {"source_only", "dualkd"}
     lines = first.out.splitlines()
     teacher = next(i for i, line in enumerate(lines) if "trained on the source first" in line)
-    student = max(i for i, line in enumerate(lines) if "kd_mixed" in line)
+    student = max(i for i, line in enumerate(lines) if "kd_target" in line)
     assert teacher < student
     assert made["source_only"].spec.student == "mini_xs"
     assert made["source_only"].spec.profile.iterations == 3
@@ -52,7 +52,7 @@ def test_the_frozen_teacher_is_trained_before_the_student(first, made):
 
 def test_progress_shows_losses_speed_memory_and_time_left(first):
     line = next(line for line in first.out.splitlines() if line.strip().startswith("4/4  source"))
-    for word in ("mixed", "kd_mixed", "img/s", "MiB", "ETA"):
+    for word in ("mixed", "kd_target", "img/s", "MiB", "ETA"):
         assert word in line
 
 

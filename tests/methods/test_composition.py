@@ -60,9 +60,7 @@ def test_dualkd_and_mic_have_the_terms_of_both():
     label = torch.randint(0, 19, (2, 32, 64), generator=torch.Generator().manual_seed(2))
     method = kind(kind.Config(mask_block=8), build("test_mit"), [build("test_deeplab")]).train()
     terms = [name for group in method.losses(Batch(source, label, target), 0) for name in group]
-    assert terms == [
-        "source", "kd_source", "mixed", "kd_mixed", "log/pseudo_weight", "masked",
-    ]  # fmt: skip
+    assert terms == ["source", "kd_target", "mixed", "log/pseudo_weight", "masked"]
 
 
 def test_its_knobs_are_those_of_both_with_the_defaults_of_who_declares_them():

@@ -48,7 +48,7 @@ def run(
     ] = None,
     teacher: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="Frozen teacher's network.", show_default="one size up"),
+        typer.Option(help="Teacher's network.", show_default="one size up"),
     ] = None,
     teacher_checkpoint: Annotated[
         Optional[Path],  # noqa: UP045

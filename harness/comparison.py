@@ -162,7 +162,9 @@ def _failure(record: Record) -> str:
 
 
 def _teachers(record: Record) -> tuple[str, ...]:
-    return tuple(str(teacher.get("network")) for teacher in record.spec.teachers)
+    """Frozen ones, and networks that learn beside the student."""
+    networks = [*record.spec.teachers, *record.spec.companions]
+    return tuple(str(network.get("network")) for network in networks)
 
 
 def _rows(records: Sequence[Record]) -> list[Row]:

@@ -38,7 +38,8 @@ class Job:
     @property
     def name(self) -> str:
         spec = self.plan.spec
-        teacher = f" <- {spec.teachers[0]['network']}" if spec.teachers else ""
+        networks = [network["network"] for network in (*spec.teachers, *spec.companions)]
+        teacher = f" <- {' + '.join(networks)}" if networks else ""
         return f"{spec.method} {spec.student}{teacher}, {spec.scenario.name}, seed {spec.seed}"
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 from bench_cli import QUICK, bench, refused
+from fake_records import fake_record
 from pydantic import Field
 from safetensors.torch import load_file
 
 from harness import records
+from harness.comparison import comparison
 from harness.resolve import Request, resolve
 from harness.run import build_method
 from harness.train import Trainer
@@ -107,3 +109,16 @@ def test_its_cost_is_in_the_record(tmp_path):
     both = sum(p.numel() for network in (student, large) for p in network.parameters()) / 1e6
     assert record.cost.training_parameters_m == pytest.approx(both)
     assert "no_such" in refused(bench(*args, "--teacher", "no_such"))
+
+
+def test_tables_name_it_among_the_teachers_and_not_again_as_a_setting():
+    rows = []
+    for name in ("mini_xs", "mini_s"):
+        record = fake_record("together", config={"teacher": name}, student="test_mit")
+        spec = record.spec.model_copy(update={"companions": [{"network": name}]})
+        rows.append(record.model_copy(update={"spec": spec, "run_id": spec.run_id}))
+    (table,) = comparison(rows)
+    assert [(row.label, row.teachers) for row in table.rows] == [
+        ("together", ("mini_s",)),
+        ("together", ("mini_xs",)),
+    ]

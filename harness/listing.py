@@ -127,6 +127,8 @@ def _network(name: str, console: Console) -> None:
         f"in the encoder; stages of {_plain(network.feature_channels)} channels, fused map of "
         f"{network.fused_channels}"
     )
+    if tile := getattr(network.encoder, "tile", None):
+        console.print(f"made for one size alone: sees images in tiles of {tile}x{tile}")
     if published := zoo.pretrained(name):
         console.print(f"weights for --init: {published}", highlight=False, soft_wrap=True)
 

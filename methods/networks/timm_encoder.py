@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import timm
+import torch
 from torch import Tensor, nn
 
 
@@ -17,7 +18,8 @@ class TimmEncoder(nn.Module):
     Hierarchical networks give every map at stride 4 and coarser. A network of one stride (a plain
     ViT) gives four maps at even distances in depth. `size_multiple` is what the sides of an image
     must be multiples of; by default the coarsest stride, times the window of partitioned attention.
-    Other keywords go to timm.create_model. Raises ValueError for what timm does not know.
+    A network made for one size of image alone sees a larger one in tiles of that size, each by
+    itself. Other keywords go to timm.create_model. Raises ValueError for what timm does not know.
     """
 
     def __init__(self, model: str, size_multiple: int | None = None, **model_args: Any) -> None:
@@ -31,9 +33,18 @@ class TimmEncoder(nn.Module):
         self.trunk.prune_intermediate_layers(self.indices, prune_norm=True, prune_head=True)
         windows = [max(getattr(module, "partition_size", (1,))) for module in self.modules()]
         self.size_multiple = size_multiple or max(strides) * max(windows)
+        self.tile = _only_size(model, model_args, self.size_multiple)
+        if self.tile is not None:
+            self.size_multiple = self.tile
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """image: (B, 3, H, W) -> one (B, c_i, h_i, w_i) map a stage, finest first."""
+        if self.tile is None:
+            return self._maps(image)
+        rows, columns = (side // self.tile for side in image.shape[2:])
+        return [_joined(x, rows, columns) for x in self._maps(_tiles(image, self.tile))]
+
+    def _maps(self, image: Tensor) -> list[Tensor]:
         return self.trunk.forward_intermediates(
             image, indices=self.indices, output_fmt="NCHW", intermediates_only=True
         )
@@ -68,6 +79,36 @@ def _create(model: str, model_args: dict[str, Any]) -> Any:
                 return trunk
             raise ValueError(f"timm:{model} cannot hand out its intermediate maps: choose another")
     raise ValueError(f"timm:{model} refuses {', '.join(model_args)}: {reason}") from reason
+
+
+def _only_size(model: str, model_args: dict[str, Any], multiple: int) -> int | None:
+    """The side of the square images that the network is bound to; None where it takes others too.
+
+    timm marks more networks as bound than are, so a copy without storage is tried.
+    """
+    with torch.device("meta"), torch.no_grad():
+        trunk = _create(model, model_args).eval()
+        published = trunk.pretrained_cfg
+        if not published["fixed_input_size"]:
+            return None
+        side = model_args.get("img_size", max(published["input_size"][1:]))
+        try:
+            trunk.forward_intermediates(torch.zeros(1, 3, side + multiple, side + 2 * multiple))
+        except Exception:  # each family fails in its own way
+            return side
+        return None
+
+
+def _tiles(image: Tensor, side: int) -> Tensor:
+    """image: (B, C, H, W), multiples of side -> (B * tiles, C, side, side), row by row."""
+    grid = image.unflatten(3, (-1, side)).unflatten(2, (-1, side))
+    return grid.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
+
+
+def _joined(x: Tensor, rows: int, columns: int) -> Tensor:
+    """x: (B * rows * columns, C, h, w) -> (B, C, rows * h, columns * w), as `_tiles` cut it."""
+    grid = x.unflatten(0, (-1, rows, columns))
+    return grid.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
 
 
 def _chosen_stages(strides: Sequence[int]) -> list[int]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from bench_cli import bench, refused
 
+from methods.networks import timm_encoder
+
 
 def test_list_shows_the_networks_of_another_library():
     timm = bench("list", "networks", "timm:*convnext_t*").out.splitlines()
@@ -44,7 +46,15 @@ def test_info_refuses_an_unknown_one_with_the_nearest():
     assert "mmseg:segformer/" in refused(bench("info", "mmseg:segformer/segformer_mit-b0"))
 
 
-def test_info_refuses_a_network_of_one_size():
-    line = refused(bench("info", "timm:beit_base_patch16_224"))
+def test_info_takes_a_network_of_one_size_and_one_that_needs_storage():
+    assert "in tiles of 224x224" in bench("info", "timm:beit_base_patch16_224:topdown").out
+    gemma = " ".join(bench("info", "timm:gemma4_vit_167m:topdown").out.split())
+    assert "stages of 768,768,768,768" in gemma
+    assert "tiles" not in gemma
+
+
+def test_info_refuses_what_no_padding_makes_fit(monkeypatch):
+    monkeypatch.setattr(timm_encoder, "_only_size", lambda *_: None)
+    line = refused(bench("info", "timm:visformer_tiny"))
     assert "does not take images of 190x97" in line
     assert "any size" in line

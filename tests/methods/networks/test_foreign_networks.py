@@ -110,6 +110,28 @@ def test_a_timm_encoder_takes_the_head_named_behind_it():
         zoo.describe("timm:test_convnext:topdwn")
 
 
+def test_a_timm_encoder_bound_to_one_size_sees_tiles_of_it():
+    sizes = {"img_size": 32, "depth": 4, "embed_dim": 16, "num_heads": 2}
+    name = "timm:vit_relpos_small_patch16_224"
+    network = zoo.build(name, head="topdown", head_channels=8, **sizes).eval()
+    assert network.size_multiple == 32
+    image = torch.randn(2, 3, 64, 96)
+    with torch.no_grad():
+        corner = network.features(image[:, :, 32:, 32:64])
+        for whole, tile in zip(network.features(image), corner, strict=True):
+            assert whole.shape == (2, 16, 4, 6)
+            torch.testing.assert_close(whole[:, :, 2:, 2:4], tile)
+        assert network(torch.randn(2, 3, 75, 109)).logits.shape == (2, 19, 5, 7)
+
+
+@pytest.mark.parametrize("name", ["timm:xcit_nano_12_p8_224", "timm:twins_svt_small"])
+def test_a_timm_encoder_only_said_to_be_bound_sees_the_whole_image(name):
+    with torch.device("meta"):
+        network = zoo.build(name)
+    assert network.encoder.trunk.pretrained_cfg["fixed_input_size"]
+    assert network.encoder.tile is None
+
+
 def test_timm_refuses_unknown_keywords():
     with pytest.raises(ValueError, match="timm:resnet18 refuses colour"):
         zoo.build("timm:resnet18", colour=3)

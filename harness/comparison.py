@@ -220,7 +220,7 @@ def _row(runs: Sequence[Record], variant: dict[str, Any], baseline: list[Record]
             if all(name in s.conventions for s in students)
         },
         iou={name: _mean([s.iou.get(name) for s in students]) for name in students[0].iou},
-        train_images_per_second=_median([c.training.images_per_second for c in costs]),
+        train_images_per_second=_median([_training_speed(r) for r in runs if r.cost]),
         memory_mib=max(c.training.memory_mib for c in costs) if kind else None,
         memory_kind=kind,
         inference_images_per_second=_median([c.inference.images_per_second for c in costs]),
@@ -233,6 +233,18 @@ def _row(runs: Sequence[Record], variant: dict[str, Any], baseline: list[Record]
 
 def _by_seed(runs: Iterable[Record]) -> dict[int, float]:
     return {r.spec.seed: r.metrics.student.miou for r in runs if r.metrics}
+
+
+def _training_speed(record: Record) -> float:
+    """Source images a second over the whole training.
+
+    The record's median step would not show what a method does in a part of the schedule only, such
+    as mixing after a source phase.
+    """
+    assert record.cost is not None
+    profile = record.spec.profile
+    images = profile.iterations * profile.accumulation * profile.batch_size
+    return images / record.cost.training.wall_seconds
 
 
 def _teacher_seconds(record: Record) -> float | None:

@@ -85,7 +85,7 @@ def fake_training(images_per_second: float = 35.0, **changes: Any) -> Training:
         "images_per_second_p90": images_per_second * 1.1,
         "data_share": 0.02,
         "steps": 800,
-        "wall_seconds": 46.0,
+        "wall_seconds": 1600 / 35,  # 800 iterations of 2 images
         "memory_mib": 900.0,
         "memory_kind": "cpu rss",
     }

@@ -48,7 +48,7 @@ def outline(name: str) -> Segmentor:
 
 
 def _check_sizes(network: Segmentor) -> None:
-    """BenchError unless a network without storage takes images of a size that is not its own."""
+    """BenchError unless the network takes images of a size that is not its own."""
     # A few cannot run without storage: what they say then tells nothing.
     reason = _failure(network) and _failure(zoo.build(network.name))
     if reason:

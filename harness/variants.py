@@ -21,7 +21,7 @@ def settings(record: Record) -> dict[str, Any]:
         found["checkpoint"] = [teacher.get("checkpoint_sha256") for teacher in spec.teachers]
         found["teacher_iterations"] = spec.profile.teacher_iterations
     if spec.companions:
-        found.pop("teacher", None)
+        found.pop("teacher", None)  # tables have a column for it
         found["companions"] = [companion.get("init") for companion in spec.companions]
     return found
 

@@ -33,9 +33,10 @@ class TimmEncoder(nn.Module):
         self.trunk.prune_intermediate_layers(self.indices, prune_norm=True, prune_head=True)
         windows = [max(getattr(module, "partition_size", (1,))) for module in self.modules()]
         self.size_multiple = size_multiple or max(strides) * max(windows)
-        self.tile = _only_size(model, model_args, self.size_multiple)
-        if self.tile is not None:
-            self.size_multiple = self.tile
+        self.tile: int | None = None
+        if self.trunk.pretrained_cfg["fixed_input_size"]:
+            self.tile = _only_size(model, model_args, self.size_multiple)
+            self.size_multiple = self.tile or self.size_multiple
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """image: (B, 3, H, W) -> one (B, c_i, h_i, w_i) map a stage, finest first."""
@@ -84,14 +85,11 @@ def _create(model: str, model_args: dict[str, Any]) -> Any:
 def _only_size(model: str, model_args: dict[str, Any], multiple: int) -> int | None:
     """The side of the square images that the network is bound to; None where it takes others too.
 
-    timm marks more networks as bound than are, so a copy without storage is tried.
+    timm marks more networks as bound than are, so one without storage is tried.
     """
     with torch.device("meta"), torch.no_grad():
         trunk = _create(model, model_args).eval()
-        published = trunk.pretrained_cfg
-        if not published["fixed_input_size"]:
-            return None
-        side = model_args.get("img_size", max(published["input_size"][1:]))
+        side = model_args.get("img_size", max(trunk.pretrained_cfg["input_size"][1:]))
         try:
             trunk.forward_intermediates(torch.zeros(1, 3, side + multiple, side + 2 * multiple))
         except Exception:  # each family fails in its own way

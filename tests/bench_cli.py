@@ -40,7 +40,7 @@ class Outcome(NamedTuple):
 
 def bench(*arguments: str | Path) -> Outcome:
     """Run the command line; the exit code, and what it printed."""
-    from harness.cli import main
+    from harness.cli.main import main
 
     out, err = io.StringIO(), io.StringIO()
     code = 0

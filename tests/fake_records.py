@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.data.labels import CLASSES
-from harness.records import Cost, Inference, Metrics, Record, Scores, TeacherCost, Training
-from harness.spec import DataRef, Profile, RunSpec, Scenario
+from harness.config.schema import DataRef, Profile, RunSpec, Scenario
+from harness.data.classes import CLASSES
+from harness.records.store import Cost, Inference, Metrics, Record, Scores, TeacherCost, Training
 
 TITLES = {"gta2cs": "GTA5 -> Cityscapes", "synthia2cs": "SYNTHIA -> Cityscapes"}
 

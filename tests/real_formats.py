@@ -14,7 +14,7 @@ from PIL import Image
 
 from harness.data.adverse import CONDITIONS
 from harness.data.camvid import GROUP_COLOURS
-from harness.data.labels import CAMVID_IDS, CITYSCAPES_IDS, PALETTE, SYNTHIA_IDS, colourise
+from harness.data.classes import CAMVID_IDS, CITYSCAPES_IDS, PALETTE, SYNTHIA_IDS, colourise
 
 WIDTH, HEIGHT = 64, 48
 SIZE = (WIDTH, HEIGHT)

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import catalogue
-from harness.listing import entries
-from harness.networks import outline
-from harness.published import PATH as PUBLISHED
-from harness.resolve import find_method
+from harness.analysis.published import PATH as PUBLISHED
+from harness.cli.listing import entries
+from harness.config import catalogue
+from harness.config.network_files import outline
+from harness.config.planning import find_method
 from methods import registry
 
 ROOT = Path(__file__).parents[1]
@@ -215,7 +215,7 @@ def test_every_documented_command_exists(path):
     """Verbs and options of each `bench ...` line of a document are those of the command line."""
     from typer.main import get_command
 
-    from harness.cli import app
+    from harness.cli.main import app
 
     command = get_command(app)
     text = path.read_text(encoding="utf-8").replace("\\\n", " ")

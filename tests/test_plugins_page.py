@@ -11,7 +11,7 @@ import pytest
 from bench_cli import QUICK, SETTINGS, bench
 from documented import ROOT, commands, files, page
 
-from harness import records
+from harness.records import store
 
 PAGE = page("docs/plugins.md")
 FILES, COMMANDS = files(PAGE), commands(PAGE)
@@ -79,7 +79,7 @@ def test_it_is_shown_and_trained(folder):
     assert "lambda_mirror" in follow("info")
     said = follow("run", "--results", "results")
     assert "mirror" in said
-    (record,) = records.read_all(folder / "results/records")
+    (record,) = store.read_all(folder / "results/records")
     assert record.spec.method_config["lambda_mirror"] == 0.5
     assert list(record.spec.plugins) == ["mirror"]
     assert "mirror" in record.metrics.losses
@@ -97,7 +97,7 @@ def test_it_is_compared_in_a_sweep(folder):
     with Path("mirror.py").open("a", encoding="utf-8") as file:
         file.write("# another version\n")
     assert "1 runs, 0 done before" in follow("sweep", "--results", "results")
-    found = records.read_all(folder / "results/records")
+    found = store.read_all(folder / "results/records")
     assert [(r.spec.method, r.state) for r in found] == [("mirror", "done")] * 2
     assert len({r.spec.plugins["mirror"] for r in found}) == 2
 

@@ -10,7 +10,7 @@ import pytest
 from bench_cli import QUICK, bench
 from documented import ROOT, blocks, page
 
-from harness import catalogue
+from harness.config import catalogue
 from methods import registry
 from methods.testing import cases
 

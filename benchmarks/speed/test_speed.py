@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from harness import catalogue
+from harness.config import catalogue
 from harness.data.augment import augment
 from harness.data.scenes import draw_scene
-from harness.evaluate import confusion
-from harness.train import Trainer
+from harness.evaluation.metrics import confusion
+from harness.training.trainer import Trainer
 from methods import registry
 from methods.contract import Batch
 from methods.networks import zoo

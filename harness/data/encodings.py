@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from harness.data import labels, png
+from harness.data import classes, png
 from harness.data.camvid import GROUP_COLOURS
 from harness.errors import DataError
 
@@ -82,7 +82,7 @@ def _ids(*ids: Iterable[int]) -> frozenset[int]:
 
 _GREY = (png.GREY, png.PALETTE)
 _CAMVID_CODES = {
-    int(_colour_code(*colour)): labels.CAMVID_IDS[group]
+    int(_colour_code(*colour)): classes.CAMVID_IDS[group]
     for group, colours in GROUP_COLOURS.items()
     for colour in colours.values()
 }
@@ -93,7 +93,7 @@ GTA5 = Encoding(
     _GREY,
     _ids(range(35)),
     _read_grey,
-    labels.lookup_table(labels.CITYSCAPES_IDS),
+    classes.lookup_table(classes.CITYSCAPES_IDS),
     "take the label from the original archive again: ids are mapped on the fly, "
     "converted labels are not needed",
 )
@@ -103,7 +103,7 @@ SYNTHIA = Encoding(
     (png.RGB, png.RGBA),
     _ids(range(23)),
     _read_red16,
-    labels.lookup_table(labels.SYNTHIA_IDS),
+    classes.lookup_table(classes.SYNTHIA_IDS),
     "take the label from GT/LABELS of SYNTHIA-RAND-CITYSCAPES again; do not re-save it, most "
     "tools write 8 bits",
 )
@@ -113,7 +113,7 @@ CITYSCAPES = Encoding(
     _GREY,
     _ids(range(34), (255,)),
     _read_grey,
-    labels.lookup_table(labels.CITYSCAPES_IDS),
+    classes.lookup_table(classes.CITYSCAPES_IDS),
     "take the *_gtFine_labelIds.png from gtFine_trainvaltest.zip again",
 )
 TRAIN_IDS = Encoding(
@@ -122,7 +122,7 @@ TRAIN_IDS = Encoding(
     _GREY,
     _ids(range(19), (255,)),
     _read_grey,
-    labels.lookup_table({i: i for i in range(19)}),
+    classes.lookup_table({i: i for i in range(19)}),
     "write it again with cityscapesScripts, or keep only the *_labelIds.png",
 )
 CAMVID = Encoding(
@@ -131,7 +131,7 @@ CAMVID = Encoding(
     _GREY,
     _ids(range(12)),
     _read_grey,
-    labels.lookup_table(labels.CAMVID_IDS),
+    classes.lookup_table(classes.CAMVID_IDS),
     "take the label from the SegNet tutorial's CamVid folder again",
 )
 CAMVID_COLOURS = Encoding(
@@ -140,7 +140,7 @@ CAMVID_COLOURS = Encoding(
     (png.RGB, png.RGBA, png.PALETTE),
     _ids(_CAMVID_CODES, (0,)),
     _read_colours,
-    labels.lookup_table(_CAMVID_CODES),
+    classes.lookup_table(_CAMVID_CODES),
     "take the label from LabeledApproved_full again; it must not be resized or stored as JPEG",
 )
 # ACDC and Dark Zurich publish both kinds of label: nothing is to be written again.

@@ -19,12 +19,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from harness.config.schema import Profile
 from harness.data import transforms
 from harness.data.augment import augment
 from harness.data.datasets import Dataset
 from harness.data.rare_class import RareClassSampler, class_statistics
 from harness.data.transforms import Pixels
-from harness.spec import Profile
 from methods.contract import Batch
 from methods.parts.augment import MEAN, STD
 

@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.data.cache import cache_dir
+from harness.data.classes import CLASSES
 from harness.data.datasets import Dataset
-from harness.data.labels import CLASSES
 from harness.data.transforms import class_counts
 from harness.errors import DataError
 

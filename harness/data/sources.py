@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from harness.config.schema import DataRef, Profile, Scenario
 from harness.data.datasets import Dataset, has_dataset, open_dataset
 from harness.errors import DataError
-from harness.spec import DataRef, Profile, Scenario
 
 if TYPE_CHECKING:
     from harness.data.scenes.writer import Progress

@@ -12,11 +12,11 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.progress import Progress
 
+from harness.config.schema import Scenario
+from harness.data.classes import CLASSES
 from harness.data.datasets import Dataset, Split, has_dataset, open_dataset
-from harness.data.labels import CLASSES
 from harness.data.rare_class import class_statistics
 from harness.errors import DataError
-from harness.spec import Scenario
 
 #: An image shows a class that covers this share of it; a class never so large, where it is largest.
 SHARE = 1e-3

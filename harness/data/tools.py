@@ -9,9 +9,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from harness import catalogue
+from harness.config import catalogue
+from harness.data.classes import CLASSES
 from harness.data.datasets import LAYOUTS, Dataset, Split, has_dataset, layout_of, open_dataset
-from harness.data.labels import CLASSES
 from harness.data.sources import GENERATED
 from harness.errors import DataError
 

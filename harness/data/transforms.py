@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from harness.data.labels import CLASSES, IGNORE
+from harness.data.classes import CLASSES, IGNORE
 
 #: uint8, which OpenCV's stubs do not promise.
 Pixels = npt.NDArray[Any]

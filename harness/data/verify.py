@@ -13,9 +13,9 @@ import numpy as np
 from PIL import Image
 
 from harness.data import png
+from harness.data.classes import IGNORE
 from harness.data.datasets import Dataset, Layout, Sample, find_folder, layout_of
 from harness.data.encodings import encoding_of
-from harness.data.labels import IGNORE
 from harness.errors import DataError
 
 #: quick_check decodes every file of a set of at most so many pixels: about two seconds.

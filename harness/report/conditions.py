@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import sys
 
-from harness.data.labels import CITYSCAPES_IDS, colourise, lookup_table
+from harness.data.classes import CITYSCAPES_IDS, colourise, lookup_table
 from harness.data.scenes import draw_scene
-from harness.report.picture import CELL, Pixels, compose
+from harness.weights.picture import CELL, Pixels, compose
 
 #: Rendering, index, caption.
 SHOWN = (

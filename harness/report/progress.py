@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from harness.meter import resident_mib
-from harness.resolve import Plan
-from harness.train import Progress
+from harness.config.planning import Plan
+from harness.measure.meter import resident_mib
+from harness.training.trainer import Progress
 
 
 class Reporter:

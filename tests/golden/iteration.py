@@ -14,7 +14,7 @@ from golden.networks import normalise, renamed, tiny_daformer
 from golden.schedule import profile
 from torch import Tensor, nn
 
-from harness.train import Trainer
+from harness.training.trainer import Trainer
 from methods.contract import Batch
 from methods.daformer import DAFormer, Mixed
 from methods.parts.pseudo_labels import PseudoLabel

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from golden.compare import Comparison, arrays, deviation, differing, tensor
 
-from harness.evaluate import Matrix, confusion, iou, mean_iou, scores
+from harness.evaluation.metrics import Matrix, confusion, iou, mean_iou, scores
 
 METRIC = "k_metric.npz"
 

@@ -9,8 +9,8 @@ import torch
 from golden.compare import Comparison, arrays, deviation, differing, read_json
 from golden.networks import tiny_daformer
 
-from harness.spec import Profile
-from harness.train import make_optimiser, rate_factor
+from harness.config.schema import Profile
+from harness.training.trainer import make_optimiser, rate_factor
 from methods.networks.zoo import build
 from methods.source_only import SourceOnly
 

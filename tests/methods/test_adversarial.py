@@ -9,7 +9,7 @@ import torch
 from bench_cli import QUICK, bench
 from torch import nn
 
-from harness import records
+from harness.records import store
 from methods import registry
 from methods.contract import Batch
 from methods.networks import zoo
@@ -196,7 +196,7 @@ def test_adaptsegnet_runs_from_the_command_line(tmp_path):
         "--set", "levels=2", "--set", "discriminator_width=4", "--set", "accumulation=2", *QUICK,
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
-    (record,) = records.read_all(tmp_path / "records")
+    (record,) = store.read_all(tmp_path / "records")
     terms = {"source", "source_auxiliary"} | {
         f"{kind}_{level}"
         for kind in ("adversarial", "discriminator")

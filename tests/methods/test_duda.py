@@ -11,7 +11,7 @@ from bench_cli import QUICK, bench
 from torch import Tensor
 from toy_student import Toy
 
-from harness import records
+from harness.records import store
 from methods import registry
 from methods.contract import Batch, CompanionSpec, Method, Segmentation
 from methods.duda import DUDA, class_overlap, class_weights
@@ -240,7 +240,7 @@ def test_a_run_of_it_ends_well_and_is_named_after_every_teacher(tmp_path):
         "--set", "further_teachers=test_deeplab",
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
-    (record,) = records.read_all(tmp_path / "records")
+    (record,) = store.read_all(tmp_path / "records")
     assert [c["network"] for c in record.spec.companions] == ["mini_xs", "test_deeplab"]
     assert record.metrics.ema_teacher is not None
     assert record.cost.training_parameters_m > 2 * record.cost.parameters_m

@@ -20,15 +20,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from harness.allocator import keep_freed_blocks
 from harness.data.adverse import CONDITIONS, LABELS
 from harness.data.cache import cache_dir
+from harness.data.classes import CITYSCAPES_IDS, PALETTE, SYNTHIA_IDS, lookup_table
 from harness.data.datasets import layout_of
-from harness.data.labels import CITYSCAPES_IDS, PALETTE, SYNTHIA_IDS, lookup_table
 from harness.data.scenes.adverse import condition
 from harness.data.scenes.scene import GENERATOR_VERSION, SIZES, draw_scene
 from harness.errors import BenchError, DataError
-from harness.provenance import usable_cpus
+from harness.measure.allocator import keep_freed_blocks
+from harness.measure.environment import usable_cpus
 
 MANIFEST = "manifest.json"
 CITIES = {"train": ("altburg", "neustadt", "seehafen"), "val": ("bergheim", "flussau")}

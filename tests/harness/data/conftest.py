@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.spec import Profile
+from harness.config.schema import Profile
 
 #: The tests' own copies of the reference's outputs.
 GOLDEN = Path(__file__).parents[2] / "data" / "golden"

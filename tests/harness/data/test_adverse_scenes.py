@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from harness.data.adverse import CONDITIONS
+from harness.data.classes import CITYSCAPES_IDS, lookup_table
 from harness.data.datasets import open_dataset
-from harness.data.labels import CITYSCAPES_IDS, lookup_table
 from harness.data.scenes import (
     adverse,
     draw_scene,

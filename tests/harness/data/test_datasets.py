@@ -22,8 +22,8 @@ from real_formats import (
 )
 
 from harness.data.camvid import GROUP_COLOURS, split_of
+from harness.data.classes import CAMVID_IDS, CITYSCAPES_IDS
 from harness.data.datasets import has_dataset, open_dataset
-from harness.data.labels import CAMVID_IDS, CITYSCAPES_IDS
 from harness.errors import DataError
 
 PLAIN = ("images", "labels")

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.data.labels import CITYSCAPES_IDS, SYNTHIA_16, SYNTHIA_IDS, lookup_table
+from harness.data.classes import CITYSCAPES_IDS, SYNTHIA_16, SYNTHIA_IDS, lookup_table
 from harness.data.scenes import SIZES, draw_scene, ensure_dataset, fingerprint, write_dataset
 from harness.errors import BenchError, DataError
 

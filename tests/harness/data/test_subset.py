@@ -14,8 +14,8 @@ from real_formats import (
     write_synthia,
 )
 
+from harness.data.classes import CLASSES
 from harness.data.datasets import open_dataset
-from harness.data.labels import CLASSES
 from harness.data.rare_class import class_statistics
 from harness.data.scenes import write_dataset
 from harness.data.subset import covering

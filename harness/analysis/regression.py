@@ -1,0 +1,254 @@
+"""The regression gate: runs of a baseline measured again, and what moved by how much."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from harness.analysis.comparison import hardware
+from harness.config.schema import RunSpec
+from harness.errors import BenchError
+from harness.records import store
+from harness.records.store import Record
+
+HOLDS, REGRESSION, ERROR, NOTHING_MEASURED = 0, 1, 2, 3
+
+#: Times that a run may be measured while its speed alone is off: a busy machine only slows.
+TRIES = 3
+SPEEDS = ("training speed", "inference speed")
+
+Verdict = Literal["regressed", "not measured", "improved", "not compared", "holds"]
+
+
+@dataclass(frozen=True)
+class Tolerances:
+    """How far a figure may move: quality tightly, cost loosely."""
+
+    miou: float = 0.5  # points
+    losses: float = 1e-3  # relative, at the first steps
+    memory: float = 0.15  # relative
+    time: float = 2.0  # factor
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One figure of one run against the baseline's."""
+
+    run: str
+    quantity: str
+    verdict: Verdict
+    detail: str
+
+
+@dataclass(frozen=True)
+class Report:
+    findings: list[Finding]
+
+    def of(self, verdict: Verdict) -> list[Finding]:
+        return [finding for finding in self.findings if finding.verdict == verdict]
+
+    @property
+    def exit_code(self) -> int:
+        """0 holds, 1 regression, 3 a run of the baseline was not measured (2 is an error's)."""
+        if self.of("regressed"):
+            return REGRESSION
+        return NOTHING_MEASURED if self.of("not measured") or not self.findings else HOLDS
+
+    def render(self, format: Literal["text", "markdown"] = "text") -> str:
+        """A verdict, then what moved, worst first; what holds is only counted."""
+        from tabulate import tabulate
+
+        order: list[Verdict] = ["regressed", "not measured", "improved", "not compared"]
+        shown = [finding for verdict in order for finding in self.of(verdict)]
+        counts = {verdict: len(self.of(verdict)) for verdict in (*order, "holds")}
+        summary = ", ".join(f"{n} {verdict}" for verdict, n in counts.items() if n)
+        title = {HOLDS: "The baseline holds", REGRESSION: "Regression"}.get(
+            self.exit_code, "Nothing measured"
+        )
+        line = f"{title}: {summary or 'no run'}."
+        style = "pipe" if format == "markdown" else "simple"
+        body = tabulate(
+            [[f.run, f.quantity, f.verdict, f.detail] for f in shown],
+            ["run", "figure", "verdict", "found"],
+            style,
+            disable_numparse=True,
+        )
+        head = f"**{line}**" if format == "markdown" else line
+        return f"{head}\n\n{body}\n" if shown else f"{head}\n"
+
+
+def check(
+    baseline_path: Path,
+    records_path: Path | None = None,
+    runner: Callable[[RunSpec], Record] | None = None,
+    tolerances: Tolerances | None = None,
+) -> tuple[Report, int]:
+    """Hold records against a baseline (a file with one record or a list) -> report, exit code.
+
+    The measured records are read from `records_path`, or made by `runner`, one spec of the
+    baseline at a time, and again where it is slow and nothing else. BenchError (exit code 2) for
+    a baseline that is missing or broken.
+    """
+    baseline = store.read_all(baseline_path)
+    if records_path is not None:
+        measured = store.read_all(records_path)
+    else:
+        measured = [_measure(base, runner, tolerances) for base in baseline] if runner else []
+    report = compare(baseline, measured, tolerances)
+    return report, report.exit_code
+
+
+def _measure(
+    base: Record, runner: Callable[[RunSpec], Record], tolerances: Tolerances | None
+) -> Record:
+    """Run a baseline's spec; while its speed alone regressed, once more."""
+    for _ in range(TRIES):
+        found = runner(base.spec)
+        regressed = compare([base], [found], tolerances).of("regressed")
+        if not regressed or any(finding.quantity not in SPEEDS for finding in regressed):
+            break
+    return found
+
+
+def compare(
+    baseline: Sequence[Record], measured: Iterable[Record], tolerances: Tolerances | None = None
+) -> Report:
+    """Compare runs of equal specs; of several measured ones the newest counts.
+
+    BenchError when the baseline holds no run, or one without figures.
+    """
+    if not baseline:
+        raise BenchError("the baseline holds no record; expected at least one done run.")
+    newest: dict[str, Record] = {}
+    for record in sorted(measured, key=lambda r: (r.created, r.state)):
+        newest[_question(record.spec)] = record
+    findings: list[Finding] = []
+    for base in baseline:
+        findings += _compare_run(base, newest.get(_question(base.spec)), tolerances or Tolerances())
+    return Report(findings)
+
+
+def _question(spec: RunSpec) -> str:
+    """Names what was asked of a run, whatever a plug-in's code was: that is what may regress.
+
+    By the spec, not the stored id: an id may be older than a field added since.
+    """
+    return spec.model_copy(update={"plugins": {}}).run_id
+
+
+def _compare_run(base: Record, found: Record | None, tolerances: Tolerances) -> list[Finding]:
+    spec = base.spec
+    run = f"{spec.method}, {spec.scenario.name}, {spec.profile.name}, seed {spec.seed}"
+    if base.metrics is None or base.cost is None:
+        raise BenchError(f"baseline {run}: no figures in it; expected a done run. Record it again.")
+    if found is None:
+        return [Finding(run, "run", "not measured", f"no record of run {spec.run_id}")]
+    if found.metrics is None or found.cost is None:
+        return [Finding(run, "run", "regressed", f"failed: {found.error or 'no figures'}")]
+    old, new = base.metrics, found.metrics
+    return [
+        _miou(run, "mIoU", old.student.miou, new.student.miou, tolerances.miou),
+        *_losses(run, old.losses, new.losses, tolerances.losses),
+        _memory(run, base, found, tolerances.memory),
+        *_speeds(run, base, found, tolerances.time),
+    ]
+
+
+def _miou(run: str, name: str, old: float, new: float, tolerance: float) -> Finding:
+    change = new - old
+    verdict: Verdict = "holds"
+    if not change >= -tolerance:  # NaN regresses
+        verdict = "regressed"
+    elif change > tolerance:
+        verdict = "improved"
+    return Finding(
+        run, name, verdict, f"{old:.2f} -> {new:.2f}, {change:+.2f} points (allowed {tolerance:g})"
+    )
+
+
+def _losses(
+    run: str, old: dict[str, list[float]], new: dict[str, list[float]], tolerance: float
+) -> list[Finding]:
+    """Golden losses: a change either way means that something else is computed."""
+    findings = []
+    for term, values in old.items():
+        if term not in new:
+            findings.append(Finding(run, f"loss {term}", "regressed", "the term is gone"))
+            continue
+        pairs = list(zip(values, new[term], strict=False))
+        worst, step = max(((_apart(a, b), i) for i, (a, b) in enumerate(pairs)), default=(0.0, -1))
+        if step < 0:
+            findings.append(Finding(run, f"loss {term}", "not compared", "no step in common"))
+            continue
+        a, b = pairs[step]
+        detail = f"step {step}: {a:.6g} -> {b:.6g}, off by {worst:.2g} (allowed {tolerance:g})"
+        verdict: Verdict = "regressed" if worst > tolerance else "holds"
+        findings.append(Finding(run, f"loss {term}", verdict, detail))
+    extra = sorted(new.keys() - old.keys())
+    return findings + [
+        Finding(run, f"loss {term}", "not compared", "a new term, not in the baseline")
+        for term in extra
+    ]
+
+
+def _apart(old: float, new: float) -> float:
+    """Relative difference; infinite where one of the two is not finite."""
+    if old == new or (math.isnan(old) and math.isnan(new)):
+        return 0.0
+    apart = abs(new - old) / max(abs(old), 1e-8)
+    return math.inf if math.isnan(apart) else apart
+
+
+def _memory(run: str, base: Record, found: Record, tolerance: float) -> Finding:
+    assert base.cost is not None
+    assert found.cost is not None
+    old, new = base.cost.training, found.cost.training
+    if old.memory_kind != new.memory_kind:
+        detail = f"{old.memory_kind} in the baseline, {new.memory_kind} here"
+        return Finding(run, "peak memory", "not compared", detail)
+    ratio = new.memory_mib / old.memory_mib
+    return Finding(
+        run,
+        "peak memory",
+        _verdict(ratio, 1 + tolerance),
+        f"{old.memory_mib:.0f} -> {new.memory_mib:.0f} MiB, {ratio - 1:+.0%} "
+        f"(allowed {tolerance:+.0%})",
+    )
+
+
+def _speeds(run: str, base: Record, found: Record, factor: float) -> list[Finding]:
+    assert base.cost is not None
+    assert found.cost is not None
+    old, new = base.cost, found.cost
+    pairs = dict(
+        zip(
+            SPEEDS,
+            [
+                (old.training.images_per_second, new.training.images_per_second),
+                (old.inference.images_per_second, new.inference.images_per_second),
+            ],
+            strict=True,
+        )
+    )
+    machines = hardware(base), hardware(found)
+    if machines[0] != machines[1]:
+        detail = f"{machines[0]} in the baseline, {machines[1]} here"
+        return [Finding(run, name, "not compared", detail) for name in pairs]
+    return [
+        Finding(
+            run,
+            name,
+            _verdict(before / now, factor),
+            f"{before:.3g} -> {now:.3g} img/s (allowed factor {factor:g})",
+        )
+        for name, (before, now) in pairs.items()
+    ]
+
+
+def _verdict(cost_ratio: float, allowed: float) -> Verdict:
+    if not cost_ratio <= allowed:  # NaN regresses
+        return "regressed"
+    return "improved" if cost_ratio < 1 / allowed else "holds"

@@ -1,0 +1,69 @@
+"""What tells the rows of one method apart: the settings of its runs. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from harness.records.store import Record
+
+
+def settings(record: Record) -> dict[str, Any]:
+    """What must be equal within a row, the method, student and seed aside."""
+    spec = record.spec
+    found = {**spec.method_config, "init": spec.init}
+    if spec.teachers:
+        # The network has a column of its own, its weights are known by their hash.
+        for name in ("teacher", "teacher_checkpoint"):
+            found.pop(name, None)
+        found["checkpoint"] = [teacher.get("checkpoint_sha256") for teacher in spec.teachers]
+        found["teacher_iterations"] = spec.profile.teacher_iterations
+    if spec.companions:
+        found.pop("teacher", None)  # tables have a column for it
+        found["companions"] = [companion.get("init") for companion in spec.companions]
+    return found
+
+
+def variant(record: Record, same_method: Sequence[Record]) -> dict[str, Any]:
+    """The settings that tell a record from the method's others; what is usual goes unsaid."""
+    own_config, common = record.spec.method_config, usual(same_method)
+    others = [settings(other) for other in same_method]
+    return {
+        name: value
+        for name, value in settings(record).items()
+        # A row without a teacher lacks its settings: the teacher's column tells the two apart.
+        if any(other.get(name) != value for other in others if name in other or name in own_config)
+        and not (name in common and _dumped(common[name]) == _dumped(value))
+    }
+
+
+def usual(records: Iterable[Record]) -> dict[str, Any]:
+    """What more than half of a method's variants have in common, where not all of them do."""
+    variants = {_dumped(settings(record)): settings(record) for record in records}
+    found = {}
+    for name in sorted(set().union(*variants.values())):
+        values = {_dumped(own.get(name)): own.get(name) for own in variants.values()}
+        counts = Counter(_dumped(own.get(name)) for own in variants.values())
+        (common, count), *others = counts.most_common()
+        if others and count > len(variants) / 2:
+            found[name] = values[common]
+    return found
+
+
+def spelled(values: Mapping[str, Any]) -> str:
+    """Settings as `--set` takes them, quotes left out."""
+    return ", ".join(f"{name}={_spelled(value)}" for name, value in values.items())
+
+
+def _spelled(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_spelled, value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _dumped(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)

@@ -1,0 +1,65 @@
+"""The verbs of `bench` that work on data: data make, data verify, data stats, subset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.options import DataRoot
+
+app = typer.Typer()
+data_app = typer.Typer(help="Make, check and describe data sets.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+
+@data_app.command("make")
+def data_make(
+    out: Annotated[Path, typer.Option(help="Folder to write gta5/, synthia/ ... into.")],
+    profile: Annotated[str, typer.Option(help="Whose image sizes and counts.")] = "tiny",
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Write the generated data sets, in the real on-disk formats."""
+    from rich.console import Console
+
+    from harness.data.tools import make
+
+    make(out, profile, seed, Console())
+
+
+@data_app.command("verify")
+def data_verify(data_root: DataRoot = None) -> None:
+    """Check every file of every data set; say what is wrong with which, and how to mend it."""
+    from rich.console import Console
+
+    from harness.data.tools import verify
+
+    raise typer.Exit(verify(data_root, Console()))
+
+
+@data_app.command("stats")
+def data_stats(data_root: DataRoot = None) -> None:
+    """Show how often each class occurs in each data set."""
+    from rich.console import Console
+
+    from harness.data.tools import statistics
+
+    statistics(data_root, Console())
+
+
+@app.command()
+def subset(
+    scenario: Annotated[str, typer.Option(help="Whose data sets; see `bench list scenarios`.")],
+    out: Annotated[Path, typer.Option(help="New folder, to be used as a data root.")],
+    images: Annotated[int, typer.Option(min=1, help="Of each set and split.")] = 16,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    data_root: DataRoot = None,
+) -> None:
+    """Copy a few images with every class out of real data sets, such as for tests in CI."""
+    from rich.console import Console
+
+    from harness.config import catalogue
+    from harness.data.subset import subset as cut
+
+    cut(catalogue.scenario(scenario), data_root, out, images, seed, Console())

@@ -1,0 +1,192 @@
+"""Whether this machine can run the benchmark: what was found, and what to do about it."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import psutil
+
+from harness.measure.environment import cpu_model, driver_version, usable_cpus, version
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+State = Literal["ok", "warn", "bad"]
+GIB = 2**30
+#: What mmsegmentation imports, declared by it or not: module -> package.
+MMSEG_NEEDS = {"mmengine": "mmengine", "mmcv": "mmcv-lite", "ftfy": "ftfy", "regex": "regex"}
+
+
+class Finding(NamedTuple):
+    topic: str
+    state: State
+    found: str
+    advice: str = ""
+
+
+def examine(data_root: Path | None = None, cache: Path | None = None) -> list[Finding]:
+    """Look at everything a run needs. Changes nothing; an import that fails is a finding."""
+    from harness.data.cache import cache_dir
+
+    cache = cache or cache_dir()
+    return [
+        Finding("python", "ok", platform.python_version()),
+        torch_and_torchvision(),
+        gpu(),
+        mmsegmentation(),
+        *data_sets(data_root),
+        cache_folder(cache),
+        disk(cache),
+        processor(),
+        memory(),
+        *shared_memory(),
+    ]
+
+
+def render(findings: Iterable[Finding], console: Console) -> None:
+    """Print one line a finding, and its advice below."""
+    from rich.text import Text
+
+    styles = {"ok": "green", "warn": "yellow", "bad": "bold red"}
+    for finding in findings:
+        line = Text.assemble(
+            (f"{finding.state:<5}", styles[finding.state]),
+            (f"{finding.topic:<16}", "bold"),
+            finding.found,
+        )
+        console.print(line)
+        if finding.advice:
+            console.print(Text(f"{'':<21}-> {finding.advice}"), style="dim")
+
+
+def torch_and_torchvision() -> Finding:
+    """Both import in one process: builds that do not belong together fail here."""
+    found = f"torch {version('torch')}, torchvision {version('torchvision')}"
+    error = failure("torch", "torchvision")
+    if error is None:
+        return Finding("torch", "ok", found)
+    advice = "install torch and torchvision together, from one index, so that their builds match"
+    return Finding("torch", "bad", f"{found}: {error}", advice)
+
+
+def gpu() -> Finding:
+    """The GPU as torch sees it, its driver, and whether it computes in bf16."""
+    driver = driver_version()
+    if failure("torch"):
+        found = f"driver {driver or 'none'}; torch does not import"
+        return Finding("gpu", "warn", found, "mend torch first")
+    import torch
+
+    if torch.cuda.is_available():
+        properties = torch.cuda.get_device_properties(0)
+        count = torch.cuda.device_count()
+        bf16 = "bf16" if torch.cuda.is_bf16_supported() else "no bf16: use --set precision=fp16"
+        found = f"{count} x {properties.name}, {properties.total_memory / GIB:.0f} GiB"
+        return Finding("gpu", "ok", f"{found}, driver {driver}, CUDA {torch.version.cuda}, {bf16}")
+    if driver is None:
+        return Finding("gpu", "warn", "none: runs on the CPU", "profile tiny is made for that")
+    build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "the CPU"
+    return Finding(
+        "gpu",
+        "bad",
+        f"driver {driver} is there, but torch, built for {build}, sees no GPU",
+        "install a torch built for a CUDA that this driver supports; look at CUDA_VISIBLE_DEVICES",
+    )
+
+
+def mmsegmentation() -> Finding:
+    """mmsegmentation and what it needs to be imported."""
+    missing = [name for module, name in MMSEG_NEEDS.items() if failure(module)]
+    if missing:
+        advice = f"pip install {' '.join(missing)}"
+        return Finding("mmsegmentation", "bad", f"cannot import: {', '.join(missing)}", advice)
+    error = failure("mmseg")
+    if error:
+        advice = 'pip install "mmsegmentation==1.2.2" "mmcv-lite<2.2"'
+        return Finding("mmsegmentation", "bad", error, advice)
+    mmcv = version("mmcv") or version("mmcv-lite")
+    return Finding("mmsegmentation", "ok", f"{version('mmsegmentation')}, mmcv {mmcv}")
+
+
+def data_sets(root: Path | None) -> list[Finding]:
+    """Which data sets lie under the root; none is needed for generated data."""
+    if root is None:
+        advice = "give --data-root FOLDER to look for real data sets"
+        return [Finding("data", "ok", "no data root: generated data only", advice)]
+    if not root.is_dir():
+        return [Finding("data", "bad", f"{root} is not a folder", "mount it, or correct the path")]
+    from harness.data.datasets import LAYOUTS, has_dataset
+
+    there = {name: has_dataset(name, root) for name in LAYOUTS}
+    return [
+        Finding(name, "ok", "found")
+        if found
+        else Finding(name, "warn", f"not under {root}", "see docs/data.md for its layout")
+        for name, found in there.items()
+    ]
+
+
+def cache_folder(folder: Path) -> Finding:
+    """Generated images and class statistics are kept in the cache: it has to be writable."""
+    existing = _existing(folder)
+    if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
+        return Finding("cache", "ok", str(folder))
+    return Finding("cache", "bad", f"{folder} is not writable", "set UDA_BENCH_CACHE to a folder")
+
+
+def disk(folder: Path, enough_gib: float = 10) -> Finding:
+    """Free space where the cache lies."""
+    free = shutil.disk_usage(_existing(folder)).free / GIB
+    if free >= enough_gib:
+        return Finding("disk", "ok", f"{free:.0f} GiB free")
+    return Finding(
+        "disk", "warn", f"{free:.1f} GiB free", f"{enough_gib:g} GiB keep checkpoints of a sweep"
+    )
+
+
+def processor() -> Finding:
+    """The CPU, and how much of it this process may use."""
+    usable, cores = usable_cpus(), psutil.cpu_count() or 1
+    return Finding("processor", "ok", f"{cpu_model()}, {usable} of {cores} CPUs usable")
+
+
+def memory(enough_gib: float = 4) -> Finding:
+    """Memory that is free now."""
+    state = psutil.virtual_memory()
+    found = f"{state.available / GIB:.1f} of {state.total / GIB:.1f} GiB available"
+    if state.available >= enough_gib * GIB:
+        return Finding("memory", "ok", found)
+    return Finding("memory", "warn", found, "--set workers=0 needs the least")
+
+
+def shared_memory(folder: Path = Path("/dev/shm"), enough_gib: float = 1) -> list[Finding]:
+    """The loader's workers hand batches over in shared memory, which containers keep small."""
+    if not folder.is_dir():
+        return []
+    size = shutil.disk_usage(folder).total / GIB
+    if size >= enough_gib:
+        return [Finding("shared memory", "ok", f"{size:.1f} GiB")]
+    advice = "start the container with --shm-size=2g, or --set workers=0"
+    return [Finding("shared memory", "warn", f"{size:.2f} GiB", advice)]
+
+
+def failure(*modules: str) -> str | None:
+    """Why one of the modules does not import, None when all do."""
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except Exception as error:  # a broken build raises RuntimeError, OSError, AssertionError
+            first = str(error).strip().partition("\n")[0]
+            return f"{module}: {type(error).__name__}: {first}"
+    return None
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that exists."""
+    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())

@@ -1,0 +1,49 @@
+"""Options that several verbs of `bench` share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+
+def _use_plugins(paths: list[Path] | None) -> list[Path] | None:
+    from harness.config.planning import use_plugins
+
+    use_plugins(paths or ())
+    return paths
+
+
+#: To declare it is enough: the methods are known before the verb is called.
+Plugins = Annotated[
+    Optional[list[Path]],  # noqa: UP045 - typer evaluates the annotation on Python 3.10 too
+    typer.Option(
+        "--plugin",
+        metavar="FILE",
+        envvar="UDA_BENCH_PLUGIN",
+        callback=_use_plugins,
+        help="Know the method in this Python file, by the file's name.",
+    ),
+]
+DataRoot = Annotated[
+    Optional[Path],  # noqa: UP045 - typer evaluates the annotation on Python 3.10 too
+    typer.Option(
+        "--data-root",
+        envvar="UDA_BENCH_DATA",
+        help="Folder that holds gta5/, synthia/, cityscapes/, camvid/, acdc/, darkzurich/.",
+        show_default="none: data is generated",
+    ),
+]
+Results = Annotated[
+    Path,
+    typer.Option("--results", envvar="UDA_BENCH_RESULTS", help="Where records and weights go."),
+]
+Device = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(help="cpu, cuda, cuda:1 ...", show_default="a GPU where there is one"),
+]
+Overrides = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option("--set", metavar="KEY=VALUE", help="Override any knob; see `bench info`."),
+]

@@ -1,0 +1,213 @@
+"""The verbs of `bench` that work on weights: eval, predict, export."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal, Optional
+
+import typer
+
+from harness.cli.options import DataRoot, Device, Overrides, Results
+from harness.errors import BenchError
+
+app = typer.Typer()
+
+Weights = Annotated[
+    str,
+    typer.Option(
+        "--checkpoint",
+        metavar="FILE|RUN",
+        help="Weights in any format that is read, a run's folder, or a run's id.",
+    ),
+]
+Student = Annotated[
+    Optional[str],  # noqa: UP045 - typer evaluates the annotation on Python 3.10 too
+    typer.Option(help="The network they are of.", show_default="as the file says"),
+]
+Part = Annotated[
+    Literal["student", "ema"],
+    typer.Option(help="Which network of a self-training checkpoint (DAFormer, HRDA, MIC)."),
+]
+
+
+@app.command("eval")
+def eval_(
+    checkpoint: Weights,
+    scenario: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="See `bench list scenarios`.", show_default="the run's own"),
+    ] = None,
+    student: Student = None,
+    part: Part = "student",
+    profile: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            help="Sizes, slide and test-time augmentation.",
+            show_default="the run's own; else paper with real data, else tiny",
+        ),
+    ] = None,
+    set_: Overrides = None,
+    data_root: DataRoot = None,
+    results: Results = Path("results"),
+    device: Device = None,
+    format_: Annotated[Literal["rich", "markdown", "json"], typer.Option("--format")] = "rich",
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Write the JSON here too.", show_default="nowhere"),
+    ] = None,
+) -> None:
+    """Score a checkpoint on a scenario's validation images: mIoU in every convention, IoU."""
+    from rich.console import Console
+
+    from harness.records import store
+    from harness.report import formats
+    from harness.report.progress import Reporter
+    from harness.runs.run import choose_device
+    from harness.weights.find import find_checkpoint
+    from harness.weights.score import Question, evaluate_checkpoint, evaluation_grids
+
+    question = Question(
+        find_checkpoint(checkpoint, results),
+        scenario=scenario,
+        profile=profile,
+        student=student,
+        part=part,
+        overrides=tuple(set_ or ()),
+        data_root=data_root,
+    )
+    # Of the other formats nothing but the result goes to the standard output.
+    report = Reporter(Console(stderr=format_ != "rich"))
+    found = evaluate_checkpoint(question, choose_device(device), report)
+    if out:
+        store.write_text(out, store.as_json(found))
+    if format_ == "json":
+        print(store.as_json(found), end="")
+    for grid in evaluation_grids(found) if format_ != "json" else ():
+        if format_ == "markdown":
+            print(formats.markdown(grid))
+        else:
+            formats.print_grid(grid, report.console)
+
+
+@app.command("predict")
+def predict_(
+    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
+    checkpoint: Weights,
+    out: Annotated[Path, typer.Option(help="Folder for the PNG files.")],
+    as_: Annotated[
+        Literal["palette", "overlay", "labelids", "trainids"],
+        typer.Option(
+            "--as",
+            help="Classes in Cityscapes' colours, those over the image, its label ids (what its "
+            "evaluation script takes), or its train ids.",
+        ),
+    ] = "palette",
+    student: Student = None,
+    part: Part = "student",
+    size: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            metavar="WxH",
+            help="What images are resized into for the network; predictions have their own size.",
+            show_default="the run's own, else the images' own",
+        ),
+    ] = None,
+    slide: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            metavar="H,W,H,W",
+            help="Predict in windows: crop height, width, stride height, width.",
+            show_default="the run's own, else the whole image",
+        ),
+    ] = None,
+    flip: Annotated[
+        Optional[bool],  # noqa: UP045
+        typer.Option("--flip/--no-flip", help="Average with the mirrored image's prediction."),
+    ] = None,
+    scales: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="S,S,...", help="Average over multiples of the size: 0.75,1,1.25."),
+    ] = None,
+    results: Results = Path("results"),
+    device: Device = None,
+) -> None:
+    """Write what a checkpoint sees in images as PNG files of the images' own size."""
+    from rich.console import Console
+
+    from harness.evaluation.inference import Views
+    from harness.report.progress import Reporter
+    from harness.runs.run import choose_device
+    from harness.weights.find import find_checkpoint, load_network, network_name, own_size
+    from harness.weights.predict import plan_predictions, predict
+
+    found = find_checkpoint(checkpoint, results)
+    name = network_name(found, student)
+    spec = found.record.spec if found.record else None
+    views = Views.of(spec.profile) if spec else Views()
+    views = views.changed(
+        slide=slide.split(",") if slide else None,
+        flip=flip,
+        scales=scales.split(",") if scales else None,
+    )
+    pixels = _width_and_height(size) or own_size(found)
+    tasks = plan_predictions(images, out, as_)
+    torch_device = choose_device(device)
+    network, description = load_network(found, name, part)
+    report = Reporter(Console())
+    report.say(f"{found.path.name}: {description}, as {name}")
+    with report.counting("predicting") as progress:
+        predict(
+            network.to(torch_device),
+            tasks,
+            as_,
+            size=pixels,
+            views=views,
+            device=torch_device,
+            progress=progress,
+        )
+    report.say(f"{out}: {len(tasks)} images as {as_}")
+
+
+@app.command()
+def export(
+    checkpoint: Weights,
+    out: Annotated[Path, typer.Option(help="Folder for student.safetensors, .json and .onnx.")],
+    student: Student = None,
+    part: Part = "student",
+    onnx: Annotated[
+        bool, typer.Option("--onnx/--no-onnx", help="Write ONNX too, checked with onnxruntime.")
+    ] = True,
+    size: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            metavar="WxH",
+            help="Image size to export and check at.",
+            show_default="the run's own, else 1024x512",
+        ),
+    ] = None,
+    results: Results = Path("results"),
+) -> None:
+    """Write a student for use elsewhere: safetensors, ONNX, and a JSON on how to use them."""
+    from harness.weights.export import export as write
+    from harness.weights.find import find_checkpoint, load_network, network_name, own_size
+
+    found = find_checkpoint(checkpoint, results)
+    pixels = _width_and_height(size) or own_size(found) or (1024, 512)
+    network, description = load_network(found, network_name(found, student), part)
+    card = write(network, description, found, out, size=pixels, onnx=onnx)
+    print(f"{out}: {card.network} ({description})")
+    if card.onnx:
+        print(
+            f"onnx: {', '.join(card.onnx.free) or 'nothing'} free; largest deviation of "
+            f"onnxruntime from torch {card.onnx.deviation:.2g}"
+        )
+
+
+def _width_and_height(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    if not match:
+        raise BenchError(f"--size {text}: expected WIDTHxHEIGHT, such as 1024x512.")
+    return int(match[1]), int(match[2])

@@ -1,0 +1,1 @@
+"""What a run is: its specification, and how names and options become one."""

@@ -1,0 +1,79 @@
+"""Scenarios, profiles and suites by name, from benchmarks/*.toml."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from harness.config.schema import Profile, Scenario, Suite
+from harness.errors import BenchError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+def names(kind: str) -> list[str]:
+    """Names of that kind: scenarios, profiles or suites."""
+    return sorted(path.stem for path in (BENCHMARKS / kind).glob("*.toml"))
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> BenchError:
+    """The error for a name that does not exist, with the nearest one that does."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, 1, 0.4)
+    remedy = f"did you mean {near[0]!r}? " if near else ""
+    return BenchError(f"unknown {what} {name!r}; {remedy}There are: {', '.join(known)}.")
+
+
+def read(kind: str, name: str) -> dict[str, Any]:
+    """The TOML of that name, or at that path. BenchError when there is none or it is broken."""
+    path = BENCHMARKS / kind / f"{name}.toml"
+    if not path.is_file():
+        path = Path(name)
+        if path.suffix != ".toml" or not path.is_file():
+            raise unknown(kind.removesuffix("s"), name, names(kind))
+    try:
+        return {"name": path.stem} | tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:  # bytes that are no UTF-8 are a ValueError too
+        raise BenchError(f"{path} is not valid TOML: {error}.") from error
+
+
+def scenario(name: str) -> Scenario:
+    return _validated(Scenario, "scenarios", name)
+
+
+def profile(name: str) -> Profile:
+    return _validated(Profile, "profiles", name)
+
+
+def suite(name: str) -> Suite:
+    return _validated(Suite, "suites", name)
+
+
+def _validated(model: Any, kind: str, name: str) -> Any:
+    values = read(kind, name)
+    try:
+        return model(**values)
+    except ValidationError as error:
+        where = name if name.endswith(".toml") else f"{kind}/{name}.toml"
+        raise BenchError(f"{where}: {explain(error)}.") from error
+
+
+def explain(error: ValidationError) -> str:
+    """Pydantic's findings, one clause a field."""
+    clauses = []
+    for e in error.errors():
+        name = ".".join(map(str, e["loc"]))
+        # What is missing has no value: pydantic gives all of its surroundings.
+        found = "" if e["type"] == "missing" else f" = {e['input']!r}"
+        clauses.append(f"{name}{found}: {e['msg']}")
+    return "; ".join(clauses)

@@ -1,0 +1,81 @@
+"""Networks made of a config file of the user's: a run names them by content, not by folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from harness.config.schema import content_hash
+from harness.errors import BenchError, in_one_line
+from methods.networks import zoo
+
+if TYPE_CHECKING:
+    from methods.contract import Segmentor
+
+
+def pinned(name: str) -> str:
+    """`mmseg:FOLDER/NAME.py` as `mmseg:NAME.py@HASH`, which the zoo builds from now on.
+
+    Any other name stays as it is. BenchError when the file is no config of a network.
+    """
+    if name.startswith(zoo.TWO_SCALES):
+        return zoo.TWO_SCALES + pinned(zoo.one_scale(name))
+    if not (name.startswith("mmseg:") and name.endswith(".py")):
+        return name
+    try:
+        config = json.loads(json.dumps(zoo.read_config(name)))  # as another process will read it
+    except (ValueError, TypeError) as error:
+        raise BenchError(f"{error}.") from error
+    file = name.removeprefix("mmseg:").replace("\\", "/").rpartition("/")[2]
+    own = f"mmseg:{file}@{content_hash(config)}"
+    zoo.CONFIGS[own] = config
+    return own
+
+
+def outline(name: str) -> Segmentor:
+    """The network, without storage for its parameters where it can be. BenchError when unknown."""
+    import torch
+
+    try:
+        with torch.device("cpu" if zoo.one_scale(name).startswith("mmseg:") else "meta"):
+            network = zoo.build(name)
+    except ValueError as error:
+        raise BenchError(f"{error}.") from error
+    if name.startswith("timm:"):
+        _check_sizes(network)
+    return network
+
+
+def _check_sizes(network: Segmentor) -> None:
+    """BenchError unless the network takes images of a size that is not its own."""
+    # A few cannot run without storage: what they say then tells nothing.
+    reason = _failure(network) and _failure(zoo.build(network.name))
+    if reason:
+        raise BenchError(
+            f"{network.name} does not take images of 190x97 ({reason}); expected an encoder for "
+            "images of any size: choose another."
+        )
+
+
+def _failure(network: Segmentor) -> str:
+    """What is wrong with the features of an odd-sized image; "" when nothing is."""
+    import torch
+
+    device = next(network.parameters()).device
+    try:
+        with torch.no_grad():
+            network.features(torch.zeros(2, 3, 97, 190, device=device))
+    except Exception as error:  # each family of timm fails in its own way
+        return in_one_line(error)[:120] or type(error).__name__
+    return ""
+
+
+def configs(names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """What those of the names that `pinned` made stand for, at whatever scales they are seen."""
+    return {name: zoo.CONFIGS[name] for name in map(zoo.one_scale, names) if name in zoo.CONFIGS}
+
+
+def register(known: dict[str, dict[str, Any]]) -> None:
+    """Make the zoo build these again, in another process or from a record."""
+    zoo.CONFIGS.update(known)

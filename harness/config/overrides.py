@@ -1,0 +1,109 @@
+"""`--set key=value`: any knob of method, profile or scenario, type-checked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from harness.config.catalogue import explain, unknown
+from harness.config.schema import Profile, Scenario
+from harness.data.datasets import LAYOUTS
+from harness.errors import BenchError
+
+#: Fields that are not set here -> what to do instead.
+FIXED = {
+    "name": "It names the file; use --profile or --scenario.",
+    "knobs": "Set the method's knobs themselves: --set KNOB=VALUE.",
+    "student": "Use --student NETWORK.",
+}
+
+
+def apply_overrides(
+    overrides: Iterable[str],
+    profile: Profile,
+    scenario: Scenario,
+    config: type[BaseModel],
+    knobs: dict[str, Any],
+) -> tuple[Profile, Scenario, dict[str, Any]]:
+    """Return profile, scenario and method knobs with each `key=value` put where it belongs.
+
+    A key is a field's name, or `method.`, `profile.` or `scenario.` and the name; `.entry` reaches
+    into a table. BenchError for unknown keys, with the nearest name, and for values that do not
+    fit.
+    """
+    fields = {
+        "method": config.model_fields,
+        "profile": Profile.model_fields,
+        "scenario": Scenario.model_fields,
+    }
+    values = {
+        "method": dict(knobs),
+        "profile": profile.model_dump(),
+        "scenario": scenario.model_dump(),
+    }
+    for override in overrides:
+        key, equals, raw = override.partition("=")
+        if not equals:
+            raise BenchError(f"--set {override}: expected KEY=VALUE, for example iterations=200.")
+        owner, name, entry = _locate(key.strip(), fields)
+        annotation = fields[owner][name].annotation
+        if not entry:
+            values[owner][name] = _parse(raw.strip(), annotation)
+        elif name == "image_size" and entry not in LAYOUTS:
+            raise unknown(f"data set in --set {key.strip()}:", entry, LAYOUTS)
+        elif get_origin(annotation) is dict:
+            value = _parse(raw.strip(), get_args(annotation)[1])
+            values[owner][name] = {**values[owner].get(name, {}), entry: value}
+        else:
+            raise BenchError(f"--set {key.strip()}: {name} is no table; expected --set {name}=...")
+        _check(key.strip(), owner, config, values)
+    return Profile(**values["profile"]), Scenario(**values["scenario"]), values["method"]
+
+
+def _locate(key: str, fields: dict[str, Any]) -> tuple[str, str, str]:
+    """Split a key into the owner, the field and the entry of its table."""
+    owner, _, rest = key.partition(".")
+    owners = [owner] if owner in fields and rest else list(fields)
+    name, _, entry = (rest if len(owners) == 1 else key).partition(".")
+    if name in FIXED:
+        raise BenchError(f"unknown key {key!r}; expected a knob. {FIXED[name]}")
+    holders = [o for o in owners if name in fields[o]]
+    if not holders:
+        known = [n for o in owners for n in fields[o] if n not in FIXED]
+        raise unknown("key", key, known)
+    return holders[0], name, entry
+
+
+def _parse(raw: str, annotation: Any) -> Any:
+    """JSON where it is JSON; a list for tuples: `a,b` or `[\"a\", \"b\"]`; else the text itself."""
+    if _is_tuple(annotation) and not raw.startswith("[") and raw != "null":
+        return raw.split(",")
+    if annotation is str:
+        return raw
+    try:
+        return json.loads(raw)
+    except json.JSONDecodeError:
+        return raw
+
+
+def _is_tuple(annotation: Any) -> bool:
+    """Whether it is a tuple's type, or a tuple's or None."""
+    if get_origin(annotation) in (Union, UnionType, Annotated):
+        return any(_is_tuple(part) for part in get_args(annotation))
+    return get_origin(annotation) is tuple
+
+
+def _check(key: str, owner: str, config: type[BaseModel], values: dict[str, Any]) -> None:
+    models: dict[str, type[BaseModel]] = {
+        "method": config,
+        "profile": Profile,
+        "scenario": Scenario,
+    }
+    try:
+        models[owner](**values[owner])
+    except ValidationError as error:
+        raise BenchError(f"--set {key}: {explain(error)}") from error

@@ -1,0 +1,280 @@
+"""From what the user typed to a RunSpec: names, profile knobs and overrides, all checked."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from harness.config import catalogue
+from harness.config.catalogue import explain, unknown
+from harness.config.network_files import configs, outline, pinned, register
+from harness.config.overrides import apply_overrides
+from harness.config.schema import Profile, RunSpec, Scenario
+from harness.data.sources import Sources, find_sources, is_real
+from harness.errors import BenchError
+from methods import registry
+from methods.networks import zoo
+
+if TYPE_CHECKING:
+    from methods.contract import Method
+
+
+class Request(BaseModel):
+    """What a user asks for; everything but method and scenario has a default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: str
+    scenario: str
+    profile: str | None = None
+    student: str | None = None
+    teacher: str | None = None
+    teacher_checkpoint: str | None = None
+    teacher_init: str | None = None
+    init: str | None = None
+    seed: int = 0
+    overrides: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A frozen teacher: a file, or the plan of the run that trains it."""
+
+    network: str
+    checkpoint: Path | None = None
+    plan: Plan | None = None
+
+
+@dataclass(frozen=True)
+class Companion:
+    """A network that learns beside the student, and the weights its encoder starts from."""
+
+    network: str
+    init: Path | None = None
+
+    def reference(self) -> dict[str, Any]:
+        """What a spec says of it: the file by its content."""
+        return {"network": self.network} | ({"init": file_hash(self.init)} if self.init else {})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run, its method's configuration, where its data and weights lie, its other networks."""
+
+    spec: RunSpec
+    config: Any  # the method's own Config
+    sources: Sources
+    teachers: tuple[Teacher, ...] = ()
+    init: Path | None = None  # weights that the student's encoder starts from
+    companions: tuple[Companion, ...] = ()
+
+    @property
+    def missing_init(self) -> str:
+        """What to tell a user whose profile wants weights for the encoder and gets none; or ""."""
+        wanted, student = self.spec.profile.wants_init, self.spec.student
+        if not wanted or self.spec.init:
+            return ""
+        published = zoo.pretrained(student) or "none known to be published"
+        return (
+            f"the encoder of {student} starts from random weights, not from its {wanted} "
+            f"({published}): give --init FILE, where it is a frozen teacher --teacher-init FILE"
+        )
+
+
+def resolve(request: Request, data_root: Path | None = None) -> Plan:
+    """Resolve a request. BenchError for unknown names, knobs or values, and for missing data."""
+    config_class = find_method(request.method).Config
+    scenario = catalogue.scenario(request.scenario)
+    default = "paper" if is_real(scenario, data_root) else "tiny"
+    profile = catalogue.profile(request.profile or default)
+    if request.student:
+        profile = profile.model_copy(update={"student": request.student})
+    knobs = {k: v for k, v in profile.knobs.items() if k in config_class.model_fields}
+    for option in ("teacher", "teacher_checkpoint", "teacher_init"):
+        value = getattr(request, option)
+        knob = option.replace("_init", "")
+        if value is not None and knob not in config_class.model_fields:
+            raise BenchError(
+                f"--{option.replace('_', '-')} {value}: method {request.method!r} has no frozen "
+                "teacher; expected one that has, such as dualkd."
+            )
+        if value is not None and option == knob:
+            knobs[option] = value
+    profile, scenario, knobs = apply_overrides(
+        request.overrides, profile, scenario, config_class, knobs
+    )
+    sources = find_sources(scenario, profile, data_root)
+    files = (Path(file) if file else None for file in (request.init, request.teacher_init))
+    return plan(request.method, knobs, scenario, profile, request.seed, sources, *files)
+
+
+def use_plugins(paths: Iterable[Path]) -> None:
+    """Know the methods of these files from now on. BenchError where one holds none."""
+    try:
+        registry.use_files(paths)
+    except ValueError as error:
+        raise BenchError(f"--plugin {error}.") from error
+
+
+def find_method(name: str) -> type[Method]:
+    """The method's class, names joined by `+` made one. BenchError where there is none."""
+    for part in name.split("+"):
+        if part not in registry.names():
+            error = unknown("method", part, registry.names())
+            raise BenchError(f"{error} A method in a file: --plugin {part}.py.")
+    try:
+        return registry.load(name)
+    except ValueError as error:
+        raise BenchError(f"method {name}: {error}.") from error
+
+
+def replan(
+    spec: RunSpec,
+    data_root: Path | None,
+    config: dict[str, Any] | None = None,
+    init: Path | None = None,
+) -> Plan:
+    """The plan of a run that was resolved before; paths of weight files are not in its spec."""
+    for part in spec.plugins.keys() - registry.names():
+        raise BenchError(
+            f"run {spec.run_id}: its method {part} was a plug-in ({spec.plugins[part]}), which is "
+            f"not here; give its file, --plugin {part}.py, or install its package."
+        )
+    register(spec.networks)
+    if spec.source.generated and spec.target.generated:
+        data_root = None  # it may come from the environment: a generated run stays one
+    sources = find_sources(spec.scenario, spec.profile, data_root)
+    knobs = config or spec.method_config
+    return plan(spec.method, knobs, spec.scenario, spec.profile, spec.seed, sources, init)
+
+
+def plan(
+    method_name: str,
+    knobs: dict[str, Any],
+    scenario: Scenario,
+    profile: Profile,
+    seed: int,
+    sources: Sources,
+    init: Path | None = None,
+    teacher_init: Path | None = None,
+) -> Plan:
+    """Plan one run, and before it a source-only run for each frozen teacher without a file."""
+    method = find_method(method_name)
+    method_name = registry.canonical(method_name)
+    try:
+        config = method.Config(**knobs)
+    except ValidationError as error:
+        raise BenchError(f"method {method_name}: {explain(error)}") from error
+    profile = profile.model_copy(update={"student": _network(profile.student)})
+    try:
+        wanted = method.frozen_teachers(config, profile.student)
+        beside = method.companions(config, profile.student)
+    except ValueError as error:
+        raise BenchError(f"{error}: --teacher NETWORK.") from error
+    teachers = []
+    references: list[dict[str, Any]] = []
+    for network, checkpoint in wanted:
+        network = _network(network)
+        if checkpoint and teacher_init:
+            raise BenchError(
+                f"--teacher-init {teacher_init}: the frozen teacher is read from {checkpoint} and "
+                "not trained; expected one of the two."
+            )
+        if checkpoint:
+            teachers.append(Teacher(network, checkpoint=Path(checkpoint)))
+            references.append({"network": network, "checkpoint_sha256": file_hash(checkpoint)})
+        else:
+            own = profile.model_copy(
+                update={"student": network, "iterations": profile.teacher_iterations}
+            )
+            source_knobs = {"loss_stride": config.loss_stride}
+            start = teacher_init or (init if network == profile.student else None)
+            teacher = plan("source_only", source_knobs, scenario, own, seed, sources, start)
+            teachers.append(Teacher(network, plan=teacher))
+            reference = {"network": network, "weights_id": teacher.spec.weights_id}
+            if teacher_init:
+                reference["init"] = file_hash(teacher_init)
+            references.append(reference)
+    companions = []
+    for network, checkpoint in beside:
+        network = _network(network)
+        start = teacher_init or (init if network == profile.student else None)
+        companions.append(Companion(network, Path(checkpoint) if checkpoint else start))
+    method_config = config.model_dump(mode="json", exclude={"teacher_checkpoint"})
+    networks = [t.network for t in teachers] + [c.network for c in companions]
+    if "teacher" in method_config and networks:
+        # Left to its default or named, it is the same run.
+        method_config["teacher"] = networks[0]
+    spec = RunSpec(
+        method=method_name,
+        method_config=method_config,
+        scenario=scenario,
+        profile=profile.model_copy(
+            update={"knobs": {}, "image_size": _sizes(profile, scenario)},
+        ),
+        student=profile.student,
+        teachers=references,
+        companions=[companion.reference() for companion in companions],
+        networks=configs((profile.student, *networks)),
+        plugins=registry.origins(method_name),
+        init=_init_hash(init, profile.student) if init else None,
+        seed=seed,
+        source=sources.source.ref,
+        target=sources.target.ref,
+        uses_target=method.uses_target,
+    )
+    return Plan(spec, config, sources, tuple(teachers), init, tuple(companions))
+
+
+def _sizes(profile: Profile, scenario: Scenario) -> dict[str, tuple[int, int]]:
+    """The image sizes that belong in a spec: a set that the run does not use must not rename it.
+
+    Those of the first four sets stand in every spec, as they do in the records made before others.
+    """
+    kept = {"gta5", "synthia", "cityscapes", "camvid", scenario.source, scenario.target}
+    return {name: size for name, size in profile.image_size.items() if name in kept}
+
+
+def _network(name: str) -> str:
+    """The network's name in a spec. BenchError for one that cannot be built."""
+    name = pinned(name)
+    _check_network(name)
+    return name
+
+
+@cache
+def _check_network(name: str) -> None:
+    try:
+        zoo.describe(name)
+    except ValueError as error:
+        raise BenchError(str(error)) from error
+    if ":" in name:  # another library's: only building it tells whether it is there
+        outline(name)
+
+
+def _init_hash(path: Path, network: str) -> str:
+    """The hash of the encoder's first weights. BenchError, with those that fit, when unreadable."""
+    try:
+        return file_hash(path)
+    except BenchError as error:
+        published = zoo.pretrained(network)
+        hint = f" For {network}: {published}." if published else ""
+        raise BenchError(f"{error}{hint}") from error
+
+
+def file_hash(path: str | Path) -> str:
+    """Sha256 of a file's content, 16 hex digits. BenchError when it cannot be read."""
+    try:
+        with Path(path).open("rb") as file:
+            digest = hashlib.sha256()
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise BenchError(f"{path}: {error.strerror}; expected a readable checkpoint.") from error
+    return digest.hexdigest()[:16]

@@ -1,0 +1,133 @@
+"""What a run ran on: commit, versions, processor, GPU, flags. Holds no names and no paths."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from harness import PROTOCOL, __version__
+
+if TYPE_CHECKING:
+    import torch
+
+PACKAGES = ("torch", "torchvision", "timm", "mmsegmentation", "mmcv-lite", "mmengine", "numpy")
+VARIABLES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "CUBLAS_WORKSPACE_CONFIG", "PYTHONHASHSEED")
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def collect(device: torch.device | str | None = None) -> dict[str, Any]:
+    """Gather all of it as one JSON-able dictionary; see docs/records.md for the fields.
+
+    `device` is the one that a run used: `gpu` is None unless it was one.
+    """
+    return {
+        "code": {"version": __version__, "protocol": PROTOCOL, **checkout(ROOT)},
+        "versions": {"python": platform.python_version(), **_versions()},
+        "cpu": {
+            "model": cpu_model(),
+            "cores": psutil.cpu_count(logical=False),
+            "threads": psutil.cpu_count(),
+            "usable": usable_cpus(),
+        },
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "gpu": gpu(device) if str(device).startswith("cuda") else None,
+        "os": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "flags": _flags(),
+    }
+
+
+def checkout(root: Path) -> dict[str, Any]:
+    """The commit of the checkout whose top is `root`, and whether files differ from it.
+
+    Both None elsewhere: an installed package may lie inside another project's repository.
+    """
+    top = _git(root, "rev-parse", "--show-toplevel")
+    if top is None or Path(top).resolve() != root.resolve():
+        return {"commit": None, "dirty": None}
+    # The records that runs write are in git too: they make no run after them a dirty one.
+    changes = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!results")
+    return {"commit": _git(root, "rev-parse", "HEAD"), "dirty": changes != ""}
+
+
+def cpu_model() -> str:
+    """The processor's model as the system names it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def usable_cpus() -> int:
+    """CPUs that this process may use, which a container or SLURM makes fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def gpu(device: torch.device | str | None) -> dict[str, Any]:
+    """That GPU, with its driver."""
+    import torch
+
+    properties = torch.cuda.get_device_properties(device)
+    return {
+        "name": properties.name,
+        "count": torch.cuda.device_count(),
+        "memory_mib": properties.total_memory // 2**20,
+        "capability": f"{properties.major}.{properties.minor}",
+        "driver": driver_version(),
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+    }
+
+
+def driver_version() -> str | None:
+    """The NVIDIA driver's version, None where NVML is not there."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        return str(pynvml.nvmlSystemGetDriverVersion())
+    except pynvml.NVMLError:
+        return None
+
+
+def _flags() -> dict[str, Any]:
+    import torch
+
+    return {
+        **{name: os.environ.get(name) for name in VARIABLES},
+        "torch_threads": torch.get_num_threads(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
+        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+    }
+
+
+def _versions() -> dict[str, str | None]:
+    return {name: version(name) for name in PACKAGES}
+
+
+def version(package: str) -> str | None:
+    """An installed package's version, read without importing it."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=20, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,154 @@
+"""Comparison tables as rows of text: which columns a table needs, and how a figure is written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.analysis.comparison import ENOUGH_SEEDS, Row, Table
+from harness.analysis.published import Figure, published
+from harness.analysis.statistics import Difference, Summary
+
+NONE = "-"
+TEXT_COLUMNS = {"method", "student", "teacher", "class", "network", "role", "convention"}
+MEMORY = {"gpu allocated": "GPU", "cpu rss": "CPU"}
+#: A scenario scored over SYNTHIA's 16 classes shows the other convention's figure too.
+OTHER_CONVENTION = {"rescaled19": "ignored16", "ignored16": "rescaled19"}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table ready to be printed, all of it text."""
+
+    heading: str
+    columns: list[str]
+    rows: list[list[str]]
+    notes: list[str]
+
+    @property
+    def alignment(self) -> list[Literal["left", "right"]]:
+        return ["left" if column in TEXT_COLUMNS else "right" for column in self.columns]
+
+
+def grids(tables: Sequence[Table], per_class: bool, with_published: bool) -> list[Grid]:
+    """A grid a table, one more for its classes, and the literature's last."""
+    made = []
+    for table in tables:
+        made.append(_main_grid(table))
+        if per_class and table.rows:
+            made.append(_class_grid(table))
+    if with_published:
+        made += [_published_grid(name, published(name)) for name in scenarios(tables)]
+    return made
+
+
+def _main_grid(table: Table) -> Grid:
+    """The columns that this table needs: those that would hold nothing are left out."""
+    rows, convention = table.rows, table.scenario.convention
+    kinds = {row.memory_kind for row in rows if row.memory_kind}
+    other = OTHER_CONVENTION.get(convention, "")
+    mixed = len(kinds) > 1
+    kind = "" if mixed else "".join(f" ({MEMORY[k]})" for k in kinds)
+    columns: list[tuple[str, Callable[[Row], str], bool]] = [
+        ("method", lambda r: r.label, True),
+        ("student", lambda r: r.student, len({r.student for r in rows}) > 1),
+        ("teacher", lambda r: " + ".join(r.teachers) or NONE, any(r.teachers for r in rows)),
+        (f"mIoU % ({convention}, {table.profile})", lambda r: _spread(r.miou), True),
+        ("gain", lambda r: _gain(r.gain), any(r.gain for r in rows)),
+        ("train img/s", lambda r: _number(r.train_images_per_second), True),
+        (f"peak MiB{kind}", lambda r: _memory(r, mixed), True),
+        (
+            f"mIoU % ({other})",
+            lambda r: _number(r.conventions.get(other), ".1f"),
+            any(other in r.conventions for r in rows),
+        ),
+        ("EMA teacher mIoU %", lambda r: _spread(r.ema_miou), any(r.ema_miou for r in rows)),
+        ("infer img/s", lambda r: _number(r.inference_images_per_second), True),
+        ("params M", lambda r: _number(r.parameters_m, ".2f"), True),
+        (
+            "training params M",
+            lambda r: _number(r.training_parameters_m, ".2f"),
+            any(r.training_parameters_m for r in rows),
+        ),
+        ("teacher mIoU %", lambda r: _spread(r.teacher_miou), any(r.teacher_miou for r in rows)),
+        ("teacher training s", _teacher_seconds, any(r.teachers for r in rows)),
+    ]
+    shown = [(name, cell) for name, cell, needed in columns if needed]
+    return Grid(
+        heading=table.heading,
+        columns=[name for name, _ in shown],
+        rows=[[cell(row) for _, cell in shown] for row in rows],
+        notes=[*table.notes, *table.failed],
+    )
+
+
+def _class_grid(table: Table) -> Grid:
+    """IoU by class, a line a class: 19 columns fit on no page."""
+    names = dict.fromkeys(name for row in table.rows for name in row.iou)
+    students = len({row.student for row in table.rows}) > 1
+    labels = [f"{r.label}, {r.student}" if students else r.label for r in table.rows]
+    return Grid(
+        heading=f"IoU % by class, mean over seeds: {table.heading}",
+        columns=["class", *labels],
+        rows=[[n, *(_number(row.iou.get(n), ".1f") for row in table.rows)] for n in names],
+        notes=[],
+    )
+
+
+def _published_grid(scenario: str, figures: Sequence[Figure]) -> Grid:
+    sources = list(dict.fromkeys(figure.source for figure in figures))
+    return Grid(
+        heading=f"Published figures for {scenario}, as their sources print them: real data, the "
+        "authors' networks and protocols; not measured here",
+        columns=["method", "network", "mIoU %", "classes", "role", "source"],
+        rows=[
+            [
+                figure.method,
+                figure.network,
+                _number(figure.miou, ".1f") + (f" ± {figure.sd}" if figure.sd else ""),
+                str(figure.classes or NONE),
+                figure.role,
+                f"[{sources.index(figure.source) + 1}]",
+            ]
+            for figure in figures
+        ],
+        notes=[f"[{number}] {source}" for number, source in enumerate(sources, 1)]
+        or [f"No published figure for {scenario} at hand."],
+    )
+
+
+def scenarios(tables: Iterable[Table]) -> list[str]:
+    return list(dict.fromkeys(table.scenario.name for table in tables))
+
+
+def _number(value: float | None, style: str = ".3g") -> str:
+    if value is None or not math.isfinite(value):
+        return NONE
+    return f"{value:.0f}" if style == ".3g" and abs(value) >= 100 else format(value, style)
+
+
+def _spread(value: Summary | None) -> str:
+    """mean ± sd (n); no sd from one seed."""
+    if value is None:
+        return NONE
+    sd = f" ± {value.sd:.1f}" if value.n > 1 else ""
+    return f"{_number(value.mean, '.1f')}{sd} ({value.n})"
+
+
+def _gain(value: Difference | None) -> str:
+    """Signed points; `~` only where there are seeds enough to test."""
+    if value is None:
+        return NONE
+    unsure = value.n >= ENOUGH_SEEDS and not value.significant
+    return f"{value.mean:+.1f}{' ~' if unsure else ''}"
+
+
+def _memory(row: Row, mixed: bool) -> str:
+    kind = f" {MEMORY[row.memory_kind]}" if mixed and row.memory_kind else ""
+    return _number(row.memory_mib, ".0f") + kind
+
+
+def _teacher_seconds(row: Row) -> str:
+    return NONE if not row.teachers else _number(row.teacher_seconds, ".0f").replace(NONE, "?")

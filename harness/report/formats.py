@@ -1,0 +1,220 @@
+"""Comparison tables as a terminal, Markdown, LaTeX, HTML, CSV or JSON shows them."""
+
+from __future__ import annotations
+
+import html
+import io
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from harness.analysis import published as literature
+from harness.analysis.comparison import Row, Table, comparison
+from harness.errors import BenchError
+from harness.records.store import Record
+from harness.report.columns import Grid, grids, scenarios
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+FORMATS = ("rich", "markdown", "latex", "html", "csv", "json")
+LATEX = str.maketrans(
+    {
+        **{character: f"\\{character}" for character in "&%$#_{}"},
+        **{"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"},
+        **{"<": "$<$", ">": "$>$"},
+    }
+)
+
+
+def print_rich(
+    records: Iterable[Record],
+    console: Console,
+    per_class: bool = False,
+    published: bool = False,
+) -> None:
+    """Print the tables to a terminal."""
+    for grid in grids(comparison(records), per_class, published):
+        print_grid(grid, console)
+
+
+def print_grid(grid: Grid, console: Console) -> None:
+    """Print one table to a terminal."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    console.print(Text(grid.heading), style="bold")
+    table = RichTable(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    widths = _unbroken_widths(grid)
+    shown = _fitting(widths, console.width)
+    for i in range(shown):
+        table.add_column(
+            Text(grid.columns[i]),
+            justify=grid.alignment[i],
+            overflow="fold",
+            min_width=min(widths[i], console.width // 4),
+        )
+    for row in grid.rows:
+        table.add_row(*(Text(cell) for cell in row[:shown]))
+    if grid.rows:
+        console.print(table)
+    for note in [*_left_out(grid, shown), *grid.notes]:
+        console.print(Text(note), style="yellow" if _alarming(note) else "dim")
+    console.print()
+
+
+def render(
+    records: Iterable[Record],
+    format: str,
+    per_class: bool = False,
+    published: bool = False,
+) -> str:
+    """The tables as one text in a format of FORMATS; BenchError for another."""
+    if format not in FORMATS:
+        raise BenchError(f"format {format!r} found, one of {', '.join(FORMATS)} expected.")
+    if format == "rich":
+        return _rich_text(records, per_class, published)
+    tables = comparison(records)
+    if format == "csv":
+        return _csv(tables, per_class, published)
+    if format == "json":
+        return _json(tables, per_class, published)
+    write = {"markdown": markdown, "latex": _latex, "html": _html}[format]
+    return "\n".join(write(grid) for grid in grids(tables, per_class, published))
+
+
+def _rich_text(records: Iterable[Record], per_class: bool, published: bool) -> str:
+    from rich.console import Console
+
+    console = Console(file=io.StringIO(), width=160)
+    print_rich(records, console, per_class, published)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def markdown(grid: Grid) -> str:
+    """One table in Markdown."""
+    parts = [f"### {grid.heading}", _tabulate(grid, "pipe"), *grid.notes]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _html(grid: Grid) -> str:
+    notes = [f"<p>{html.escape(note)}</p>" for note in grid.notes]
+    parts = [f"<h3>{html.escape(grid.heading)}</h3>", _tabulate(grid, "html"), *notes]
+    return "\n".join(part for part in parts if part) + "\n"
+
+
+def _latex(grid: Grid) -> str:
+    """A float whose caption is the heading: what sets a table apart is printed with it."""
+    caption = f"\\caption{{{grid.heading.translate(LATEX)}}}"
+    notes = [note.translate(LATEX) + r"\par" for note in grid.notes]
+    body = [_tabulate(grid, "latex_booktabs"), "", r"\footnotesize", *notes]
+    return "\n".join([r"\begin{table}", caption, *body, r"\end{table}"]) + "\n"
+
+
+def _tabulate(grid: Grid, style: str) -> str:
+    from tabulate import tabulate
+
+    if not grid.rows:
+        return ""
+    return tabulate(grid.rows, grid.columns, style, disable_numparse=True, colalign=grid.alignment)
+
+
+def _csv(tables: list[Table], per_class: bool, published: bool) -> str:
+    """One line a row of every table, with what names its table; figures unrounded."""
+    if published:
+        raise BenchError("csv holds measured figures only; expected json or markdown for both.")
+    import pandas as pd
+
+    lines = [_conditions(t) | _values(r, per_class) for t in tables for r in t.rows]
+    frame = pd.json_normalize(lines, sep="_").drop(columns="variant", errors="ignore")
+    return frame.map(_joined).to_csv(index=False)
+
+
+def _json(tables: list[Table], per_class: bool, published: bool) -> str:
+    measured = [
+        {
+            "heading": table.heading,
+            **_conditions(table),
+            "rows": [_values(row, per_class) for row in table.rows],
+            "failed": table.failed,
+            "notes": table.notes,
+        }
+        for table in tables
+    ]
+    content: dict[str, Any] = {"measured": measured}
+    if published:
+        content["published"] = [
+            figure.model_dump()
+            for name in scenarios(tables)
+            for figure in literature.published(name)
+        ]
+    return json.dumps(_finite(content), indent=1, ensure_ascii=False) + "\n"
+
+
+def _conditions(table: Table) -> dict[str, Any]:
+    return {
+        "scenario": table.scenario.name,
+        "profile": table.profile,
+        "convention": table.scenario.convention,
+        "generated": bool(table.generated),
+        "differs": "; ".join(f"{name} {value}" for name, value in table.differs.items()),
+    }
+
+
+def _values(row: Row, per_class: bool) -> dict[str, Any]:
+    values = {"label": row.label, **asdict(row)}
+    if row.gain:
+        values["gain"]["significant"] = row.gain.significant
+    if not per_class:
+        del values["iou"]
+    return values
+
+
+def _joined(cell: Any) -> Any:
+    """A list in one cell, joined by spaces."""
+    return " ".join(map(str, cell)) if isinstance(cell, list | tuple) else cell
+
+
+def _finite(value: Any) -> Any:
+    """NaN is no JSON: null in its place."""
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _unbroken_widths(grid: Grid) -> list[int]:
+    """Width of each column in which no figure and no word of its header or names breaks."""
+    figures = [side == "right" for side in grid.alignment]
+    return [
+        max(
+            len(part)
+            for text in (name, *(row[i] for row in grid.rows))
+            for part in ([text] if figures[i] and text != name else text.split() or [""])
+        )
+        for i, name in enumerate(grid.columns)
+    ]
+
+
+def _fitting(widths: list[int], width: int) -> int:
+    """How many columns, from the left, a terminal of that width holds unbroken; at least 3."""
+    shown = len(widths)
+    while shown > 3 and sum(widths[:shown]) + 2 * shown + 2 > width:
+        shown -= 1
+    return shown
+
+
+def _left_out(grid: Grid, shown: int) -> list[str]:
+    if shown == len(grid.columns):
+        return []
+    names = ", ".join(grid.columns[shown:])
+    return [f"Left out in this narrow terminal: {names}; --format markdown shows all."]
+
+
+def _alarming(note: str) -> bool:
+    return note.startswith(("Warning", "failed"))

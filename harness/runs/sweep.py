@@ -1,0 +1,272 @@
+"""A suite as runs in the right order: teachers first and shared, done runs reused, N at a time."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Literal
+
+from harness.config.planning import Plan, Request, find_method, resolve
+from harness.config.schema import Suite
+from harness.records import store
+from harness.records.store import Record
+from harness.report.progress import Reporter
+from methods import registry
+
+State = Literal["waiting", "running", "done", "reused", "failed", "skipped"]
+
+
+@dataclass
+class Job:
+    """One run of a sweep, and the runs that must be done before it."""
+
+    plan: Plan
+    needs: set[str] = field(default_factory=set)  # run_ids of its frozen teachers
+    wanted: bool = False  # asked for by the suite; else only a teacher of one that is
+    state: State = "waiting"
+    error: str = ""
+
+    @property
+    def name(self) -> str:
+        spec = self.plan.spec
+        networks = [network["network"] for network in (*spec.teachers, *spec.companions)]
+        teacher = f" <- {' + '.join(networks)}" if networks else ""
+        return f"{spec.method} {spec.student}{teacher}, {spec.scenario.name}, seed {spec.seed}"
+
+
+def requests(suite: Suite) -> list[Request]:
+    """Every run of the suite's product; a method takes part in what it has the knobs for."""
+    knobs = {method: find_method(method).Config.model_fields for method in suite.methods}
+    found = []
+    for scenario, seed, method, variant in product(
+        suite.scenarios, suite.seeds, suite.methods, suite.variants
+    ):
+        foreign = set().union(*knobs.values()) - knobs[method].keys()
+        if any(_key(override) in foreign for override in variant):
+            continue
+        common = [override for override in suite.overrides if _key(override) not in foreign]
+        has_teacher = "teacher" in knobs[method]
+        students: list[str | None] = [*suite.students] or [None]
+        teachers: list[str | None] = [*suite.teachers] if has_teacher else []
+        found += [
+            Request(
+                method=method,
+                scenario=scenario,
+                profile=suite.profile,
+                student=student,
+                teacher=teacher,
+                seed=seed,
+                overrides=(*common, *variant),
+            )
+            for student, teacher in product(students, teachers or [None])
+        ]
+    return found
+
+
+def run_ids(suite: Suite, data_root: Path | None = None) -> set[str]:
+    """The runs that a suite asks for, its frozen teachers' own left out."""
+    return {resolve(request, data_root).spec.run_id for request in requests(suite)}
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0].strip()
+
+
+def plan_jobs(plans: list[Plan]) -> dict[str, Job]:
+    """One job a run by run_id, and one for each frozen teacher, which several may share."""
+    jobs: dict[str, Job] = {}
+
+    makers: dict[str, str] = {}  # weights_id -> the run that trains those weights
+
+    def add(plan: Plan) -> str:
+        needs = {
+            makers.get(teacher.plan.spec.weights_id) or add(teacher.plan)
+            for teacher in plan.teachers
+            if teacher.plan
+        }
+        jobs.setdefault(plan.spec.run_id, Job(plan, needs))
+        makers.setdefault(plan.spec.weights_id, plan.spec.run_id)
+        return plan.spec.run_id
+
+    for plan in plans:
+        jobs[add(plan)].wanted = True
+    return jobs
+
+
+def sweep(
+    suite: Suite,
+    results: Path,
+    report: Reporter,
+    *,
+    data_root: Path | None = None,
+    device: str | None = None,
+    jobs: int = 1,
+    fresh: bool = False,
+) -> dict[str, Job]:
+    """Run a suite, each run in a process of its own, and return what became of every run.
+
+    Runs that are done are reused unless `fresh`. A run that fails leaves its record, and stops
+    only the runs that need its weights.
+    """
+    planned = plan_jobs([resolve(request, data_root) for request in requests(suite)])
+    (results / "records").mkdir(parents=True, exist_ok=True)
+    if not fresh:
+        _reuse(planned, results)
+    _prepare_data(planned, report)
+    todo = sum(job.state == "waiting" for job in planned.values())
+    report.say(f"{suite.name}: {len(planned)} runs, {len(planned) - todo} done before")
+    running: dict[str, subprocess.Popen[bytes]] = {}
+    with tempfile.TemporaryDirectory() as scratch, _ending(running):
+        while True:
+            _skip_orphans(planned)
+            for run_id in _ready(planned)[: jobs - len(running)]:
+                running[run_id] = _start(planned[run_id], Path(scratch), results, data_root, device)
+                planned[run_id].state = "running"
+            if not running:
+                return planned
+            time.sleep(0.2)
+            for run_id, process in list(running.items()):
+                if process.poll() is not None:
+                    del running[run_id]
+                    _finish(planned[run_id], process.returncode, results)
+                    left = sum(j.state in ("waiting", "running") for j in planned.values())
+                    report.say(f"{_line(planned[run_id], results)}  ({left} left)")
+
+
+@contextmanager
+def _ending(running: dict[str, subprocess.Popen[bytes]]) -> Iterator[None]:
+    """Leave no run behind when the sweep itself is interrupted, by Ctrl-C or by SIGTERM."""
+    in_main = threading.current_thread() is threading.main_thread()  # others take no signals
+    before = signal.signal(signal.SIGTERM, _exit) if in_main else None
+    try:
+        yield
+    finally:
+        for process in running.values():
+            process.terminate()
+        if in_main:
+            signal.signal(signal.SIGTERM, before)
+        for process in running.values():
+            process.wait()
+
+
+def _exit(number: int, _: object) -> None:
+    raise SystemExit(128 + number)  # the shell's code for a process that the signal ended
+
+
+def _reuse(planned: dict[str, Job], results: Path) -> None:
+    """Mark what need not run again: runs with a done record, and teachers found trained.
+
+    A teacher that a waiting run needs must have its weights here, record or not. Weights trained
+    for another target serve too, where the training never saw one.
+    """
+    done = {r.run_id for r in store.read_all(results / "records") if r.state == "done"}
+    needed = {n for run_id, job in planned.items() if run_id not in done for n in job.needs}
+    for run_id, job in planned.items():
+        weights = results / "artifacts" / job.plan.spec.weights_id / "run.json"
+        if run_id in needed and not weights.is_file():
+            continue
+        if run_id in done or not job.wanted:
+            job.state = "reused"
+
+
+def _prepare_data(planned: dict[str, Job], report: Reporter) -> None:
+    """Generate and check each data set once, before several runs ask for it at a time."""
+    from harness.runs.run import check_data
+
+    seen = set()
+    for job in planned.values():
+        key = (job.plan.spec.source, job.plan.spec.target)
+        if job.state == "waiting" and key not in seen:
+            seen.add(key)
+            if job.plan.sources.notice:
+                report.say(f"{job.plan.spec.scenario.title}: {job.plan.sources.notice}")
+            check_data(job.plan, report)
+
+
+def _skip_orphans(planned: dict[str, Job]) -> None:
+    for job in planned.values():
+        lost = [n for n in job.needs if planned[n].state in ("failed", "skipped")]
+        if job.state == "waiting" and lost:
+            job.state, job.error = "skipped", f"its frozen teacher failed: {planned[lost[0]].name}"
+
+
+def _ready(planned: dict[str, Job]) -> list[str]:
+    """Runs that can start now, those that others wait for first."""
+    awaited = {need for job in planned.values() if job.state == "waiting" for need in job.needs}
+    ready = [
+        run_id
+        for run_id, job in planned.items()
+        if job.state == "waiting"
+        and all(planned[need].state in ("done", "reused") for need in job.needs)
+    ]
+    return sorted(ready, key=lambda run_id: run_id not in awaited)
+
+
+def _start(
+    job: Job, scratch: Path, results: Path, data_root: Path | None, device: str | None
+) -> subprocess.Popen[bytes]:
+    from harness.runs.worker import Task
+
+    run_id = job.plan.spec.run_id
+    task = Task(
+        spec=job.plan.spec,
+        config=job.plan.config.model_dump(mode="json"),
+        init=job.plan.init,
+        plugins=[plug_in.path.resolve() for plug_in in registry.FILES.values()],
+        results=results.resolve(),
+        data_root=data_root.resolve() if data_root else None,
+        device=device,
+    )
+    path = scratch / f"{run_id}.json"
+    path.write_text(task.model_dump_json(), encoding="utf-8")
+    logs = results / "artifacts" / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    for stale in (results / "records").glob(f"*-{run_id}.failed.json"):
+        stale.unlink()  # what an earlier try died of is not what this one may die of
+    with (logs / f"{run_id}.txt").open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "harness.runs.worker", str(path)], stdout=log, stderr=log
+        )
+
+
+def _finish(job: Job, code: int, results: Path) -> None:
+    """Take the run's outcome from its record; of a process without one, its log's last line."""
+    done = _record_of(job, results, "done")
+    if code == 0 and done:
+        job.state = "done"
+        return
+    job.state = "failed"
+    failed = _record_of(job, results, "failed")
+    log = results / "artifacts" / "logs" / f"{job.plan.spec.run_id}.txt"
+    last = log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
+    job.error = (failed and failed.error) or f"exit code {code}: {last} (see {log})"
+    if not failed and not done:
+        from harness.runs.run import failed_record
+
+        store.write(failed_record(job.plan, f"exit code {code}: {last}"), results / "records")
+
+
+def _record_of(job: Job, results: Path, state: str) -> Record | None:
+    ending = ".failed.json" if state == "failed" else ".json"
+    for path in (results / "records").glob(f"*-{job.plan.spec.run_id}{ending}"):
+        return store.read(path)
+    return None
+
+
+def _line(job: Job, results: Path) -> str:
+    text = f"{job.state}: {job.name}"
+    if job.error:
+        return f"{text}: {job.error}"
+    record = _record_of(job, results, "done")
+    if record and record.metrics and record.cost:
+        text += f"  mIoU {record.metrics.student.miou:.1f}  {record.cost.wall_seconds:.0f} s"
+    return text

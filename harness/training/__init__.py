@@ -1,0 +1,1 @@
+"""How a method learns: the loop around its losses."""

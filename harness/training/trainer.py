@@ -1,0 +1,175 @@
+"""The training loop: one for every method."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from harness.config.schema import Profile
+from harness.errors import BenchError
+from harness.measure.meter import StepClock
+from methods.contract import Batch, Method
+
+#: Steps whose losses a record keeps: what `bench check` holds tightly.
+GOLDEN_STEPS = 5
+
+PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+#: Of the critics' Adam, whatever the student's optimiser is. Source: AdaptSegNet's code.
+CRITIC_BETAS = (0.9, 0.99)
+CRITIC_POWER = 0.9
+
+
+#: Told the step, its loss terms and the images per second: a terminal, a log, or nobody.
+Progress = Callable[[int, dict[str, float], float], None]
+
+
+def rate_factor(step: int, profile: Profile) -> float:
+    """Share of the base learning rate at a step: polynomial decay, times linear warm-up.
+
+    The warm-up multiplies the already decayed rate. Source: DAFormer's code (poly10warm).
+    """
+    decay = (1 - step / profile.iterations) ** profile.power
+    if step >= profile.warmup:
+        return decay
+    return decay * (1 - (1 - step / profile.warmup) * (1 - profile.warmup_ratio))
+
+
+def make_optimiser(method: Method, profile: Profile) -> torch.optim.Optimizer:
+    """AdamW or SGD on the method's own parameter groups."""
+    groups = method.param_groups(profile.lr, profile.weight_decay, profile.head_lr_factor)
+    if profile.optimiser == "sgd":
+        return torch.optim.SGD(groups, lr=profile.lr, momentum=0.9)
+    # Fused: 3 ms instead of 14 for the small student on a CPU, whose tensors are many and small.
+    return torch.optim.AdamW(groups, lr=profile.lr, betas=(0.9, 0.999), fused=True)
+
+
+def make_critic_optimiser(method: Method) -> torch.optim.Optimizer | None:
+    """Adam on the method's critics; None where it has none. A group may set its own betas."""
+    groups = method.critic_groups()
+    return torch.optim.Adam(groups, betas=CRITIC_BETAS, fused=True) if groups else None
+
+
+def critic_rate_factor(step: int, profile: Profile) -> float:
+    """Share of a critic's base rate at a step: polynomial decay, no warm-up."""
+    return (1 - step / profile.iterations) ** CRITIC_POWER
+
+
+def has_gradients(optimiser: torch.optim.Optimizer) -> bool:
+    return any(p.grad is not None for group in optimiser.param_groups for p in group["params"])
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager:
+    """Mixed precision for bf16 and fp16; nothing for fp32."""
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device.type, PRECISIONS[precision])
+
+
+class Trainer:
+    """Optimiser, schedule, autocast, gradient scaling and accumulation around a method's losses."""
+
+    def __init__(self, method: Method, profile: Profile, device: torch.device) -> None:
+        self.method, self.profile, self.device = method, profile, device
+        self.optimiser = make_optimiser(method, profile)
+        self.schedules: dict[torch.optim.Optimizer, Callable[[int, Profile], float]]
+        self.schedules = {self.optimiser: rate_factor}
+        if critics := make_critic_optimiser(method):
+            self.schedules[critics] = critic_rate_factor
+        for optimiser in self.schedules:
+            for group in optimiser.param_groups:
+                group["initial_lr"] = group["lr"]
+        self.scaler = torch.amp.GradScaler(device.type, enabled=profile.precision == "fp16")
+
+    def step(self, batches: Iterable[Batch], step: int) -> dict[str, Tensor]:
+        """One step of the optimisers on `accumulation` batches -> mean of every term, detached."""
+        for optimiser, factor in self.schedules.items():
+            for group in optimiser.param_groups:
+                group["lr"] = group["initial_lr"] * factor(step, self.profile)
+            optimiser.zero_grad(set_to_none=True)
+        terms: dict[str, Tensor] = {}
+        share = 1 / self.profile.accumulation
+        for batch in batches:
+            for group_terms in self.groups(batch, step):
+                minimised = [v for name, v in group_terms.items() if not name.startswith("log/")]
+                if minimised:
+                    self.scaler.scale(torch.stack(minimised).sum() * share).backward()
+                for name, value in group_terms.items():
+                    terms[name] = terms.get(name, 0) + value.detach() * share
+        for optimiser in self.schedules:
+            if has_gradients(optimiser):  # fp16's scaler refuses critics that rested
+                self.scaler.step(optimiser)
+        self.scaler.update()
+        self.method.after_step(step)
+        return terms
+
+    def groups(self, batch: Batch, step: int) -> Iterator[dict[str, Tensor]]:
+        """The method's groups, each computed under autocast; backward runs outside of it."""
+        groups = self.method.losses(batch, step)
+        while True:
+            with autocast(self.device, self.profile.precision):
+                terms = next(groups, None)
+            if terms is None:
+                return
+            yield terms
+            del terms  # the graph is backpropagated: free it before the next forward
+
+
+def train(
+    method: Method,
+    loader: Iterable[Batch],
+    profile: Profile,
+    device: torch.device,
+    *,
+    clock: StepClock,
+    progress: Progress,
+    log: Path | None = None,
+) -> dict[str, list[float]]:
+    """Train for profile.iterations steps; return each term's value at the first steps.
+
+    `log` receives one JSON a `log_every` steps, whole lines whenever the process is killed.
+    BenchError when a loss is not finite.
+    """
+    method.train()
+    trainer = Trainer(method, profile, device)
+    golden: dict[str, list[float]] = {}
+    batches = iter(loader)
+    with log.open("w", buffering=1, encoding="utf-8") if log else nullcontext() as file:
+        for step in range(profile.iterations):
+            with clock.data():
+                micro = [next(batches) for _ in range(profile.accumulation)]
+            with clock.compute():
+                terms = trainer.step(micro, step)
+            clock.end_step()
+            logged = (step + 1) % profile.log_every == 0 or step + 1 == profile.iterations
+            if step >= GOLDEN_STEPS and not logged:
+                continue
+            values = finite(terms, step)
+            if step < GOLDEN_STEPS:
+                for name, value in values.items():
+                    golden.setdefault(name, []).append(value)
+            if logged:
+                speed = clock.images_per_step / sum(clock.steps[-1])
+                progress(step + 1, values, speed)
+                if file:
+                    line = {"step": step + 1, **values, "images_per_second": speed}
+                    file.write(json.dumps(line) + "\n")
+    return golden
+
+
+def finite(terms: dict[str, Tensor], step: int) -> dict[str, float]:
+    """Terms as floats. BenchError for a NaN or infinite one."""
+    values = {name: float(value) for name, value in terms.items()}
+    broken = [name for name, value in values.items() if not math.isfinite(value)]
+    if broken:
+        raise BenchError(
+            f"the loss term {broken[0]!r} became {values[broken[0]]} at step {step}; expected a "
+            "finite value. Try a smaller lr (--set lr=...) or --set precision=fp32."
+        )
+    return values

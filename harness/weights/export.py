@@ -1,0 +1,244 @@
+"""`bench export`: a student as safetensors, ONNX, and a JSON that says how to use them."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from harness.config.network_files import configs
+from harness.config.planning import file_hash
+from harness.data.classes import CITYSCAPES_IDS, CLASSES, PALETTE
+from harness.errors import BenchError
+from harness.measure import environment
+from harness.records import store
+from harness.records.store import Part
+from harness.weights.find import Checkpoint
+from methods.contract import Segmentor
+from methods.networks.quiet import quiet
+from methods.networks.weights import read_metadata, save_weights
+from methods.networks.zoo import one_scale
+from methods.parts.augment import MEAN, STD
+from methods.parts.losses import upsample
+
+#: What the ONNX file needs to be made and checked, all in the extra `export`.
+NEEDED = ("onnx", "onnxscript", "onnxruntime")
+#: The largest difference between onnxruntime's logits and torch's that passes.
+TOLERANCE = 1e-3
+#: Axes of the image that stay free, the best that can be had: tried in turn.
+FREE: tuple[dict[int, str], ...] = ({0: "batch", 2: "height", 3: "width"}, {0: "batch"}, {})
+
+
+class ExportedClass(Part):
+    name: str
+    colour: tuple[int, int, int] = Field(description="RGB, Cityscapes' own")
+    cityscapes_id: int = Field(description="label id, what its evaluation script takes")
+
+
+class Onnx(Part):
+    """What was found out about the ONNX file by running it."""
+
+    file: str
+    opset: int
+    free: list[str] = Field(description="axes of the input that take any size")
+    smallest_side: int = Field(description="pixels that a free side must have at least")
+    checked: list[tuple[int, int, int]] = Field(description="batch, height, width of each check")
+    deviation: float = Field(description="largest difference from torch's logits")
+
+
+class Card(Part):
+    """student.json: all that is needed to use the two files without this project."""
+
+    network: str
+    config: dict[str, Any] | None = Field(description="of a network that was a file of the user's")
+    run_id: str | None
+    checkpoint: str
+    checkpoint_sha256: str
+    format: str
+    classes: list[ExportedClass] = Field(description="in the order of the logits' channels")
+    colours: str = "RGB"
+    mean: tuple[float, ...] = Field(description="of grey levels 0..255, by channel")
+    std: tuple[float, ...]
+    size: tuple[int, int] = Field(description="width, height that the network was checked at")
+    head_stride: int = Field(description="of the network's own logits")
+    onnx_logits: str = "resized bilinearly to the input's height and width inside the graph"
+    onnx: Onnx | None
+    versions: dict[str, str | None]
+
+
+class FullSize(nn.Module):
+    """Image (B, 3, H, W), normalised -> logits (B, C, H, W)."""
+
+    def __init__(self, network: Segmentor) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        return upsample(self.network(image).logits, image.shape[-2:])
+
+
+def export(
+    network: Segmentor,
+    description: str,
+    checkpoint: Checkpoint,
+    out: Path,
+    *,
+    size: tuple[int, int],
+    onnx: bool = True,
+) -> Card:
+    """Write student.safetensors, student.json and student.onnx into `out`.
+
+    `size` is (width, height). BenchError where a package is missing, and where onnxruntime's
+    logits differ from torch's; then nothing is written.
+    """
+    if onnx:
+        check_packages()
+    record = checkpoint.record
+    run_id = record.run_id if record else read_metadata(checkpoint.path).get("run_id")
+    network = copy.deepcopy(network).eval().requires_grad_(False)
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out, prefix=".export") as folder:
+        building = Path(folder)
+        metadata = {"network": network.name} | ({"run_id": run_id} if run_id else {})
+        save_weights(network, building / "student.safetensors", metadata)
+        found = write_onnx(network, building / "student.onnx", size) if onnx else None
+        card = Card(
+            network=network.name,
+            config=configs([network.name]).get(one_scale(network.name)),
+            run_id=run_id,
+            checkpoint=checkpoint.path.name,
+            checkpoint_sha256=file_hash(checkpoint.path),
+            format=description,
+            classes=_classes(),
+            mean=MEAN,
+            std=STD,
+            size=size,
+            head_stride=_head_stride(network, size),
+            onnx=found,
+            versions=_versions(onnx),
+        )
+        store.write_text(building / "student.json", store.as_json(card))
+        for file in list(building.iterdir()):
+            file.replace(out / file.name)
+    return card
+
+
+def check_packages() -> None:
+    """BenchError when one of the packages for ONNX is missing."""
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise BenchError(
+            f"ONNX needs {', '.join(missing)}; expected the extra `export`. Install it: "
+            f"pip install 'uda-bench[export]' (or {' '.join(missing)}), or give --no-onnx."
+        )
+
+
+def write_onnx(network: Segmentor, path: Path, size: tuple[int, int]) -> Onnx:
+    """Export with as many free axes as hold when run. BenchError when not even a fixed size does.
+
+    `size` is (width, height).
+    """
+    model = FullSize(network).eval()
+    for free in FREE:
+        try:
+            return _try(model, path, size, free)
+        except BenchError as error:
+            reason = error
+    raise reason
+
+
+def _try(model: FullSize, path: Path, size: tuple[int, int], free: dict[int, str]) -> Onnx:
+    width, height = size
+    # Two images: a batch of one would be taken for an axis that is always one.
+    example = torch.zeros(2 if free else 1, 3, height, width)
+    try:
+        with quiet():
+            program = torch.onnx.export(
+                model,
+                (example,),
+                dynamo=True,
+                dynamic_shapes=(free,) if free else None,
+                input_names=["image"],
+                output_names=["logits"],
+                verbose=False,
+            )
+            assert program is not None
+            program.save(path, external_data=False)
+    except Exception as error:  # whatever the exporter stumbles over
+        reason = f"{type(error).__name__}: {error}".strip().splitlines()[0][:200]
+        raise BenchError(
+            f"{model.network.name} cannot be written as ONNX ({reason}); expected a network that "
+            "torch.onnx.export can follow. Give --no-onnx for its weights alone."
+        ) from error
+    shapes = [(1, height, width)]
+    if free:
+        shapes.append((3, height, width))
+    if len(free) > 1:
+        shapes.append((1, 2 * height // 3 | 1, 3 * width // 4 | 1))
+    return Onnx(
+        file=path.name,
+        opset=program.model.opset_imports[""],
+        free=list(free.values()),
+        smallest_side=getattr(model.network, "min_size", 1),
+        checked=shapes,
+        deviation=_deviation(model, path, shapes),
+    )
+
+
+def _deviation(model: FullSize, path: Path, shapes: Sequence[tuple[int, int, int]]) -> float:
+    """The largest difference between onnxruntime and torch. BenchError above the tolerance."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # errors are raised besides
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    generator = torch.Generator().manual_seed(0)
+    worst = 0.0
+    for batch, *sides in shapes:
+        image = torch.randn(batch, 3, *sides, generator=generator)
+        with torch.inference_mode():
+            expected = model(image).numpy()
+        try:
+            (found,) = session.run(["logits"], {"image": image.numpy()})
+        except Exception as error:  # its exceptions have no common class
+            raise BenchError(
+                f"{model.network.name}: onnxruntime fails on {batch}x3x{sides[0]}x{sides[1]} "
+                f"({str(error).splitlines()[0][:200]}); give --no-onnx for its weights alone."
+            ) from error
+        same = found.shape == expected.shape
+        worst = max(worst, float(np.abs(found - expected).max()) if same else np.inf)
+        if not worst <= TOLERANCE:  # NaN fails too
+            raise BenchError(
+                f"{model.network.name}: onnxruntime's logits differ from torch's by {worst:.2g} at "
+                f"{batch}x3x{sides[0]}x{sides[1]}; expected {TOLERANCE:g} at most. Give --no-onnx "
+                "for its weights alone, or try other versions of torch and onnxruntime."
+            )
+    return worst
+
+
+def _head_stride(network: Segmentor, size: tuple[int, int]) -> int:
+    width, height = size
+    with torch.inference_mode():
+        logits = network(torch.zeros(1, 3, height, width)).logits
+    return round(width / logits.shape[-1])
+
+
+def _classes() -> list[ExportedClass]:
+    ids = {train_id: label_id for label_id, train_id in CITYSCAPES_IDS.items()}
+    return [
+        ExportedClass(name=name, colour=colour, cityscapes_id=ids[i])
+        for i, (name, colour) in enumerate(zip(CLASSES, PALETTE, strict=True))
+    ]
+
+
+def _versions(onnx: bool) -> dict[str, str | None]:
+    packages = (*environment.PACKAGES, "safetensors", *(NEEDED if onnx else ()))
+    return {name: environment.version(name) for name in packages}

@@ -1,0 +1,111 @@
+"""Checkpoints as a user names them: a file, a run's folder, or a run by its id."""
+
+from __future__ import annotations
+
+import glob
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from harness.config.network_files import pinned, register
+from harness.errors import BenchError
+from harness.records import store
+from harness.records.store import Record
+from methods.contract import Segmentor
+from methods.networks import zoo
+from methods.networks.checkpoint_formats import Which
+from methods.networks.weights import load_weights, read_metadata
+
+#: What a run leaves in its folder below results/artifacts.
+WEIGHTS, RUN = "student.safetensors", "run.json"
+
+#: The network of a self-training checkpoint, as the command line calls it.
+NetworkPart = Literal["student", "ema"]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A file of weights, and the record of the run that wrote it where that is known."""
+
+    path: Path
+    record: Record | None = None
+
+
+def find_checkpoint(name: str, results: Path) -> Checkpoint:
+    """Find a file, a run's folder, or a run below `results` by its run_id or weights_id.
+
+    BenchError when it is none of them.
+    """
+    path = Path(name)
+    if path.is_file():
+        return Checkpoint(path, _record_beside(path))
+    artifacts = results / "artifacts"
+    for folder in (path, artifacts / name):
+        if (folder / WEIGHTS).is_file():
+            return Checkpoint(folder / WEIGHTS, _record_beside(folder / WEIGHTS))
+    for file in (results / "records").glob(f"*-{glob.escape(name)}.json"):
+        record = store.read(file)
+        weights = artifacts / record.spec.weights_id / WEIGHTS
+        if weights.is_file():
+            return Checkpoint(weights, record)
+    raise BenchError(
+        f"--checkpoint {name}: no such file or run; expected a file of weights, a folder with "
+        f"{WEIGHTS}, or the id of a run whose weights are in {artifacts}."
+    )
+
+
+def _record_beside(path: Path) -> Record | None:
+    beside = path.with_name(RUN)
+    return store.read(beside) if path.name == WEIGHTS and beside.is_file() else None
+
+
+def own_size(checkpoint: Checkpoint) -> tuple[int, int] | None:
+    """Width, height of the images that a run scored its student on; None for a file without run."""
+    if checkpoint.record is None:
+        return None
+    spec = checkpoint.record.spec
+    return spec.profile.image_size[spec.target.dataset]
+
+
+def network_of(checkpoint: Checkpoint) -> str | None:
+    """The network that a checkpoint says it is of; only our own files say so."""
+    return read_metadata(checkpoint.path).get("network")
+
+
+def network_name(checkpoint: Checkpoint, student: str | None = None) -> str:
+    """The network's name: as the user says, else as the file does. BenchError when neither does."""
+    name = student or network_of(checkpoint)
+    if name is None:
+        raise BenchError(
+            f"{checkpoint.path.name} does not say its network; expected --student NETWORK."
+        )
+    return pinned(name)
+
+
+def load_network(
+    checkpoint: Checkpoint, name: str, part: NetworkPart = "student"
+) -> tuple[Segmentor, str]:
+    """Build the network of that name with the checkpoint's weights -> it, and the file's format."""
+    if checkpoint.record:
+        register(checkpoint.record.spec.networks)
+    try:
+        network = zoo.build(name)
+    except ValueError as error:
+        raise BenchError(f"{error}.") from error
+    which: Which = "ema_teacher" if part == "ema" else "student"
+    return network, load(network, checkpoint.path, which=which)
+
+
+def load(
+    network: Segmentor,
+    path: Path,
+    part: Literal["encoder", "all"] = "all",
+    which: Which = "student",
+) -> str:
+    """Load a file into a network, completely -> what the file was. BenchError where it cannot."""
+    try:
+        return load_weights(network, path, part=part, which=which)
+    except ValueError as error:  # its message begins with the file's name
+        raise BenchError(str(error)) from error
+    except OSError as error:
+        raise BenchError(f"{path.name}: {error.strerror}") from error

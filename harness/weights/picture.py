@@ -1,0 +1,110 @@
+"""The README's picture: three renderings with their labels, and what each method predicts.
+
+`python -m harness.weights.picture RESULTS SCENARIO OUT.png` after `bench sweep main`.
+"""
+
+from __future__ import annotations
+
+import sys
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+from harness.config import catalogue
+from harness.data.classes import CITYSCAPES_IDS, colourise, lookup_table
+from harness.data.loader import eval_batches
+from harness.data.scenes import draw_scene
+from harness.data.sources import find_sources
+from harness.errors import BenchError
+from harness.records import store
+from harness.records.store import Record
+from harness.runs.sweep import run_ids
+from harness.weights.find import find_checkpoint, load_network, network_name
+from methods.parts.losses import upsample
+
+Pixels = npt.NDArray[np.uint8]
+
+CELL = (384, 192)  # width, height of a panel
+GAP, CAPTION = 8, 22
+METHODS = ("source_only", "daformer", "dualkd", "oracle")
+
+
+def renderings() -> list[list[tuple[str, Pixels]]]:
+    """One scene of each rendering above its label, with captions."""
+    scenes = {
+        name: draw_scene(name, "train", index, size=CELL)
+        for name, index in (("gta5", 21), ("synthia", 23), ("cityscapes", 20))
+    }
+    train_ids = lookup_table(CITYSCAPES_IDS)
+    return [
+        [(f"{name}-like (generated)", scene.image) for name, scene in scenes.items()],
+        [("its label", colourise(train_ids[scene.label])) for scene in scenes.values()],
+    ]
+
+
+def predictions(results: Path, scenario: str, index: int) -> list[list[tuple[str, Pixels]]]:
+    """A validation image, its label, and each method's prediction at seed 0."""
+    chosen = _records(results, scenario)
+    spec = chosen[0].spec
+    sources = find_sources(spec.scenario, spec.profile, None)
+    val = sources.target.open("val")
+    size = spec.profile.image_size[spec.target.dataset]
+    image, label = next(islice(eval_batches(val, size), index, None))
+    panels = [
+        (f"{scenario}: target (generated)", val.read_image(index)),
+        ("its label", colourise(label[0].numpy())),
+    ]
+    for record in chosen:
+        checkpoint = find_checkpoint(record.run_id, results)
+        network = load_network(checkpoint, network_name(checkpoint))[0].eval()
+        with torch.inference_mode():
+            logits = upsample(network(image).logits, label.shape[-2:])
+        assert record.metrics is not None
+        caption = f"{record.spec.method}: mIoU {record.metrics.student.miou:.1f} over the whole set"
+        panels.append((caption, colourise(logits.argmax(1)[0].numpy())))
+    return [panels[:3], panels[3:]]
+
+
+def _records(results: Path, scenario: str) -> list[Record]:
+    """The methods' runs of suite main at seed 0, in the picture's order."""
+    asked = run_ids(catalogue.suite("main"))
+    found = {
+        record.spec.method: record
+        for record in store.read_all(results / "records")
+        if record.spec.run_id in asked
+        and (record.spec.scenario.name, record.spec.seed, record.state) == (scenario, 0, "done")
+    }
+    if missing := [method for method in METHODS if method not in found]:
+        raise BenchError(
+            f"{results}: no run of {', '.join(missing)} on {scenario}; `bench sweep main` makes it."
+        )
+    return [found[method] for method in METHODS]
+
+
+def compose(rows: list[list[tuple[str, Pixels]]]) -> Image.Image:
+    """Lay out rows of captioned panels."""
+    columns = max(map(len, rows))
+    step_x, step_y = CELL[0] + GAP, CELL[1] + GAP + CAPTION
+    sheet = Image.new("RGB", (columns * step_x + GAP, len(rows) * step_y + GAP), "white")
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(16)
+    for y, row in enumerate(rows):
+        for x, (caption, pixels) in enumerate(row):
+            corner = (GAP + x * step_x, GAP + y * step_y)
+            draw.text(corner, caption, "black", font)
+            panel = Image.fromarray(pixels).resize(CELL, Image.Resampling.NEAREST)
+            sheet.paste(panel, (corner[0], corner[1] + CAPTION))
+    return sheet
+
+
+def main(results: str, scenario: str, out: str) -> None:
+    """Compose the picture and write it."""
+    compose(renderings() + predictions(Path(results), scenario, 5)).save(out, optimize=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:4])

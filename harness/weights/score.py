@@ -1,0 +1,166 @@
+"""The scores of a network on a data set, and `bench eval`: those of a checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field
+
+from harness.config import catalogue
+from harness.config.network_files import pinned
+from harness.config.overrides import apply_overrides
+from harness.config.planning import file_hash
+from harness.config.schema import DataRef, Profile, Scenario
+from harness.data.datasets import Dataset, has_dataset
+from harness.data.loader import eval_batches
+from harness.data.sources import find_target
+from harness.data.verify import quick_check
+from harness.errors import BenchError
+from harness.evaluation.inference import Views, within_memory
+from harness.evaluation.metrics import evaluate, scores
+from harness.measure import environment
+from harness.records.store import Part, Scores
+from harness.report.columns import NONE, Grid
+from harness.report.progress import Reporter
+from harness.training.trainer import autocast
+from harness.weights.find import Checkpoint, NetworkPart, load_network, network_of
+from methods.contract import Method, Segmentor
+
+
+def score(
+    network: Segmentor,
+    dataset: Dataset,
+    scenario: Scenario,
+    profile: Profile,
+    device: torch.device,
+) -> Scores:
+    """Score a network, already on the device, as the profile says."""
+    batches = eval_batches(
+        dataset,
+        profile.image_size[dataset.name],
+        workers=profile.workers,
+        device=device,
+        scales=profile.tta_scales,
+    )
+    matrix = evaluate(
+        network, batches, lambda: autocast(device, profile.precision), Views.of(profile)
+    )
+    return scores(matrix, scenario.convention)
+
+
+class Evaluation(Part):
+    """What `bench eval` finds; docs/records.md documents it."""
+
+    checkpoint: str = Field(description="file name")
+    checkpoint_sha256: str
+    format: str = Field(description="what the file was found to be")
+    part: NetworkPart = Field(description="of a self-training checkpoint")
+    network: str
+    scenario: Scenario
+    profile: Profile
+    target: DataRef
+    scores: Scores
+    provenance: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Question:
+    """Which checkpoint, on what, how: what is None is the checkpoint's own run's, or a default."""
+
+    checkpoint: Checkpoint
+    scenario: str | None = None
+    profile: str | None = None
+    student: str | None = None
+    part: NetworkPart = "student"
+    overrides: tuple[str, ...] = ()
+    data_root: Path | None = None
+
+
+def evaluate_checkpoint(question: Question, device: torch.device, report: Reporter) -> Evaluation:
+    """Score a checkpoint on its scenario's validation images. BenchError for what does not fit."""
+    checkpoint = question.checkpoint
+    scenario, profile, data_root = _conditions(question)
+    target = find_target(scenario, profile, data_root)
+    name = pinned(question.student or network_of(checkpoint) or profile.student)
+    network, description = load_network(checkpoint, name, question.part)
+    if target.ref.generated:
+        report.say("generated data: figures are not comparable with papers")
+    report.say(f"{checkpoint.path.name}: {description}, as {name}")
+    with report.counting(f"drawing street scenes, {target.ref.dataset}-like") as progress:
+        dataset = target.open("val", progress)
+    quick_check(dataset)
+    if profile.threads and device.type == "cpu":
+        torch.set_num_threads(profile.threads)
+    with within_memory("--set slide=512,512,341,341, or a smaller --set image_size"):
+        found = score(network.to(device), dataset, scenario, profile, device)
+    return Evaluation(
+        checkpoint=checkpoint.path.name,
+        checkpoint_sha256=file_hash(checkpoint.path),
+        format=description,
+        part=question.part,
+        network=name,
+        scenario=scenario,
+        profile=profile,
+        target=target.ref,
+        scores=found,
+        provenance=environment.collect(device),
+    )
+
+
+def _conditions(question: Question) -> tuple[Scenario, Profile, Path | None]:
+    """Scenario, profile and data root: as asked for, else those of the checkpoint's own run."""
+    record, data_root = question.checkpoint.record, question.data_root
+    if question.scenario:
+        scenario = catalogue.scenario(question.scenario)
+    elif record:
+        scenario = record.spec.scenario
+        if record.spec.target.generated:
+            data_root = None  # it may come from the environment: a generated run stays one
+    else:
+        raise BenchError(
+            f"{question.checkpoint.path.name} does not say which scenario it was trained for; "
+            "expected --scenario NAME. `bench list scenarios` names them."
+        )
+    if question.profile or not record:
+        real = data_root is not None and has_dataset(scenario.target, data_root)
+        profile = catalogue.profile(question.profile or ("paper" if real else "tiny"))
+    else:
+        profile = record.spec.profile
+        if profile.name in catalogue.names("profiles"):  # for sets that its run did not use
+            sizes = catalogue.profile(profile.name).image_size | profile.image_size
+            profile = profile.model_copy(update={"image_size": sizes})
+    profile, scenario, _ = apply_overrides(question.overrides, profile, scenario, Method.Config, {})
+    return scenario, profile, data_root
+
+
+def evaluation_grids(found: Evaluation) -> list[Grid]:
+    """The mIoU in every convention, and the IoU by class, as tables."""
+    scenario, views = found.scenario, Views.of(found.profile)
+    warning = ", generated data: figures are not comparable with papers"
+    heading = (
+        f"{found.checkpoint} ({found.network}) on {scenario.title}, profile {found.profile.name}"
+        + (warning if found.target.generated else "")
+    )
+    how = [
+        "whole images" if views.slide is None else f"windows and strides {views.slide}",
+        *(["mirrored too"] if views.flip else []),
+        *([f"at scales {views.scales}"] if views.scales != (1.0,) else []),
+    ]
+    size = "x".join(map(str, found.profile.image_size[found.target.dataset]))
+    notes = [
+        f"{found.target.val_images} validation images of {found.target.dataset} at {size}, "
+        f"{', '.join(how)}; pixel accuracy {found.scores.pixel_accuracy:.2f} %.",
+        f"The scenario's convention is {scenario.convention}.",
+    ]
+    by_convention = [[name, f"{v:.2f}"] for name, v in found.scores.conventions.items()]
+    by_class = [
+        [name, NONE if value is None else f"{value:.2f}"]
+        for name, value in found.scores.iou.items()
+    ]
+    return [
+        Grid(heading, ["convention", "mIoU %"], by_convention, notes),
+        Grid("IoU by class", ["class", "IoU %"], by_class, []),
+    ]

@@ -1,0 +1,143 @@
+import math
+
+import pytest
+from fake_records import fake_cost, fake_provenance, fake_record
+
+from harness.analysis.regression import (
+    HOLDS,
+    NOTHING_MEASURED,
+    REGRESSION,
+    Tolerances,
+    check,
+    compare,
+)
+from harness.errors import BenchError
+from harness.records import store
+
+
+def verdicts(base, found, **tolerances):
+    report = compare([base], [found], Tolerances(**tolerances))
+    return {finding.quantity: finding.verdict for finding in report.findings}, report.exit_code
+
+
+def test_the_same_record_holds():
+    found, code = verdicts(fake_record(), fake_record())
+    assert code == HOLDS
+    assert found == dict.fromkeys(
+        ["mIoU", "loss source", "peak memory", "training speed", "inference speed"], "holds"
+    )
+
+
+@pytest.mark.parametrize(
+    ("quantity", "changed", "verdict"),
+    [
+        ("mIoU", {"miou": 29.4}, "regressed"),
+        ("mIoU", {"miou": 29.6}, "holds"),
+        ("mIoU", {"miou": 31.0}, "improved"),
+        ("mIoU", {"miou": math.nan}, "regressed"),
+        ("loss source", {"losses": {"source": [2.5, 2.26]}}, "regressed"),
+        ("loss source", {"losses": {"source": [2.5, 2.24]}}, "regressed"),
+        ("loss source", {"losses": {"source": [2.5, 2.2501]}}, "holds"),
+        ("loss source", {"losses": {"source": [math.nan, 2.25]}}, "regressed"),
+        ("loss source", {"losses": {"other": [1.0]}}, "regressed"),
+        ("loss source", {"losses": {"source": []}}, "not compared"),
+        ("peak memory", {"cost": fake_cost(memory_mib=1050.0)}, "regressed"),
+        ("peak memory", {"cost": fake_cost(memory_mib=1000.0)}, "holds"),
+        ("peak memory", {"cost": fake_cost(memory_mib=450.0)}, "improved"),
+        ("peak memory", {"cost": fake_cost(memory_kind="gpu allocated")}, "not compared"),
+        ("training speed", {"cost": fake_cost(images_per_second=17.0)}, "regressed"),
+        ("training speed", {"cost": fake_cost(images_per_second=18.0)}, "holds"),
+        ("training speed", {"cost": fake_cost(images_per_second=99.0)}, "improved"),
+        ("training speed", {"provenance": fake_provenance("Other CPU")}, "not compared"),
+        ("inference speed", {"provenance": fake_provenance(gpu="GPU X")}, "not compared"),
+        ("run", {"error": "crashed"}, "regressed"),
+        ("run", {"seed": 9}, "not measured"),
+    ],
+)
+def test_each_figure_has_its_tolerance(quantity, changed, verdict):
+    found, code = verdicts(fake_record(), fake_record(**changed))
+    assert found[quantity] == verdict
+    assert code == {"regressed": REGRESSION, "not measured": NOTHING_MEASURED}.get(verdict, HOLDS)
+
+
+def test_tolerances_can_be_set():
+    assert verdicts(fake_record(), fake_record(miou=28), miou=3.0)[1] == HOLDS
+
+
+def test_one_run_left_out_does_not_pass_unseen():
+    report = compare([fake_record(seed=0), fake_record(seed=1)], [fake_record(seed=0)])
+    assert report.exit_code == NOTHING_MEASURED
+    assert [finding.run for finding in report.of("not measured")] == [
+        "source_only, gta2cs, tiny, seed 1"
+    ]
+
+
+def test_the_newest_of_several_measurements_counts():
+    old = fake_record(miou=10, created="2025-01-01T00:00:00Z")
+    new = fake_record(miou=30, created="2025-01-02T00:00:00Z")
+    assert compare([fake_record()], [new, old]).exit_code == HOLDS
+
+
+def test_the_report_says_what_regressed_and_by_how_much():
+    report = compare([fake_record()], [fake_record(miou=28.0)])
+    text, markdown = report.render("text"), report.render("markdown")
+    assert text.startswith("Regression: 1 regressed, 4 holds.")
+    assert "30.00 -> 28.00, -2.00 points (allowed 0.5)" in text
+    assert markdown.startswith("**Regression: 1 regressed, 4 holds.**")
+    assert "| mIoU " in markdown
+
+
+def test_a_baseline_is_measured_again_by_the_runner(tmp_path):
+    baseline = [fake_record(seed=seed) for seed in range(2)]
+    path = store.write_list(baseline, tmp_path / "baseline.json")
+    asked = []
+
+    def runner(spec):
+        asked.append(spec)
+        return fake_record(seed=spec.seed, miou=20)
+
+    report, code = check(path, runner=runner)
+    assert code == REGRESSION
+    assert asked == [record.spec for record in baseline]
+    assert len(report.of("regressed")) == 2
+
+
+@pytest.mark.parametrize(
+    ("measured", "asked", "code"),
+    [
+        (["fast"], 1, HOLDS),
+        (["slow", "slow", "fast"], 3, HOLDS),
+        (["slow", "slow", "slow", "fast"], 3, REGRESSION),
+        (["worse", "fast"], 1, REGRESSION),
+        (["slow", "worse", "fast"], 2, REGRESSION),
+        (["worse and slow", "fast"], 1, REGRESSION),
+    ],
+)
+def test_a_run_that_is_slow_and_nothing_else_is_measured_again(tmp_path, measured, asked, code):
+    path = store.write_list([fake_record()], tmp_path / "baseline.json")
+    slow = {"cost": fake_cost(images_per_second=12.0)}
+    worse = {"miou": 20}
+    kinds = {"fast": {}, "slow": slow, "worse": worse, "worse and slow": slow | worse}
+    runs = [fake_record(**kinds[kind]) for kind in measured]
+    left = iter(runs)
+    assert check(path, runner=lambda spec: next(left))[1] == code
+    assert len(runs) - len(list(left)) == asked
+
+
+def test_a_baseline_is_held_against_stored_records(tmp_path):
+    path = store.write(fake_record(), tmp_path / "baseline")
+    store.write(fake_record(miou=30.1), tmp_path / "measured")
+    assert check(path, tmp_path / "measured")[1] == HOLDS
+    (tmp_path / "empty").mkdir()
+    report, code = check(path, tmp_path / "empty")
+    assert code == NOTHING_MEASURED
+    assert report.render().startswith("Nothing measured: 1 not measured.")
+
+
+def test_a_useless_baseline_is_the_users_error(tmp_path):
+    with pytest.raises(BenchError, match="no such file"):
+        check(tmp_path / "none.json")
+    with pytest.raises(BenchError, match="holds no record"):
+        compare([], [fake_record()])
+    with pytest.raises(BenchError, match="no figures in it"):
+        compare([fake_record(error="broken")], [fake_record()])

@@ -1,0 +1,157 @@
+"""`bench eval`: any checkpoint on a scenario's validation images."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+import torch
+from bench_cli import QUICK, SETTINGS, bench, refused
+from real_formats import write_cityscapes
+
+from harness.data.sources import find_target
+from harness.evaluation.metrics import evaluate, scores
+from harness.records import store
+from methods.networks import zoo
+from methods.networks.weights import save_weights
+
+TARGET = [s for s in SETTINGS if s.startswith(("generated", "image_size", "workers"))]
+SET = [part for s in TARGET for part in ("--set", s)]
+VIEWS = ["--set", "slide=32,64,16,32", "--set", "tta_flip=true", "--set", "tta_scales=1,1.5"]
+PLAIN = ["--set", "slide=null", "--set", "tta_flip=false", "--set", "tta_scales=1"]
+
+
+def network(seed: int):
+    torch.manual_seed(seed)
+    return zoo.build("test_mit").eval()
+
+
+@pytest.fixture
+def own_file(tmp_path):
+    path = tmp_path / "own.safetensors"
+    save_weights(network(1), path, {"network": "test_mit", "run_id": "x"})
+    return path
+
+
+@pytest.fixture
+def published_file(tmp_path):
+    """A self-training checkpoint by DAFormer's names: student of seed 1, EMA teacher of seed 2."""
+    state = {}
+    for prefix, seed in (("model.", 1), ("ema_model.", 2)):
+        for key, value in network(seed).state_dict().items():
+            key = key.replace("encoder.", "backbone.", 1).replace("head.", "decode_head.", 1)
+            state[prefix + key] = value
+    path = tmp_path / "iter_40000.pth"
+    torch.save({"meta": {"iter": 40000}, "state_dict": state}, path)
+    return path
+
+
+def expected_confusion(seed: int) -> list[list[int]]:
+    from harness.config import catalogue
+    from harness.config.overrides import apply_overrides
+    from harness.data.loader import eval_batches
+    from methods.contract import Method
+
+    profile, scenario = catalogue.profile("tiny"), catalogue.scenario("synthia2cs")
+    profile, scenario, _ = apply_overrides(TARGET, profile, scenario, Method.Config, {})
+    val = find_target(scenario, profile, None).open("val")
+    matrix = evaluate(network(seed), eval_batches(val, profile.image_size["cityscapes"]))
+    return scores(matrix, "rescaled19").confusion
+
+
+def found(*arguments) -> dict:
+    outcome = bench("eval", *arguments, "--format", "json")
+    assert outcome.code == 0, outcome.err
+    return json.loads(outcome.out)
+
+
+def test_our_own_file_says_its_network(own_file):
+    result = found("--checkpoint", own_file, "--scenario", "synthia2cs", *SET)
+    assert result["network"] == "test_mit"
+    assert result["format"] == "uda-bench weights"
+    assert result["target"]["generated"]
+    assert result["scores"]["confusion"] == expected_confusion(1)
+    assert set(result["scores"]["conventions"]) == {
+        "all19", "rescaled19", "rescaled19_13", "ignored16", "ignored16_13",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("part", "seed"), [("student", 1), ("ema", 2)])
+def test_a_published_checkpoint_gives_the_student_or_its_teacher(published_file, part, seed):
+    result = found(
+        "--checkpoint", published_file, "--scenario", "synthia2cs", "--student", "test_mit",
+        "--part", part, *SET,
+    )  # fmt: skip
+    assert "self-training checkpoint" in result["format"]
+    assert result["part"] == part
+    assert result["scores"]["confusion"] == expected_confusion(seed)
+
+
+def test_tables_and_the_file_say_the_same(own_file, tmp_path):
+    arguments = ["--checkpoint", own_file, "--scenario", "gta2cs", *SET]
+    out = tmp_path / "found" / "eval.json"
+    shown = bench("eval", *arguments, "--out", out)
+    assert shown.code == 0, shown.err
+    written = json.loads(out.read_text())
+    assert "figures are not comparable with papers" in shown.out
+    for convention, value in written["scores"]["conventions"].items():
+        assert f"{convention} " in shown.out
+        assert f"{value:.2f}" in shown.out
+    assert "motorcycle" in shown.out
+    markdown = bench("eval", *arguments, "--format", "markdown").out
+    assert markdown.startswith("### own.safetensors (test_mit) on GTA5 -> Cityscapes")
+    row = rf"\| all19 +\| +{written['scores']['miou']:.2f} \|"
+    assert re.search(row, markdown)
+    assert "whole images" in markdown
+
+
+def test_a_run_is_scored_as_it_was_and_otherwise_when_asked(tmp_path):
+    run = bench(
+        "run", "--method", "source_only", "--scenario", "gta2cs", "--results", tmp_path, *QUICK,
+        *VIEWS,
+    )  # fmt: skip
+    assert run.code == 0, run.err
+    record = store.read_all(tmp_path / "records")[0]
+    assert record.spec.profile.slide == (32, 64, 16, 32)
+    folder = tmp_path / "artifacts" / record.spec.weights_id
+    for name in (record.run_id, record.spec.weights_id, folder, folder / "student.safetensors"):
+        again = found("--checkpoint", name, "--results", tmp_path)
+        assert again["scores"] == json.loads(record.metrics.student.model_dump_json())
+    plain = found("--checkpoint", record.run_id, "--results", tmp_path, *PLAIN)
+    assert plain["scores"]["confusion"] != record.metrics.student.confusion
+    assert plain["profile"]["slide"] is None
+    ours = found("--checkpoint", record.run_id, "--results", tmp_path, "--scenario", "synthia2cs")
+    assert ours["scores"]["confusion"] == record.metrics.student.confusion
+    assert ours["scenario"]["name"] == "synthia2cs"
+
+
+def test_the_target_alone_is_enough(own_file, tmp_path):
+    """Only the validation images are read: neither GTA5 nor training labels need be there."""
+    write_cityscapes(tmp_path / "data", 1, 2)
+    result = found(
+        "--checkpoint", own_file, "--scenario", "gta2cs", "--data-root", tmp_path / "data",
+        "--profile", "tiny", "--set", "workers=0",
+    )  # fmt: skip
+    assert not result["target"]["generated"]
+    assert result["target"]["val_images"] == 2
+
+
+def test_what_does_not_fit_is_refused_in_one_line(own_file, published_file, tmp_path):
+    here = ["--scenario", "gta2cs", *SET]
+    assert "no such file or run" in refused(bench("eval", "--checkpoint", "nothing", *here))
+    assert "--scenario" in refused(bench("eval", "--checkpoint", own_file, *SET))
+    assert "no ema teacher" in refused(
+        bench("eval", "--checkpoint", own_file, "--part", "ema", *here)
+    )
+    wrong = bench("eval", "--checkpoint", published_file, "--student", "test_deeplab", *here)
+    assert "does not fit test_deeplab" in refused(wrong)
+    unknown = bench("eval", "--checkpoint", own_file, "--student", "mini_z", *here)
+    assert "mini_" in refused(unknown)
+    gaps = bench("eval", "--checkpoint", own_file, *here, "--set", "slide=8,8,9,9")
+    assert "leaves gaps" in refused(gaps)
+    empty = bench("eval", "--checkpoint", own_file, *here, "--data-root", tmp_path)
+    assert "found no cityscapes" in refused(empty)
+    (tmp_path / "broken.pth").write_text("not weights")
+    broken = bench("eval", "--checkpoint", tmp_path / "broken.pth", *here)
+    assert "neither a safetensors nor a torch file" in refused(broken)

@@ -1,0 +1,109 @@
+"""`bench new-method` and `bench test-method`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from bench_cli import bench, refused
+
+from methods import registry
+
+ROOT = Path(__file__).parents[3]
+
+BROKEN = '''"""Broken: draws from torch, and fails on what it is given."""
+
+import torch
+
+from methods.contract import Method
+from methods.parts.losses import cross_entropy
+
+
+class Broken(Method):
+    title = "Broken"
+    uses_target = False
+
+    def losses(self, batch, step):
+        if batch.source_image.shape[-1] == 65:
+            raise ZeroDivisionError("an odd size")
+        noise = 0.1 * torch.randn(2, 1, 1, 1)
+        logits = self.student(batch.source_image + noise).logits
+        yield {"source": cross_entropy(logits, batch.source_label)}
+'''
+
+
+@pytest.fixture(autouse=True)
+def no_files_afterwards():
+    yield
+    registry.use_files(())
+
+
+def test_the_skeleton_is_clean_runs_and_keeps_to_the_contract(tmp_path):
+    made = bench("new-method", "calm_sea", "--out", tmp_path)
+    assert made.code == 0, made.err
+    method, test = tmp_path / "calm_sea.py", tmp_path / "test_calm_sea.py"
+    assert "class CalmSea(Method)" in method.read_text()
+    assert "$" not in method.read_text() + test.read_text()
+    for arguments in (["check"], ["format", "--check"]):
+        tool = [sys.executable, "-m", "ruff", *arguments, "--no-cache"]
+        subprocess.run(
+            [*tool, "--config", ROOT / "pyproject.toml", tmp_path], check=True, capture_output=True
+        )
+    tested = bench("test-method", "calm_sea", "--plugin", method, "--network", "test_mit")
+    assert tested.code == 0, tested
+    assert "FAIL" not in tested.out
+    assert "PASS  gradients reach the student and nothing frozen" in tested.out
+    assert f"bench test-method calm_sea --plugin {method}" in made.out
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-n", "0"),
+            *("-c", ROOT / "pyproject.toml", "--rootdir", tmp_path, "-k", "hand or refused", test),
+        ],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "2 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_it_writes_over_nothing(tmp_path):
+    (tmp_path / "test_calm.py").write_text("mine")
+    assert "is there already" in refused(bench("new-method", "calm", "--out", tmp_path))
+    assert [p.name for p in tmp_path.iterdir()] == ["test_calm.py"]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("my-method", "small letters"),
+        ("2nd", "small letters"),
+        ("Calm", "small letters"),
+        ("a+b", "small letters"),
+        ("daformer", "is a method already"),
+        ("json", "is a Python module already"),
+    ],
+)
+def test_a_name_that_will_not_do_is_refused(name, reason, tmp_path):
+    assert reason in refused(bench("new-method", name, "--out", tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_method_that_breaks_the_contract_is_told_where(tmp_path):
+    path = tmp_path / "broken.py"
+    path.write_text(BROKEN)
+    tested = bench("test-method", "broken", "--plugin", path, "--network", "test_mit")
+    assert tested.code == 1, tested
+    lines = tested.out.splitlines()
+    at = lines.index("FAIL  its draws leave torch's generator alone (2)")
+    assert "self.generator" in lines[at + 1]
+    at = lines.index("FAIL  any crop will do (1)")
+    assert f"ZeroDivisionError: an odd size (line 15 of {path})" in lines[at + 1]
+    assert "PASS  the batch stays as it is (2)" in lines
+    assert lines[-1].startswith("the contract: broken breaks it in 2 of 19 checks")
+
+
+def test_what_cannot_be_tested_is_refused():
+    assert "unknown method 'nothing'" in refused(bench("test-method", "nothing"))
+    line = refused(bench("test-method", "minent", "--set", "no_knob=1"))
+    assert "no_knob" in line
+    assert "nonet" in refused(bench("test-method", "minent", "--network", "nonet"))

@@ -1,0 +1,229 @@
+"""`bench predict`: PNG files of what a checkpoint sees, and Cityscapes' own script on them."""
+
+from __future__ import annotations
+
+import importlib
+
+import numpy as np
+import pytest
+import torch
+from bench_cli import bench, refused
+from PIL import Image
+
+from harness.data.classes import CITYSCAPES_IDS, CLASSES, colourise
+from harness.data.datasets import open_dataset
+from harness.data.loader import at_scales, eval_batches, normalise
+from harness.data.scenes import write_dataset
+from harness.evaluation.inference import Views, class_scores
+from harness.evaluation.metrics import confusion, evaluate, iou
+from harness.weights.predict import read_image, write_prediction
+from methods.networks import zoo
+from methods.networks.weights import load_weights, save_weights
+
+
+def network():
+    """Random weights, but far enough from one another that several classes are seen."""
+    torch.manual_seed(3)
+    made = zoo.build("test_mit").eval()
+    with torch.no_grad():
+        for parameter in made.head.parameters():
+            parameter.mul_(8)
+    return made
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "own.safetensors"
+    save_weights(network(), path, {"network": "test_mit"})
+    return path
+
+
+@pytest.fixture
+def picture(tmp_path):
+    """A photograph by its size and noise: 50 x 34 pixels."""
+    pixels = np.random.default_rng(0).integers(0, 255, (34, 50, 3), np.uint8)
+    path = tmp_path / "in" / "street.png"
+    path.parent.mkdir()
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def predicted(path, size=None, views=None):
+    image = read_image(path)
+    views = views or Views()
+    inputs = [normalise(view[None]) for view in at_scales(image, size, views.scales)]
+    with torch.inference_mode():
+        return class_scores(network(), inputs, image.shape[:2], views).argmax(1)[0].numpy()
+
+
+def run(images, weights, out, *options):
+    places = [images] if not isinstance(images, list) else images
+    return bench("predict", *places, "--checkpoint", weights, "--out", out, *options)
+
+
+def test_every_kind_says_the_same(picture, weights, tmp_path):
+    expected = predicted(picture)
+    assert len(np.unique(expected)) > 3
+    ids = np.zeros(19, int)
+    for label_id, train_id in CITYSCAPES_IDS.items():
+        ids[train_id] = label_id
+    for kind in ("palette", "overlay", "labelids", "trainids"):
+        outcome = run(picture, weights, tmp_path / kind, "--as", kind)
+        assert outcome.code == 0, outcome.err
+        assert "1 images" in outcome.out
+    palette = Image.open(tmp_path / "palette" / "street_palette.png")
+    assert palette.mode == "P"
+    np.testing.assert_array_equal(np.array(palette), expected)
+    np.testing.assert_array_equal(np.array(palette.convert("RGB")), colourise(expected))
+    label_ids = Image.open(tmp_path / "labelids" / "street_labelIds.png")
+    assert label_ids.mode == "L"
+    np.testing.assert_array_equal(np.array(label_ids), ids[expected])
+    train_ids = Image.open(tmp_path / "trainids" / "street_trainIds.png")
+    np.testing.assert_array_equal(np.array(train_ids), expected)
+    overlay = np.array(Image.open(tmp_path / "overlay" / "street_overlay.png")).astype(float)
+    mean = (read_image(picture).astype(float) + colourise(expected)) / 2
+    assert np.abs(overlay - mean).max() <= 0.5
+
+
+def test_the_network_sees_the_size_asked_for_and_the_file_has_the_images_own(
+    picture, weights, tmp_path
+):
+    outcome = run(
+        picture, weights, tmp_path / "out", "--as", "trainids", "--size", "100x80", "--flip",
+        "--scales", "0.5,1", "--slide", "32,40,16,20",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    found = np.array(Image.open(tmp_path / "out" / "street_trainIds.png"))
+    views = Views(slide=(32, 40, 16, 20), flip=True, scales=(0.5, 1))
+    np.testing.assert_array_equal(found, predicted(picture, (100, 80), views))
+    assert (found != predicted(picture)).any()
+
+
+def test_folders_are_searched_and_kept(picture, weights, tmp_path):
+    deep = picture.parent / "day" / "a"
+    deep.mkdir(parents=True)
+    Image.open(picture).convert("L").save(deep / "grey.jpg")
+    (picture.parent / "notes.txt").write_text("no image")
+    for _ in range(2):  # what the first call writes below the folder is no image of the second
+        outcome = run(picture.parent, weights, picture.parent / "out")
+        assert "2 images" in outcome.out
+    written = sorted(p for p in (picture.parent / "out").rglob("*") if p.is_file())
+    names = [p.relative_to(picture.parent / "out").as_posix() for p in written]
+    assert names == ["day/a/grey_palette.png", "street_palette.png"]
+
+
+def test_bad_input_is_refused_in_one_line_and_what_was_written_stays(picture, weights, tmp_path):
+    out = tmp_path / "out"
+    before = picture.read_bytes()
+    broken = picture.with_name("z_broken.png")
+    broken.write_bytes(before[: len(before) // 2])
+    assert "z_broken.png" in refused(run(picture.parent, weights, out))
+    assert [p.name for p in out.iterdir()] == ["street_palette.png"]
+    assert Image.open(out / "street_palette.png").size == (50, 34)
+    broken.write_text("words")
+    assert "cannot identify image file" in refused(run(broken, weights, out))
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert "no image found" in refused(run(empty, weights, out))
+    assert "no such file" in refused(run(tmp_path / "gone.png", weights, out))
+    assert "is a file" in refused(run(picture, weights, picture))
+    assert "expected WIDTHxHEIGHT" in refused(run(picture, weights, out, "--size", "100"))
+    assert "leaves gaps" in refused(run(picture, weights, out, "--slide", "8,8,9,9"))
+    assert "--scales" in refused(run(picture, weights, out, "--scales", "none"))
+    assert "no such file or run" in refused(run(picture, tmp_path / "no.pth", out))
+    torch.save(network().state_dict(), tmp_path / "nameless.pth")
+    assert "--student" in refused(run(picture, tmp_path / "nameless.pth", out))
+    named = run(picture, tmp_path / "nameless.pth", out, "--student", "test_mit")
+    assert named.code == 0, named.err
+    assert picture.read_bytes() == before
+
+
+def test_no_image_is_written_over(picture, weights):
+    """Neither in place of an input, nor two into one file."""
+    folder = picture.parent
+    own = folder / "street_palette.png"
+    Image.new("RGB", (8, 8)).save(own)
+    before = own.read_bytes()
+    assert "is one of the images" in refused(run(folder, weights, folder))
+    assert own.read_bytes() == before
+    own.unlink()
+    Image.open(picture).save(folder / "street.jpg")
+    assert "would both be written" in refused(run(folder, weights, folder / "out"))
+    assert not (folder / "out").exists()
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+    label, image = np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.uint8)
+    path = tmp_path / "x.png"
+    write_prediction(path, label, "trainids", image)
+    before = path.read_bytes()
+
+    def full(self, file, **_):
+        file.write_bytes(b"half")
+        raise OSError("no space left")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(OSError, match="no space"):
+        write_prediction(path, label + 1, "trainids", image)
+    assert [p.name for p in tmp_path.iterdir()] == ["x.png"]
+    assert path.read_bytes() == before
+
+
+@pytest.fixture(scope="module")
+def streets(tmp_path_factory):
+    root = tmp_path_factory.mktemp("streets")
+    write_dataset("cityscapes", {"val": 4}, root, size=(96, 48))
+    return root
+
+
+def by_the_official_script(streets, results, monkeypatch) -> list[float]:
+    """Class IoUs in percent, in the order of our classes, of files that it finds for itself."""
+    name = "cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling"
+    script = importlib.import_module(name)
+    settings = {
+        "predictionPath": str(results),
+        "predictionWalk": None,
+        "evalInstLevelScore": False,
+        "JSONOutput": False,
+        "quiet": True,
+    }
+    for name, value in settings.items():
+        monkeypatch.setattr(script.args, name, value)
+    labels = sorted(map(str, (streets / "cityscapes/gtFine/val").glob("*/*_gtFine_labelIds.png")))
+    assert len(labels) == 4
+    files = [script.getPrediction(script.args, label) for label in labels]
+    found = script.evaluateImgLists(files, labels, script.args)["classScores"]
+    return [100 * found[name] for name in CLASSES]
+
+
+def test_cityscapes_script_gives_our_files_the_ious_that_we_give(
+    streets, weights, tmp_path, monkeypatch
+):
+    """Of a whole data set's folder: labels in it are no images."""
+    outcome = run(streets, weights, tmp_path, "--as", "labelids", "--size", "72x36")
+    assert outcome.code == 0, outcome.err
+    assert "4 images" in outcome.out
+    official = by_the_official_script(streets, tmp_path, monkeypatch)
+    val = open_dataset("cityscapes", streets, "val")
+    made = network()
+    load_weights(made, weights)
+    ours = iou(evaluate(made, eval_batches(val, (72, 36))))
+    np.testing.assert_allclose(official, ours, rtol=1e-12)
+
+
+def test_the_same_of_predictions_that_are_mostly_right(streets, tmp_path, monkeypatch):
+    """Labels with a third of the pixels drawn anew, so that every IoU is a figure of its own."""
+    val = open_dataset("cityscapes", streets, "val")
+    rng = np.random.default_rng(0)
+    total = 0
+    for index, sample in enumerate(val.samples):
+        label = val.read_label(index)
+        wrong = rng.integers(0, 19, label.shape, np.uint8)
+        prediction = np.where((rng.random(label.shape) < 0.3) | (label == 255), wrong, label)
+        name = sample.label.name.replace("_gtFine_", "_")
+        write_prediction(tmp_path / name, prediction, "labelids", np.empty(0, np.uint8))
+        total += confusion(torch.from_numpy(prediction), torch.from_numpy(label)).numpy()
+    official = by_the_official_script(streets, tmp_path, monkeypatch)
+    np.testing.assert_allclose(official, iou(total), rtol=1e-12)
+    assert np.nanmax(official) > 50
+    assert len({round(value, 3) for value in official if value > 0}) > 10

@@ -1,0 +1,267 @@
+"""`bench sweep`: order, reuse, and what one failing run stops."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from bench_cli import SETTINGS, Outcome, bench, refused
+from rich.console import Console
+
+from harness.config import catalogue
+from harness.config.planning import Request, resolve
+from harness.records import store
+from harness.report.progress import Reporter
+from harness.runs import sweep as sweep_module
+from harness.runs.sweep import _reuse, _skip_orphans, plan_jobs, requests
+
+CONFIG = {
+    "question": "Does the sweep work?",
+    "methods": ["dualkd", "source_only"],
+    "scenarios": ["gta2cs"],
+    "students": ["test_mit"],
+    "seeds": [0],
+    "overrides": SETTINGS,
+}
+
+
+def suite_file(folder: Path, name: str = "quick", **changes) -> Path:
+    path = folder / f"{name}.toml"
+    # Strings and lists of strings are spelled alike in JSON and TOML.
+    lines = (f"{key} = {json.dumps(value)}" for key, value in {**CONFIG, **changes}.items())
+    path.write_text("\n".join(lines))
+    return path
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("sweep")
+
+
+@pytest.fixture(scope="module")
+def first(place, own_environment) -> Outcome:
+    return bench("sweep", suite_file(place), "--jobs", "2", "--results", place / "results")
+
+
+def test_the_frozen_teacher_is_a_run_of_its_own_and_comes_first(first, place):
+    assert first.code == 0, first.out + first.err
+    assert "quick: 3 runs, 0 done before" in first.out
+    lines = [line for line in first.out.splitlines() if line.startswith("done:")]
+    assert len(lines) == 3
+    teacher = next(i for i, line in enumerate(lines) if "source_only mini_xs" in line)
+    student = next(i for i, line in enumerate(lines) if "dualkd test_mit <- mini_xs" in line)
+    assert teacher < student
+    found = {(r.spec.method, r.spec.student): r for r in store.read_all(place / "results/records")}
+    assert set(found) == {
+        ("source_only", "mini_xs"),
+        ("source_only", "test_mit"),
+        ("dualkd", "test_mit"),
+    }
+    assert found["dualkd", "test_mit"].cost.teachers[0].reused
+    assert all(record.state == "done" for record in found.values())
+
+
+def test_it_tells_where_its_data_comes_from_and_ends_in_a_table(first):
+    assert "generated data: figures are not comparable with papers" in first.out.splitlines()[0]
+    table = first.out[first.out.rindex("(0 left)") :]
+    assert "dualkd" in table
+    assert "source_only" in table
+
+
+def test_the_table_of_a_suite_leaves_its_teachers_and_other_runs_out(first, place, tmp_path):
+    other = suite_file(tmp_path, "other", methods=["source_only"])
+    results = ["--results", place / "results", "--format", "json"]
+    rows = [
+        [
+            (row["method"], row["student"])
+            for grid in json.loads(outcome.out)["measured"]
+            for row in grid["rows"]
+        ]
+        for outcome in (
+            bench("table", *results),
+            bench("table", "--suite", suite_file(place), *results),
+            bench("table", "--suite", other, *results),
+        )
+    ]
+    assert ("source_only", "mini_xs") in rows[0]
+    assert rows[1] == [("source_only", "test_mit"), ("dualkd", "test_mit")]
+    assert rows[2] == [("source_only", "test_mit")]
+
+
+def test_done_runs_are_reused(first, place):
+    before = {p: p.stat().st_mtime_ns for p in (place / "results").rglob("*.json")}
+    again = bench("sweep", suite_file(place), "--results", place / "results")
+    assert again.code == 0, again.err
+    assert "quick: 3 runs, 3 done before" in again.out
+    assert {p: p.stat().st_mtime_ns for p in (place / "results").rglob("*.json")} == before
+    assert "dualkd" in again.out
+
+
+def test_a_failing_run_stops_itself_and_those_that_need_it_only(first, place):
+    """Seed 1 is new; its frozen teacher diverges, the other runs of the suite go on."""
+    broken = suite_file(
+        place, "broken", seeds=[1], methods=["dualkd", "oracle"],
+        overrides=[*SETTINGS, "loss_stride=1"],
+    )  # fmt: skip
+    plans = [resolve(request) for request in requests(catalogue.suite(str(broken)))]
+    teacher = next(plan for plan in plans if plan.teachers).teachers[0].plan
+    # A folder where its weights belong: that run cannot write them.
+    log = place / "results/artifacts" / teacher.spec.weights_id / "log.jsonl"
+    log.mkdir(parents=True)
+    outcome = bench("sweep", broken, "--jobs", "2", "--results", place / "results")
+    assert outcome.code == 1
+    text = " ".join(outcome.out.split())
+    assert "failed: source_only mini_xs, gta2cs, seed 1: IsADirectoryError" in text
+    assert "skipped: dualkd test_mit <- mini_xs, gta2cs, seed 1: its frozen teacher failed" in text
+    assert "done: oracle test_mit, gta2cs, seed 1" in text
+    states = {
+        (r.spec.method, r.state)
+        for r in store.read_all(place / "results/records")
+        if r.spec.seed == 1
+    }
+    assert states == {("source_only", "failed"), ("oracle", "done")}
+    # Mended and called again, only what is missing runs.
+    log.rmdir()
+    again = bench("sweep", broken, "--results", place / "results")
+    assert again.code == 0, again.out
+    assert "broken: 3 runs, 1 done before" in again.out
+    states = {
+        (r.spec.method, r.state)
+        for r in store.read_all(place / "results/records")
+        if r.spec.seed == 1
+    }
+    assert states == {("source_only", "done"), ("oracle", "done"), ("dualkd", "done")}
+
+
+def test_runs_are_the_product_and_teachers_multiply_only_those_that_have_one(tmp_path):
+    path = suite_file(
+        tmp_path, methods=["daformer", "dualkd"], students=["mini_xs", "mini_s"],
+        teachers=["mini_m", "mini_l"], seeds=[0, 1],
+    )  # fmt: skip
+    found = requests(catalogue.suite(str(path)))
+    assert len([r for r in found if r.method == "daformer"]) == 2 * 2
+    assert len([r for r in found if r.method == "dualkd"]) == 2 * 2 * 2
+    assert {r.teacher for r in found if r.method == "daformer"} == {None}
+
+
+def test_a_variant_is_run_by_the_methods_that_have_its_knobs(tmp_path):
+    path = suite_file(
+        tmp_path, methods=["source_only", "daformer", "dualkd"],
+        variants=[[], ["lambda_kd=2", "distance=kl"], ["ema_alpha=0.9"], ["lr=1e-3"]],
+    )  # fmt: skip
+    found = [(r.method, r.overrides[len(SETTINGS) :]) for r in requests(catalogue.suite(str(path)))]
+    assert [variant for method, variant in found if method == "source_only"] == [(), ("lr=1e-3",)]
+    assert len([method for method, _ in found if method == "daformer"]) == 3
+    assert ("dualkd", ("lambda_kd=2", "distance=kl")) in found
+    assert len(found) == 2 + 3 + 4
+
+
+def test_a_knob_is_set_for_the_methods_that_have_it(tmp_path):
+    path = suite_file(
+        tmp_path, methods=["daformer", "dualkd"], overrides=[*SETTINGS, "lambda_kd=2"],
+        variants=[[], ["lambda_kd=3"]],
+    )  # fmt: skip
+    found = [(r.method, r.overrides[len(SETTINGS) :]) for r in requests(catalogue.suite(str(path)))]
+    assert found == [
+        ("daformer", ()),
+        ("dualkd", ("lambda_kd=2",)),
+        ("dualkd", ("lambda_kd=2", "lambda_kd=3")),
+    ]
+
+
+def test_students_of_one_size_share_their_frozen_teacher(tmp_path):
+    path = suite_file(tmp_path, methods=["dualkd"], teachers=["mini_m"], seeds=[0])
+    both = suite_file(tmp_path, "both", methods=["dualkd"], teachers=["mini_m"], seeds=[0],
+                      students=["mini_xs", "mini_s"])  # fmt: skip
+    jobs = {
+        p: plan_jobs([resolve(r) for r in requests(catalogue.suite(str(p)))]) for p in (path, both)
+    }
+    assert len(jobs[path]) == 2
+    assert len(jobs[both]) == 3
+    needs = [job.needs for job in jobs[both].values() if job.needs]
+    assert needs[0] == needs[1]
+
+
+def test_what_needs_a_failed_run_is_skipped(tmp_path):
+    path = suite_file(tmp_path, methods=["dualkd"])
+    jobs = plan_jobs([resolve(r) for r in requests(catalogue.suite(str(path)))])
+    (teacher,) = (job for job in jobs.values() if not job.needs)
+    (student,) = (job for job in jobs.values() if job.needs)
+    _skip_orphans(jobs)
+    assert student.state == "waiting"
+    teacher.state = "failed"
+    _skip_orphans(jobs)
+    assert student.state == "skipped"
+    assert "mini_xs" in student.error
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"methods": ["dafomer"]}, ["'dafomer'", "'daformer'"]),
+        ({"scenarios": ["gta2city"]}, ["'gta2city'", "'gta2cs'"]),
+        ({"students": ["mini_x"]}, ["'mini_x'"]),
+        ({"overrides": ["iteration=4"]}, ["'iterations'"]),
+        ({"variants": [["lambda_dk=4"]]}, ["'lambda_kd'"]),
+        ({"variants": []}, ["quick.toml", "variants"]),
+        ({"seed": [0]}, ["quick.toml", "seed"]),
+        ({"methods": "dualkd"}, ["quick.toml", "methods"]),
+    ],
+    ids=str,
+)
+def test_a_mistake_in_a_suite_is_found_before_anything_runs(tmp_path, changes, words):
+    path = suite_file(tmp_path, **changes)
+    message = refused(bench("sweep", path, "--results", tmp_path / "results"))
+    assert all(word in message for word in words), message
+    assert not (tmp_path / "results").exists()
+
+
+def test_an_unknown_suite_is_refused_with_the_nearest(tmp_path):
+    assert "'main'" in refused(bench("sweep", "mian", "--results", tmp_path))
+
+
+def test_a_teacher_trained_for_another_target_is_not_trained_again(tmp_path):
+    """A source-only run never sees the target: one teacher serves both scenarios of a source."""
+    (tmp_path / "records").mkdir()
+    plan = resolve(Request(method="dualkd", scenario="gta2cs"))
+    (teacher,) = plan.teachers
+    folder = tmp_path / "artifacts" / teacher.plan.spec.weights_id
+    jobs = plan_jobs([plan])
+    _reuse(jobs, tmp_path)
+    assert {job.state for job in jobs.values()} == {"waiting"}
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text("{}")
+    _reuse(jobs, tmp_path)
+    assert jobs[teacher.plan.spec.run_id].state == "reused"
+    assert jobs[plan.spec.run_id].state == "waiting"
+
+
+@pytest.mark.parametrize("way", [KeyboardInterrupt, SystemExit], ids=["Ctrl-C", "SIGTERM"])
+def test_an_interrupted_sweep_leaves_no_run_behind(tmp_path, monkeypatch, way):
+    started = []
+    before = signal.getsignal(signal.SIGTERM)
+
+    def start(*_):
+        started.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]))
+        return started[-1]
+
+    def interrupt(_):
+        if way is KeyboardInterrupt:
+            raise KeyboardInterrupt
+        assert signal.getsignal(signal.SIGTERM) is not before  # or it would end the tests
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(sweep_module, "_start", start)
+    monkeypatch.setattr(sweep_module, "_prepare_data", lambda *_: None)
+    monkeypatch.setattr(sweep_module.time, "sleep", interrupt)
+    suite = catalogue.suite(str(suite_file(tmp_path)))
+    with pytest.raises(way) as end:
+        sweep_module.sweep(suite, tmp_path / "results", Reporter(Console(quiet=True)))
+    assert way is KeyboardInterrupt or end.value.code == 128 + signal.SIGTERM
+    assert len(started) == 1
+    assert started[0].wait(timeout=30) == -signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) is before

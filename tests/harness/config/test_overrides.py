@@ -1,0 +1,159 @@
+"""`--set KEY=VALUE`: what goes where, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.config import catalogue
+from harness.config.overrides import apply_overrides
+from harness.errors import BenchError
+from methods import registry
+
+
+def changed(*overrides: str, method: str = "dualkd", knobs: dict | None = None):
+    config = registry.load(method).Config
+    profile, scenario = catalogue.profile("tiny"), catalogue.scenario("gta2cs")
+    profile, scenario, knobs = apply_overrides(overrides, profile, scenario, config, knobs or {})
+    return profile, scenario, config(**knobs)
+
+
+@pytest.mark.parametrize("key", ["iterations", "profile.iterations"])
+def test_a_key_reaches_the_profile(key):
+    assert changed(f"{key}=7")[0].iterations == 7
+
+
+@pytest.mark.parametrize("key", ["lambda_kd", "method.lambda_kd"])
+def test_a_key_reaches_the_method(key):
+    assert changed(f"{key}=0.25")[2].lambda_kd == 0.25
+
+
+@pytest.mark.parametrize("key", ["convention", "scenario.convention"])
+def test_a_key_reaches_the_scenario(key):
+    assert changed(f"{key}=ignored16")[1].convention == "ignored16"
+
+
+def test_nothing_else_changes():
+    before = catalogue.profile("tiny")
+    after, scenario, _ = changed("lr=0.5")
+    assert after == before.model_copy(update={"lr": 0.5})
+    assert scenario == catalogue.scenario("gta2cs")
+
+
+def test_an_override_comes_before_the_profiles_knob():
+    assert changed("ema_alpha=0.5", knobs={"ema_alpha": 0.99})[2].ema_alpha == 0.5
+
+
+def test_the_last_of_equal_keys_counts():
+    assert changed("lr=0.5", "profile.lr=0.25")[0].lr == 0.25
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("2,3,4", ("2", "3", "4")), ("fused", ("fused",)), ('["1", "fused"]', ("1", "fused"))],
+)
+def test_a_list_is_written_with_commas(text, expected):
+    assert changed(f"stages={text}")[2].stages == expected
+
+
+@pytest.mark.parametrize("text", ["48,64", "[48,64]", "48, 64"])
+def test_a_pair_of_numbers_too(text):
+    assert changed(f"crop={text}")[0].crop == (48, 64)
+
+
+@pytest.mark.parametrize("text", ["[96,48]", "96,48"])
+def test_an_entry_of_a_table_leaves_the_others(text):
+    before = catalogue.profile("tiny").image_size
+    after = changed(f"profile.image_size.cityscapes={text}")[0].image_size
+    assert after == {**before, "cityscapes": (96, 48)}
+
+
+def test_an_entry_of_a_table_is_set_or_refused_with_the_nearest_name():
+    assert changed("image_size.camvid=[8,8]")[0].image_size["camvid"] == (8, 8)
+    with pytest.raises(BenchError, match="did you mean 'cityscapes'"):
+        changed("image_size.citscapes=[8,8]")
+
+
+@pytest.mark.parametrize("text", ["false", "False", "0"])
+def test_truth_has_several_spellings(text):
+    assert changed(f"normalise={text}")[2].normalise is False
+
+
+def test_a_text_that_looks_like_a_number_stays_a_text():
+    assert changed("scenario.title=2024")[1].title == "2024"
+
+
+def test_none_is_null():
+    assert changed("teacher=mini_l")[2].teacher == "mini_l"
+    assert changed("teacher=null", knobs={"teacher": "mini_l"})[2].teacher is None
+
+
+def test_spaces_around_key_and_value_do_not_matter():
+    assert changed(" iterations = 7 ")[0].iterations == 7
+
+
+@pytest.mark.parametrize(
+    ("override", "near"),
+    [
+        ("iteration=7", "iterations"),
+        ("lamda_kd=1", "lambda_kd"),
+        ("method.lambda=1", "lambda_kd"),
+        ("profile.learning_rate=1", None),
+        ("profile.lambda_kd=1", None),
+        ("elsewhere.lr=1", None),
+        ("=7", None),
+    ],
+)
+def test_an_unknown_key_is_refused_with_the_nearest(override, near):
+    with pytest.raises(BenchError) as error:
+        changed(override)
+    message = str(error.value)
+    assert override.split("=")[0] in message
+    assert "\n" not in message
+    if near:
+        assert f"did you mean '{near}'" in message
+
+
+def test_a_knob_of_another_method_is_unknown_to_this_one():
+    with pytest.raises(BenchError, match="lambda_kd"):
+        changed("lambda_kd=1", method="source_only")
+
+
+@pytest.mark.parametrize("key", ["name", "student", "profile.student", "knobs.ema_alpha"])
+def test_what_has_an_option_of_its_own_is_not_set_here(key):
+    with pytest.raises(BenchError, match=r"unknown key.*(--student|--profile|--set)"):
+        changed(f"{key}=x")
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "iterations=many",
+        "iterations=0",
+        "iterations=1.5",
+        "lr=-1",
+        "lr=nan",
+        "crop=48",
+        "crop=1,2,3",
+        "precision=fp8",
+        "stages=5",
+        "distance=l3",
+        "lambda_kd=-0.1",
+        "image_size.gta5=96",
+        "generated.sources=6",
+        "generated.val=0",
+        "lr.encoder=1",
+        "stages.first=1",
+        "convention=all20",
+    ],
+)
+def test_a_value_that_does_not_fit_is_refused_by_name(override):
+    with pytest.raises(BenchError) as error:
+        changed(override)
+    message = str(error.value)
+    assert message.startswith(f"--set {override.split('=')[0]}")
+    assert "\n" not in message
+
+
+def test_a_key_without_a_value_is_refused():
+    with pytest.raises(BenchError, match="expected KEY=VALUE"):
+        changed("iterations")

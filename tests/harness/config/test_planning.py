@@ -1,0 +1,209 @@
+"""From a request to a plan: defaults, frozen teachers, and errors before anything runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from real_formats import write_camvid, write_cityscapes, write_gta5
+
+from harness.config import catalogue
+from harness.config.planning import Request, file_hash, replan, resolve
+from harness.config.schema import RunSpec
+from harness.errors import BenchError, DataError
+from methods import registry
+
+TINY = {"profile": "tiny"}
+
+
+def plan(method: str = "dualkd", scenario: str = "gta2cs", root: Path | None = None, **options):
+    return resolve(Request(method=method, scenario=scenario, **options), root)
+
+
+def test_the_default_profile_is_tiny_on_generated_data():
+    spec = plan("daformer").spec
+    assert spec.profile.name == "tiny"
+    assert spec.source.generated
+    assert spec.target.generated
+
+
+def test_the_default_profile_is_paper_only_with_both_sets_real(tmp_path):
+    write_cityscapes(tmp_path, 2, 1)
+    with pytest.raises(DataError, match="gta5"):
+        plan("daformer", root=tmp_path)
+    write_gta5(tmp_path, 2)
+    found = plan("daformer", root=tmp_path)
+    assert found.spec.profile.name == "paper"
+    assert found.sources.notice is None
+    assert (found.spec.source.generated, found.spec.target.generated) == (False, False)
+    assert found.spec.source.train_images == 2
+    assert found.spec.target.val_images == 1
+
+
+def test_camvid_alone_gets_a_generated_source_and_the_tiny_profile(tmp_path):
+    write_camvid(tmp_path, 2)
+    found = plan("daformer", "gta2camvid", tmp_path)
+    assert found.spec.profile.name == "tiny"
+    assert (found.spec.source.generated, found.spec.target.generated) == (True, False)
+    assert "source is generated data" in found.sources.notice
+
+
+def test_camvid_needs_a_root_and_says_so():
+    with pytest.raises(DataError, match=r"camvid.*--data-root"):
+        plan("daformer", "gta2camvid")
+
+
+def test_a_root_without_the_data_names_what_is_missing(tmp_path):
+    with pytest.raises(DataError, match=r"gta5.*images/\*\.png"):
+        plan("daformer", root=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "near"),
+    [
+        ({"method": "dafomer"}, "'daformer'"),
+        ({"scenario": "gta2city"}, "'gta2cs'"),
+        ({"profile": "tinny"}, "'tiny'"),
+        ({"student": "mini_x"}, "'mini_xs'"),
+        ({"teacher": "mini_1"}, "'mini_"),
+        ({"teacher": "timm:pvt_v2_b"}, "did you mean 'timm:pvt_v2_b"),
+        ({"student": "timm:pvt_v2_b"}, "did you mean 'timm:pvt_v2_b"),
+        ({"overrides": ("iteratons=3",)}, "'iterations'"),
+    ],
+)
+def test_unknown_names_are_refused_with_the_nearest(options, near):
+    with pytest.raises(BenchError, match=r"unknown|timm has no network") as error:
+        plan(**options)
+    assert near in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_the_frozen_teacher_is_one_size_up():
+    found = plan(student="mini_xs")
+    assert [teacher.network for teacher in found.teachers] == ["mini_s"]
+    assert found.teachers[0].plan.spec.method == "source_only"
+    assert found.teachers[0].plan.spec.student == "mini_s"
+    assert found.teachers[0].plan.spec.scenario == found.spec.scenario
+
+
+def test_a_named_teacher_takes_its_place():
+    assert [t.network for t in plan(teacher="test_mit").teachers] == ["test_mit"]
+    assert [t.network for t in plan(overrides=("teacher=test_mit",)).teachers] == ["test_mit"]
+
+
+def test_where_there_is_no_larger_network_the_teacher_has_to_be_named():
+    with pytest.raises(BenchError, match="--teacher"):
+        plan(student="mini_l")
+    assert plan(student="mini_l", teacher="mini_s").teachers[0].network == "mini_s"
+
+
+def test_a_teacher_is_refused_by_a_method_without_one():
+    with pytest.raises(BenchError, match="has no frozen teacher"):
+        plan("daformer", teacher="mini_m")
+
+
+def test_the_teacher_trains_for_its_own_schedule():
+    found = plan(overrides=("iterations=10", "teacher_iterations=20"))
+    assert found.spec.profile.iterations == 10
+    assert found.teachers[0].plan.spec.profile.iterations == 20
+
+
+def test_the_teachers_run_is_the_same_as_one_asked_for_by_hand():
+    """So a source-only run of a sweep serves as the frozen teacher of another run."""
+    teacher = plan(student="mini_xs").teachers[0].plan.spec
+    as_long = f"iterations={teacher.profile.iterations}"
+    by_hand = plan("source_only", student="mini_s", overrides=(as_long,))
+    assert teacher.run_id == by_hand.spec.run_id
+
+
+def test_a_checkpoint_is_known_by_its_content_not_its_path(tmp_path):
+    files = [tmp_path / name for name in ("a.pt", "b.pt", "c.pt")]
+    for file, content in zip(files, (b"same", b"same", b"other"), strict=True):
+        file.write_bytes(content)
+    ids = [plan(teacher_checkpoint=str(file)).spec.run_id for file in files]
+    assert ids[0] == ids[1] != ids[2]
+    assert str(tmp_path) not in plan(teacher_checkpoint=str(files[0])).spec.model_dump_json()
+    init = [plan("daformer", init=str(file)).spec for file in files]
+    assert init[0] == init[1] != init[2]
+    assert init[0].init == file_hash(files[0])
+
+
+@pytest.mark.parametrize("option", ["teacher_checkpoint", "init"])
+def test_a_missing_checkpoint_is_the_users_error(option, tmp_path):
+    with pytest.raises(BenchError, match=r"nowhere\.pt.*expected a readable"):
+        plan(**{option: str(tmp_path / "nowhere.pt")})
+
+
+def test_profile_knobs_go_to_the_methods_that_have_them():
+    assert plan("daformer").config.ema_alpha == 0.99
+    assert plan("dualkd").config.loss_stride == 2
+    assert not hasattr(plan("source_only").config, "ema_alpha")
+
+
+def test_a_plan_comes_back_from_its_spec():
+    """What a worker process and `bench check` do."""
+    first = plan(seed=3, overrides=("lr=0.5", "stages=2,3", "image_size.gta5=[64,32]"))
+    again = replan(RunSpec.model_validate_json(first.spec.model_dump_json()), None)
+    assert again.spec == first.spec
+    assert again.spec.run_id == first.spec.run_id
+    assert again.teachers[0].plan.spec == first.teachers[0].plan.spec
+
+
+def test_a_profile_without_counts_of_generated_images_says_so(tmp_path):
+    lines = Path("benchmarks/profiles/tiny.toml").read_text().split("[generated]")
+    knobs = lines[1].partition("[knobs]")[2]
+    path = tmp_path / "mine.toml"
+    path.write_text(f"{lines[0]}[knobs]{knobs}")
+    with pytest.raises(DataError, match="generated"):
+        plan("daformer", profile=str(path))
+
+
+def test_a_users_own_profile_is_taken_by_its_path(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(Path("benchmarks/profiles/tiny.toml").read_text().replace("1000", "5"))
+    spec = plan("daformer", profile=str(path)).spec
+    assert (spec.profile.name, spec.profile.iterations) == ("mine", 5)
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (("lr = 4e-3", ""), "lr: Field required"),
+        (("lr = 4e-3", "lr = -1"), "lr = -1"),
+        (("lr = 4e-3", "learning_rate = 1"), "learning_rate"),
+        (("lr = 4e-3", "lr = "), "not valid TOML"),
+    ],
+)
+def test_a_broken_profile_is_named_with_its_reason(tmp_path, change, found):
+    path = tmp_path / "mine.toml"
+    path.write_text(Path("benchmarks/profiles/tiny.toml").read_text().replace(*change))
+    with pytest.raises(BenchError) as error:
+        plan("daformer", profile=str(path))
+    assert "mine.toml" in str(error.value)
+    assert found in str(error.value)
+    assert len(str(error.value)) < 400
+
+
+def test_a_set_without_a_size_in_the_profile_says_what_to_add(tmp_path):
+    text = Path("benchmarks/profiles/tiny.toml").read_text()
+    path = tmp_path / "mine.toml"
+    path.write_text(text.replace("gta5 = [240, 136]\n", ""))
+    with pytest.raises(DataError, match=r"--set profile\.image_size\.gta5="):
+        plan("daformer", profile=str(path))
+    assert plan("daformer", profile=str(path), overrides=("image_size.gta5=[64,32]",))
+
+
+@pytest.mark.parametrize("profile", catalogue.names("profiles"))
+@pytest.mark.parametrize("method", registry.names())
+def test_every_method_resolves_in_every_profile(profile, method):
+    """The same command must work in each; a frozen teacher's default must exist in each."""
+    assert plan(method, profile=profile).spec.profile.name == profile
+
+
+def test_init_serves_a_frozen_teacher_of_the_same_network(tmp_path):
+    file = tmp_path / "mit_b5.pth"
+    file.write_bytes(b"weights")
+    found = plan(profile="paper", init=str(file))
+    assert found.teachers[0].network == found.spec.student
+    assert found.teachers[0].plan.spec.init == found.spec.init is not None
+    assert plan(profile="tiny", init=str(file)).teachers[0].plan.spec.init is None

@@ -1,0 +1,75 @@
+import getpass
+import json
+import platform
+import subprocess
+from pathlib import Path
+
+import torch
+
+from harness import PROTOCOL, __version__
+from harness.measure import environment
+
+DOCS = (Path(__file__).parents[3] / "docs" / "records.md").read_text()
+
+
+def test_it_holds_what_the_docs_name_and_is_json():
+    found = json.loads(json.dumps(environment.collect()))
+    section = DOCS.split("## Provenance\n")[1].split("\n## ")[0]
+    assert [line.split("`")[1] for line in section.splitlines() if line.startswith("| `")] == list(
+        found
+    )
+    assert found["code"]["version"] == __version__
+    assert found["code"]["protocol"] == PROTOCOL
+    assert found["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
+    assert found["flags"]["torch_threads"] == torch.get_num_threads()
+    assert 1 <= found["cpu"]["usable"] <= found["cpu"]["threads"]
+    for name in (*found["versions"], *found["flags"]):
+        assert name in section
+
+
+def test_it_names_no_host_no_user_and_no_path():
+    text = json.dumps(environment.collect())
+    assert platform.node() not in text
+    assert str(Path.home()) not in text
+    assert str(environment.ROOT) not in text
+    assert f"/{getpass.getuser()}" not in text
+
+
+def git(folder, *arguments):
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def test_a_checkout_has_a_commit_and_may_be_dirty(tmp_path):
+    git(tmp_path, "init")
+    (tmp_path / "file").write_text("one")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-m", "first")
+    clean = environment.checkout(tmp_path)
+    assert len(clean["commit"]) == 40
+    assert clean["dirty"] is False
+    (tmp_path / "untracked").write_text("two")
+    assert environment.checkout(tmp_path) == clean
+    (tmp_path / "file").write_text("two")
+    assert environment.checkout(tmp_path) == {"commit": clean["commit"], "dirty": True}
+
+
+def test_a_package_inside_another_repository_has_no_commit(tmp_path):
+    git(tmp_path, "init")
+    inside = tmp_path / "venv"
+    inside.mkdir()
+    assert environment.checkout(inside) == {"commit": None, "dirty": None}
+
+
+def test_records_written_meanwhile_make_no_checkout_dirty(tmp_path):
+    git(tmp_path, "init")
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "a.json").write_text("one")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-m", "first")
+    (tmp_path / "results" / "a.json").write_text("two")
+    assert environment.checkout(tmp_path)["dirty"] is False
+
+
+def test_an_unknown_package_has_no_version():
+    assert environment.version("no-such-package-as-this") is None

@@ -1,0 +1,154 @@
+import math
+import mmap
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from harness.measure import meter
+from harness.measure.meter import (
+    Energy,
+    PeakMemory,
+    StepClock,
+    gflops,
+    measure_inference,
+    parameters_m,
+    repeat,
+    resident_mib,
+)
+
+
+class FakeClock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def run_steps(steps: list[tuple[float, float]], pause: float = 0.0) -> StepClock:
+    time = FakeClock()
+    clock = StepClock(images_per_step=2, clock=time)
+    for waiting, computing in steps:
+        with clock.data():
+            time.sleep(waiting)
+        with clock.compute():
+            time.sleep(computing)
+        clock.end_step()
+        time.sleep(pause)
+    return clock
+
+
+def test_median_percentiles_and_data_share_are_of_the_steps():
+    speed = run_steps([(9.0, 9.0)] + [(0.25, 0.75)] * 8 + [(1.0, 3.0)], pause=100).summary()
+    assert speed.images_per_second == 2.0
+    assert speed.p10 == pytest.approx(1.7)  # between 0.5, the slowest, and 2.0
+    assert speed.p90 == 2.0
+    assert speed.data_share == pytest.approx(0.25)
+    assert speed.steps == 9
+
+
+@pytest.mark.parametrize(("steps", "measured"), [(1, 1), (2, 1), (20, 18), (100, 90), (800, 790)])
+def test_warm_up_is_a_tenth_at_most_ten_steps(steps, measured):
+    assert run_steps([(0.0, 1.0)] * steps).summary().steps == measured
+
+
+def test_several_batches_add_up_to_one_step():
+    time = FakeClock()
+    clock = StepClock(images_per_step=4, clock=time)
+    for _ in range(2):
+        with clock.data():
+            time.sleep(0.5)
+        with clock.compute():
+            time.sleep(1.5)
+    clock.end_step()
+    assert clock.steps == [(1.0, 3.0)]
+    assert clock.summary().images_per_second == 1.0
+
+
+def test_a_clock_without_steps_measures_nothing():
+    speed = StepClock(2).summary()
+    assert speed.steps == 0
+    assert math.isnan(speed.images_per_second)
+
+
+def test_peak_memory_sees_what_was_freed_again():
+    before = resident_mib()
+    # Past malloc, which may hold freed memory.
+    with PeakMemory("cpu", interval=0.005) as memory, mmap.mmap(-1, 64 * 2**20) as block:
+        block.write(b"1" * len(block))
+        memory._stop.wait(0.1)
+    assert memory.kind == "cpu rss"
+    assert memory.reserved_mib is None
+    assert 60 < memory.mib - before < 400
+
+
+def test_energy_is_none_without_a_gpu():
+    with Energy("cpu") as energy:
+        pass
+    assert energy.kj is None
+
+
+def test_parameters_count_shared_ones_once():
+    layer = nn.Linear(1000, 999)
+    assert parameters_m(nn.Sequential(layer, layer)) == pytest.approx(1.0, abs=0.001)
+
+
+def test_gflops_count_a_multiply_add_as_two_and_leave_modes_alone():
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.Dropout(), nn.BatchNorm2d(8)).train()
+    model[1].eval()
+    assert gflops(model, (10, 20)) == pytest.approx(2 * 3 * 3 * 3 * 8 * 10 * 20 / 1e9)
+    assert [module.training for module in model.modules()] == [True, True, False, True]
+    assert model[2].num_batches_tracked == 0
+
+
+def test_repeat_stops_at_its_budget_after_three_calls_at_least():
+    time = FakeClock()
+    assert len(repeat(lambda: time.sleep(1.0), None, seconds=5.0, clock=time)) == 5
+    assert repeat(lambda: time.sleep(9.0), None, seconds=5.0, clock=time) == [9.0] * 3
+    assert len(repeat(lambda: time.sleep(1e-9), None, seconds=5.0, clock=time)) == 100
+
+
+def test_inference_times_a_single_image_and_a_batch():
+    time, seen = FakeClock(), []
+
+    class Slow(nn.Module):
+        def forward(self, image):
+            seen.append((tuple(image.shape), torch.is_autocast_enabled("cpu"), self.training))
+            time.sleep(0.1 + 0.1 * len(image))
+
+    model = Slow().train()
+    result = measure_inference(model, (4, 8), "cpu", "bf16", batch=3, seconds=2.0, clock=time)
+    assert (result.latency_ms_p50, result.latency_ms_p90) == (pytest.approx(200),) * 2
+    assert result.images_per_second == pytest.approx(3 / 0.4)
+    assert (result.batch, result.resolution, result.precision) == (3, (4, 8), "bf16")
+    assert {shape for shape, _, _ in seen} == {(1, 3, 4, 8), (3, 3, 4, 8)}
+    assert all(autocast and not training for _, autocast, training in seen)
+    assert model.training
+
+
+def test_a_gpu_is_waited_for(monkeypatch):
+    waited = []
+    monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
+    clock = StepClock(2, torch.device("cuda:1"))
+    with clock.compute():
+        pass
+    meter.synchronise("cpu")
+    assert waited == [torch.device("cuda:1")]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_gpu_memory_and_energy():
+    with PeakMemory("cuda") as memory, Energy("cuda") as energy:
+        torch.ones(64, 2**18, device="cuda").sum().item()
+    assert memory.kind == "gpu allocated"
+    assert 64 <= memory.mib <= memory.reserved_mib
+    assert energy.kj is None or energy.kj >= 0
+
+
+def test_meter_leaves_torch_to_those_who_call_it():
+    assert "torch" not in vars(meter)
+    assert "torch" in sys.modules

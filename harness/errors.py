@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class BenchError(Exception):
@@ -24,3 +30,22 @@ def in_one_line(error: BaseException) -> str:
 def without_folders(text: str) -> str:
     """The text with each absolute path cut to its last name: records name no machine."""
     return re.sub(r"(?<![\w.])/(?:[^\s:'\"/]+/)+", "", text)
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> BenchError:
+    """The error for a name that does not exist, with the nearest one that does."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, 1, 0.4)
+    remedy = f"did you mean {near[0]!r}? " if near else ""
+    return BenchError(f"unknown {what} {name!r}; {remedy}There are: {', '.join(known)}.")
+
+
+def explain(error: ValidationError) -> str:
+    """Pydantic's findings, one clause a field."""
+    clauses = []
+    for e in error.errors():
+        name = ".".join(map(str, e["loc"]))
+        # What is missing has no value: pydantic gives all of its surroundings.
+        found = "" if e["type"] == "missing" else f" = {e['input']!r}"
+        clauses.append(f"{name}{found}: {e['msg']}")
+    return "; ".join(clauses)

@@ -6,7 +6,7 @@ from typing import Any
 
 from harness.config.schema import DataRef, Profile, RunSpec, Scenario
 from harness.data.classes import CLASSES
-from harness.records.store import Cost, Inference, Metrics, Record, Scores, TeacherCost, Training
+from harness.records.schema import Cost, Inference, Metrics, Record, Scores, TeacherCost, Training
 
 TITLES = {"gta2cs": "GTA5 -> Cityscapes", "synthia2cs": "SYNTHIA -> Cityscapes"}
 

@@ -12,7 +12,7 @@ from typing import Any
 from harness.analysis.statistics import Difference, Summary, paired_difference, summary
 from harness.analysis.variants import settings, spelled, usual, variant
 from harness.config.schema import RunSpec, Scenario
-from harness.records.store import Record
+from harness.records.schema import Record, hardware
 
 BASELINE, ORACLE = "source_only", "oracle"
 ENOUGH_SEEDS = 3
@@ -307,9 +307,3 @@ def _measurement_notes(records: Sequence[Record]) -> list[str]:
         }
     )
     return notes + ([f"Inference at {'; '.join(how)}."] if how else [])
-
-
-def hardware(record: Record) -> str:
-    """The GPU's name, or the processor's where the run had no GPU."""
-    gpu, cpu = record.provenance.get("gpu"), record.provenance.get("cpu")
-    return str((gpu or {}).get("name") or (cpu or {}).get("model") or "an unnamed machine")

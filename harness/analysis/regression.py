@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harness.analysis.comparison import hardware
 from harness.config.schema import RunSpec
 from harness.errors import BenchError
 from harness.records import store
-from harness.records.store import Record
+from harness.records.schema import Record, hardware
 
 HOLDS, REGRESSION, ERROR, NOTHING_MEASURED = 0, 1, 2, 3
 

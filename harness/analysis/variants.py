@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from harness.records.store import Record
+from harness.records.schema import Record
 
 
 def settings(record: Record) -> dict[str, Any]:

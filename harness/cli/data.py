@@ -23,7 +23,7 @@ def data_make(
     """Write the generated data sets, in the real on-disk formats."""
     from rich.console import Console
 
-    from harness.data.tools import make
+    from harness.cli.data_reports import make
 
     make(out, profile, seed, Console())
 
@@ -33,7 +33,7 @@ def data_verify(data_root: DataRoot = None) -> None:
     """Check every file of every data set; say what is wrong with which, and how to mend it."""
     from rich.console import Console
 
-    from harness.data.tools import verify
+    from harness.cli.data_reports import verify
 
     raise typer.Exit(verify(data_root, Console()))
 
@@ -43,7 +43,7 @@ def data_stats(data_root: DataRoot = None) -> None:
     """Show how often each class occurs in each data set."""
     from rich.console import Console
 
-    from harness.data.tools import statistics
+    from harness.cli.data_reports import statistics
 
     statistics(data_root, Console())
 

@@ -12,10 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.config import catalogue
-from harness.config.catalogue import unknown
 from harness.config.planning import find_method
 from harness.config.schema import Profile
-from harness.errors import BenchError
+from harness.errors import BenchError, unknown
 from methods import registry
 from methods.networks import zoo
 
@@ -118,7 +117,7 @@ def _plain(value: Any) -> str:
 
 def _network(name: str, console: Console) -> None:
     from harness.config.network_files import outline
-    from harness.measure.meter import parameters_m
+    from harness.measure.flops import parameters_m
 
     network = outline(name)
     console.print(f"[bold]{name}[/bold]: {zoo.describe(name)}", highlight=False)

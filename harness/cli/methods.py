@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -32,7 +32,7 @@ def check_method_(
     name: Annotated[str, typer.Argument(help="See `bench list methods`.")],
     plugin: Plugins = None,
     network: Annotated[
-        Optional[list[str]],  # noqa: UP045 - typer evaluates the annotation on Python 3.10 too
+        list[str] | None,
         typer.Option(help="Student to test it with.", show_default="two microscopic ones"),
     ] = None,
     set_: Overrides = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -17,7 +17,7 @@ def _use_plugins(paths: list[Path] | None) -> list[Path] | None:
 
 #: To declare it is enough: the methods are known before the verb is called.
 Plugins = Annotated[
-    Optional[list[Path]],  # noqa: UP045 - typer evaluates the annotation on Python 3.10 too
+    list[Path] | None,
     typer.Option(
         "--plugin",
         metavar="FILE",
@@ -27,7 +27,7 @@ Plugins = Annotated[
     ),
 ]
 DataRoot = Annotated[
-    Optional[Path],  # noqa: UP045 - typer evaluates the annotation on Python 3.10 too
+    Path | None,
     typer.Option(
         "--data-root",
         envvar="UDA_BENCH_DATA",
@@ -40,10 +40,10 @@ Results = Annotated[
     typer.Option("--results", envvar="UDA_BENCH_RESULTS", help="Where records and weights go."),
 ]
 Device = Annotated[
-    Optional[str],  # noqa: UP045
+    str | None,
     typer.Option(help="cpu, cuda, cuda:1 ...", show_default="a GPU where there is one"),
 ]
 Overrides = Annotated[
-    Optional[list[str]],  # noqa: UP045
+    list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override any knob; see `bench info`."),
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal, Optional
+from typing import Annotated, Literal
 
 import typer
 
@@ -22,7 +22,7 @@ Weights = Annotated[
     ),
 ]
 Student = Annotated[
-    Optional[str],  # noqa: UP045 - typer evaluates the annotation on Python 3.10 too
+    str | None,
     typer.Option(help="The network they are of.", show_default="as the file says"),
 ]
 Part = Annotated[
@@ -35,13 +35,13 @@ Part = Annotated[
 def eval_(
     checkpoint: Weights,
     scenario: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(help="See `bench list scenarios`.", show_default="the run's own"),
     ] = None,
     student: Student = None,
     part: Part = "student",
     profile: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(
             help="Sizes, slide and test-time augmentation.",
             show_default="the run's own; else paper with real data, else tiny",
@@ -53,17 +53,18 @@ def eval_(
     device: Device = None,
     format_: Annotated[Literal["rich", "markdown", "json"], typer.Option("--format")] = "rich",
     out: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option(help="Write the JSON here too.", show_default="nowhere"),
     ] = None,
 ) -> None:
     """Score a checkpoint on a scenario's validation images: mIoU in every convention, IoU."""
     from rich.console import Console
 
+    from harness.files import write_text
+    from harness.measure.environment import choose_device
     from harness.records import store
     from harness.report import formats
     from harness.report.progress import Reporter
-    from harness.runs.run import choose_device
     from harness.weights.find import find_checkpoint
     from harness.weights.score import Question, evaluate_checkpoint, evaluation_grids
 
@@ -80,7 +81,7 @@ def eval_(
     report = Reporter(Console(stderr=format_ != "rich"))
     found = evaluate_checkpoint(question, choose_device(device), report)
     if out:
-        store.write_text(out, store.as_json(found))
+        write_text(out, store.as_json(found))
     if format_ == "json":
         print(store.as_json(found), end="")
     for grid in evaluation_grids(found) if format_ != "json" else ():
@@ -106,7 +107,7 @@ def predict_(
     student: Student = None,
     part: Part = "student",
     size: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(
             metavar="WxH",
             help="What images are resized into for the network; predictions have their own size.",
@@ -114,7 +115,7 @@ def predict_(
         ),
     ] = None,
     slide: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(
             metavar="H,W,H,W",
             help="Predict in windows: crop height, width, stride height, width.",
@@ -122,11 +123,11 @@ def predict_(
         ),
     ] = None,
     flip: Annotated[
-        Optional[bool],  # noqa: UP045
+        bool | None,
         typer.Option("--flip/--no-flip", help="Average with the mirrored image's prediction."),
     ] = None,
     scales: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(metavar="S,S,...", help="Average over multiples of the size: 0.75,1,1.25."),
     ] = None,
     results: Results = Path("results"),
@@ -136,8 +137,8 @@ def predict_(
     from rich.console import Console
 
     from harness.evaluation.inference import Views
+    from harness.measure.environment import choose_device
     from harness.report.progress import Reporter
-    from harness.runs.run import choose_device
     from harness.weights.find import find_checkpoint, load_network, network_name, own_size
     from harness.weights.predict import plan_predictions, predict
 
@@ -179,7 +180,7 @@ def export(
         bool, typer.Option("--onnx/--no-onnx", help="Write ONNX too, checked with onnxruntime.")
     ] = True,
     size: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(
             metavar="WxH",
             help="Image size to export and check at.",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +16,14 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+from harness.errors import explain, unknown
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 def names(kind: str) -> list[str]:
     """Names of that kind: scenarios, profiles or suites."""
     return sorted(path.stem for path in (BENCHMARKS / kind).glob("*.toml"))
-
-
-def unknown(what: str, name: str, known: Iterable[str]) -> BenchError:
-    """The error for a name that does not exist, with the nearest one that does."""
-    known = list(known)
-    near = difflib.get_close_matches(name, known, 1, 0.4)
-    remedy = f"did you mean {near[0]!r}? " if near else ""
-    return BenchError(f"unknown {what} {name!r}; {remedy}There are: {', '.join(known)}.")
 
 
 def read(kind: str, name: str) -> dict[str, Any]:
@@ -66,14 +58,3 @@ def _validated(model: Any, kind: str, name: str) -> Any:
     except ValidationError as error:
         where = name if name.endswith(".toml") else f"{kind}/{name}.toml"
         raise BenchError(f"{where}: {explain(error)}.") from error
-
-
-def explain(error: ValidationError) -> str:
-    """Pydantic's findings, one clause a field."""
-    clauses = []
-    for e in error.errors():
-        name = ".".join(map(str, e["loc"]))
-        # What is missing has no value: pydantic gives all of its surroundings.
-        found = "" if e["type"] == "missing" else f" = {e['input']!r}"
-        clauses.append(f"{name}{found}: {e['msg']}")
-    return "; ".join(clauses)

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from harness.config.schema import content_hash
 from harness.errors import BenchError, in_one_line
+from harness.files import content_hash
 from methods.networks import zoo
 
 if TYPE_CHECKING:

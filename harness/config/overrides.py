@@ -9,10 +9,9 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from harness.config.catalogue import explain, unknown
 from harness.config.schema import Profile, Scenario
 from harness.data.datasets import LAYOUTS
-from harness.errors import BenchError
+from harness.errors import BenchError, explain, unknown
 
 #: Fields that are not set here -> what to do instead.
 FIXED = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -12,17 +11,18 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.config import catalogue
-from harness.config.catalogue import explain, unknown
 from harness.config.network_files import configs, outline, pinned, register
 from harness.config.overrides import apply_overrides
 from harness.config.schema import Profile, RunSpec, Scenario
 from harness.data.sources import Sources, find_sources, is_real
-from harness.errors import BenchError
+from harness.errors import BenchError, explain, unknown
 from methods import registry
 from methods.networks import zoo
 
 if TYPE_CHECKING:
     from methods.contract import Method
+
+from harness.files import file_hash
 
 
 class Request(BaseModel):
@@ -266,15 +266,3 @@ def _init_hash(path: Path, network: str) -> str:
         published = zoo.pretrained(network)
         hint = f" For {network}: {published}." if published else ""
         raise BenchError(f"{error}{hint}") from error
-
-
-def file_hash(path: str | Path) -> str:
-    """Sha256 of a file's content, 16 hex digits. BenchError when it cannot be read."""
-    try:
-        with Path(path).open("rb") as file:
-            digest = hashlib.sha256()
-            while block := file.read(1 << 20):
-                digest.update(block)
-    except OSError as error:
-        raise BenchError(f"{path}: {error.strerror}; expected a readable checkpoint.") from error
-    return digest.hexdigest()[:16]

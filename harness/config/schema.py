@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from harness import PROTOCOL
+from harness.files import content_hash
 
 Pixels = Annotated[int, Field(ge=1)]
 
@@ -182,9 +181,3 @@ class RunSpec(Strict):
         if not self.teachers:
             del spec["profile"]["teacher_iterations"]
         return spec
-
-
-def content_hash(value: Any) -> str:
-    """Hash any JSON value, independent of key order."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:10]

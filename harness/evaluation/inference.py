@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from harness.config.catalogue import explain
 from harness.config.schema import Profile, Scales, Slide
-from harness.errors import BenchError
+from harness.errors import BenchError, explain
 
 if TYPE_CHECKING:
     from torch import Tensor

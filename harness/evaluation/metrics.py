@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from harness.data.classes import CAMVID_GROUPS, CLASSES, IGNORE, SYNTHIA_13, SYNTHIA_16
 from harness.evaluation.inference import WHOLE, Autocast, Views, class_scores
-from harness.records.store import Scores
+from harness.records.schema import Scores
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,7 +45,7 @@ def evaluate(
     """
     import torch
 
-    from harness.measure.meter import evaluating
+    from methods.networks.modes import evaluating
 
     total: Tensor | None = None
     with evaluating(network), torch.inference_mode():

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from harness import PROTOCOL, __version__
+from harness.errors import BenchError
 
 if TYPE_CHECKING:
     import torch
@@ -131,3 +132,26 @@ def _git(folder: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
+
+
+def choose_device(name: str | None = None) -> torch.device:
+    """The device asked for; else a GPU where there is one. BenchError when it is not there."""
+    import torch
+
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise BenchError(f"--device {name}: expected cpu, cuda or cuda:NUMBER.") from error
+    found = torch.cuda.device_count()
+    if device.type not in ("cpu", "cuda"):
+        raise BenchError(f"--device {name}: expected cpu, cuda or cuda:NUMBER.")
+    if device.type == "cuda" and (device.index or 0) >= found:
+        raise BenchError(
+            f"--device {name}: torch finds {found or 'no'} GPU; expected cpu, or another number. "
+            "`bench doctor` says why."
+        )
+    if device.type == "cuda":
+        torch.cuda.set_device(device.index or 0)  # so that pinned memory opens no other GPU
+    return device

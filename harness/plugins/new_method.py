@@ -7,7 +7,7 @@ from pathlib import Path
 from string import Template
 
 from harness.errors import BenchError
-from harness.records.store import write_text
+from harness.files import write_text
 from methods import plug_in, registry
 
 TEMPLATES = Path(__file__).parent / "templates"

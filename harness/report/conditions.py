@@ -9,7 +9,7 @@ import sys
 
 from harness.data.classes import CITYSCAPES_IDS, colourise, lookup_table
 from harness.data.scenes import draw_scene
-from harness.weights.picture import CELL, Pixels, compose
+from harness.report.figures import CELL, Pixels, compose
 
 #: Rendering, index, caption.
 SHOWN = (

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from harness.analysis import published as literature
 from harness.analysis.comparison import Row, Table, comparison
 from harness.errors import BenchError
-from harness.records.store import Record
+from harness.records.schema import Record
 from harness.report.columns import Grid, grids, scenarios
 
 if TYPE_CHECKING:

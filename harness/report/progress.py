@@ -11,8 +11,8 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from harness.config.planning import Plan
-from harness.measure.meter import resident_mib
-from harness.training.trainer import Progress
+from harness.measure.memory import resident_mib
+from harness.training.loop import Progress
 
 
 class Reporter:

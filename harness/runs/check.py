@@ -11,7 +11,7 @@ from harness.analysis.regression import Report, check
 from harness.config.schema import RunSpec
 from harness.errors import BenchError, DataError, in_one_line
 from harness.records import store
-from harness.records.store import Record
+from harness.records.schema import Record
 
 
 def gate(
@@ -21,8 +21,9 @@ def gate(
     if against is not None:
         return check(baseline, against, None)
     from harness.config.planning import replan
+    from harness.measure.environment import choose_device
     from harness.report.progress import Reporter
-    from harness.runs.run import Workplace, choose_device, failed_record, run
+    from harness.runs.run import Workplace, failed_record, run
 
     for record in store.read_all(baseline):
         _refuse_files(baseline, record.spec)

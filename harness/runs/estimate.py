@@ -10,7 +10,8 @@ import torch
 from rich.console import Console
 
 from harness.config.planning import Plan
-from harness.measure.meter import gflops, parameters_m, synchronise
+from harness.measure.clock import synchronise
+from harness.measure.flops import gflops, parameters_m
 from harness.runs.run import build_method
 from harness.training.trainer import Trainer
 from methods.contract import Batch

@@ -20,22 +20,19 @@ from harness.data.rare_class import class_statistics
 from harness.data.verify import quick_check
 from harness.errors import BenchError, in_one_line, without_folders
 from harness.evaluation.inference import Views
+from harness.evaluation.scoring import score
 from harness.measure import environment
 from harness.measure.allocator import keep_freed_blocks
-from harness.measure.meter import (
-    Energy,
-    PeakMemory,
-    StepClock,
-    gflops,
-    measure_inference,
-    parameters_m,
-)
+from harness.measure.clock import StepClock
+from harness.measure.energy import Energy
+from harness.measure.flops import gflops, parameters_m
+from harness.measure.inference_speed import measure_inference
+from harness.measure.memory import PeakMemory
 from harness.records import store
-from harness.records.store import Cost, Metrics, Record, TeacherCost, Training
+from harness.records.schema import Cost, Metrics, Record, Scores, TeacherCost, Training
 from harness.report.progress import Reporter
-from harness.training.trainer import train
+from harness.training.loop import train
 from harness.weights.find import RUN, WEIGHTS, load
-from harness.weights.score import score
 from methods import registry
 from methods.contract import Method, Segmentor
 from methods.networks import zoo
@@ -203,7 +200,7 @@ def _train(
     )
 
 
-def _scores(network: Segmentor, plan: Plan, place: Workplace) -> store.Scores:
+def _scores(network: Segmentor, plan: Plan, place: Workplace) -> Scores:
     spec = plan.spec
     return score(
         network, plan.sources.target.open("val"), spec.scenario, spec.profile, place.device
@@ -275,24 +272,3 @@ def _record(
         provenance=environment.collect(device),
         **parts,
     )
-
-
-def choose_device(name: str | None = None) -> torch.device:
-    """The device asked for; else a GPU where there is one. BenchError when it is not there."""
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise BenchError(f"--device {name}: expected cpu, cuda or cuda:NUMBER.") from error
-    found = torch.cuda.device_count()
-    if device.type not in ("cpu", "cuda"):
-        raise BenchError(f"--device {name}: expected cpu, cuda or cuda:NUMBER.")
-    if device.type == "cuda" and (device.index or 0) >= found:
-        raise BenchError(
-            f"--device {name}: torch finds {found or 'no'} GPU; expected cpu, or another number. "
-            "`bench doctor` says why."
-        )
-    if device.type == "cuda":
-        torch.cuda.set_device(device.index or 0)  # so that pinned memory opens no other GPU
-    return device

@@ -11,14 +11,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import product
 from pathlib import Path
 from typing import Literal
 
-from harness.config.planning import Plan, Request, find_method, resolve
+from harness.config.planning import Plan, resolve
 from harness.config.schema import Suite
+from harness.config.suites import requests
 from harness.records import store
-from harness.records.store import Record
+from harness.records.schema import Record
 from harness.report.progress import Reporter
 from methods import registry
 
@@ -41,44 +41,6 @@ class Job:
         networks = [network["network"] for network in (*spec.teachers, *spec.companions)]
         teacher = f" <- {' + '.join(networks)}" if networks else ""
         return f"{spec.method} {spec.student}{teacher}, {spec.scenario.name}, seed {spec.seed}"
-
-
-def requests(suite: Suite) -> list[Request]:
-    """Every run of the suite's product; a method takes part in what it has the knobs for."""
-    knobs = {method: find_method(method).Config.model_fields for method in suite.methods}
-    found = []
-    for scenario, seed, method, variant in product(
-        suite.scenarios, suite.seeds, suite.methods, suite.variants
-    ):
-        foreign = set().union(*knobs.values()) - knobs[method].keys()
-        if any(_key(override) in foreign for override in variant):
-            continue
-        common = [override for override in suite.overrides if _key(override) not in foreign]
-        has_teacher = "teacher" in knobs[method]
-        students: list[str | None] = [*suite.students] or [None]
-        teachers: list[str | None] = [*suite.teachers] if has_teacher else []
-        found += [
-            Request(
-                method=method,
-                scenario=scenario,
-                profile=suite.profile,
-                student=student,
-                teacher=teacher,
-                seed=seed,
-                overrides=(*common, *variant),
-            )
-            for student, teacher in product(students, teachers or [None])
-        ]
-    return found
-
-
-def run_ids(suite: Suite, data_root: Path | None = None) -> set[str]:
-    """The runs that a suite asks for, its frozen teachers' own left out."""
-    return {resolve(request, data_root).spec.run_id for request in requests(suite)}
-
-
-def _key(override: str) -> str:
-    return override.partition("=")[0].strip()
 
 
 def plan_jobs(plans: list[Plan]) -> dict[str, Job]:

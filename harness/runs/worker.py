@@ -29,8 +29,9 @@ def main(path: str) -> None:
     from rich.console import Console
 
     from harness.config.planning import replan, use_plugins
+    from harness.measure.environment import choose_device
     from harness.report.progress import Reporter
-    from harness.runs.run import Workplace, choose_device, run
+    from harness.runs.run import Workplace, run
 
     task = Task.model_validate_json(Path(path).read_text(encoding="utf-8"))
     try:

@@ -15,12 +15,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from harness.config.network_files import configs
-from harness.config.planning import file_hash
 from harness.data.classes import CITYSCAPES_IDS, CLASSES, PALETTE
 from harness.errors import BenchError
+from harness.files import file_hash, write_text
 from harness.measure import environment
 from harness.records import store
-from harness.records.store import Part
+from harness.records.schema import Part
 from harness.weights.find import Checkpoint
 from methods.contract import Segmentor
 from methods.networks.quiet import quiet
@@ -125,7 +125,7 @@ def export(
             onnx=found,
             versions=_versions(onnx),
         )
-        store.write_text(building / "student.json", store.as_json(card))
+        write_text(building / "student.json", store.as_json(card))
         for file in list(building.iterdir()):
             file.replace(out / file.name)
     return card

@@ -10,7 +10,7 @@ from typing import Literal
 from harness.config.network_files import pinned, register
 from harness.errors import BenchError
 from harness.records import store
-from harness.records.store import Record
+from harness.records.schema import Record
 from methods.contract import Segmentor
 from methods.networks import zoo
 from methods.networks.checkpoint_formats import Which

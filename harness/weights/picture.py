@@ -9,27 +9,21 @@ import sys
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import torch
-from PIL import Image, ImageDraw, ImageFont
 
 from harness.config import catalogue
+from harness.config.suites import run_ids
 from harness.data.classes import CITYSCAPES_IDS, colourise, lookup_table
 from harness.data.loader import eval_batches
 from harness.data.scenes import draw_scene
 from harness.data.sources import find_sources
 from harness.errors import BenchError
 from harness.records import store
-from harness.records.store import Record
-from harness.runs.sweep import run_ids
+from harness.records.schema import Record
+from harness.report.figures import CELL, Pixels, compose
 from harness.weights.find import find_checkpoint, load_network, network_name
 from methods.parts.losses import upsample
 
-Pixels = npt.NDArray[np.uint8]
-
-CELL = (384, 192)  # width, height of a panel
-GAP, CAPTION = 8, 22
 METHODS = ("source_only", "daformer", "dualkd", "oracle")
 
 
@@ -83,22 +77,6 @@ def _records(results: Path, scenario: str) -> list[Record]:
             f"{results}: no run of {', '.join(missing)} on {scenario}; `bench sweep main` makes it."
         )
     return [found[method] for method in METHODS]
-
-
-def compose(rows: list[list[tuple[str, Pixels]]]) -> Image.Image:
-    """Lay out rows of captioned panels."""
-    columns = max(map(len, rows))
-    step_x, step_y = CELL[0] + GAP, CELL[1] + GAP + CAPTION
-    sheet = Image.new("RGB", (columns * step_x + GAP, len(rows) * step_y + GAP), "white")
-    draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(16)
-    for y, row in enumerate(rows):
-        for x, (caption, pixels) in enumerate(row):
-            corner = (GAP + x * step_x, GAP + y * step_y)
-            draw.text(corner, caption, "black", font)
-            panel = Image.fromarray(pixels).resize(CELL, Image.Resampling.NEAREST)
-            sheet.paste(panel, (corner[0], corner[1] + CAPTION))
-    return sheet
 
 
 def main(results: str, scenario: str, out: str) -> None:

@@ -16,8 +16,8 @@ from harness.data.loader import at_scales, normalise
 from harness.data.transforms import Pixels
 from harness.errors import BenchError
 from harness.evaluation.inference import Views, class_scores, within_memory
-from harness.measure.meter import evaluating
 from methods.contract import Segmentor
+from methods.networks.modes import evaluating
 
 Kind = Literal["palette", "overlay", "labelids", "trainids"]
 

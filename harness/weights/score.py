@@ -12,43 +12,20 @@ from pydantic import Field
 from harness.config import catalogue
 from harness.config.network_files import pinned
 from harness.config.overrides import apply_overrides
-from harness.config.planning import file_hash
 from harness.config.schema import DataRef, Profile, Scenario
-from harness.data.datasets import Dataset, has_dataset
-from harness.data.loader import eval_batches
+from harness.data.datasets import has_dataset
 from harness.data.sources import find_target
 from harness.data.verify import quick_check
 from harness.errors import BenchError
 from harness.evaluation.inference import Views, within_memory
-from harness.evaluation.metrics import evaluate, scores
+from harness.evaluation.scoring import score
+from harness.files import file_hash
 from harness.measure import environment
-from harness.records.store import Part, Scores
+from harness.records.schema import Part, Scores
 from harness.report.columns import NONE, Grid
 from harness.report.progress import Reporter
-from harness.training.trainer import autocast
 from harness.weights.find import Checkpoint, NetworkPart, load_network, network_of
-from methods.contract import Method, Segmentor
-
-
-def score(
-    network: Segmentor,
-    dataset: Dataset,
-    scenario: Scenario,
-    profile: Profile,
-    device: torch.device,
-) -> Scores:
-    """Score a network, already on the device, as the profile says."""
-    batches = eval_batches(
-        dataset,
-        profile.image_size[dataset.name],
-        workers=profile.workers,
-        device=device,
-        scales=profile.tta_scales,
-    )
-    matrix = evaluate(
-        network, batches, lambda: autocast(device, profile.precision), Views.of(profile)
-    )
-    return scores(matrix, scenario.convention)
+from methods.contract import Method
 
 
 class Evaluation(Part):

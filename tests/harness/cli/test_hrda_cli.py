@@ -9,7 +9,7 @@ from bench_cli import IMAGES, QUICK, bench
 
 from harness.config.network_files import configs, pinned
 from harness.config.planning import Request, resolve
-from harness.measure.meter import gflops, parameters_m
+from harness.measure.flops import gflops, parameters_m
 from harness.records import store
 from methods.networks import zoo
 from methods.networks.weights import read_metadata

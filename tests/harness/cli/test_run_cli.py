@@ -12,6 +12,7 @@ from bench_cli import QUICK, Outcome, bench, refused
 from real_formats import cut_short, write_cityscapes, write_gta5
 
 from harness.records import store
+from harness.records.schema import Record
 
 DUALKD = ["run", "--method", "dualkd", "--scenario", "gta2cs", *QUICK]
 NOTICE = "generated data: figures are not comparable with papers"
@@ -29,7 +30,7 @@ def first(results, own_environment) -> Outcome:
 
 
 @pytest.fixture(scope="session")
-def made(first, results) -> dict[str, store.Record]:
+def made(first, results) -> dict[str, Record]:
     assert first.code == 0, first.err
     return {r.spec.method: r for r in store.read_all(results / "records")}
 

@@ -14,10 +14,11 @@ from rich.console import Console
 
 from harness.config import catalogue
 from harness.config.planning import Request, resolve
+from harness.config.suites import requests
 from harness.records import store
 from harness.report.progress import Reporter
 from harness.runs import sweep as sweep_module
-from harness.runs.sweep import _reuse, _skip_orphans, plan_jobs, requests
+from harness.runs.sweep import _reuse, _skip_orphans, plan_jobs
 
 CONFIG = {
     "question": "Does the sweep work?",

@@ -10,7 +10,8 @@ import pytest
 from real_formats import write_camvid
 
 from harness.config.planning import Request, resolve
-from harness.config.schema import RunSpec, content_hash
+from harness.config.schema import RunSpec
+from harness.files import content_hash
 
 
 def spec(method="daformer", scenario="gta2cs", root=None, **options) -> RunSpec:

@@ -6,17 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from harness.measure import meter
-from harness.measure.meter import (
-    Energy,
-    PeakMemory,
-    StepClock,
-    gflops,
-    measure_inference,
-    parameters_m,
-    repeat,
-    resident_mib,
-)
+from harness.measure import clock as clock_module
+from harness.measure.clock import StepClock
+from harness.measure.energy import Energy
+from harness.measure.flops import gflops, parameters_m
+from harness.measure.inference_speed import measure_inference, repeat
+from harness.measure.memory import PeakMemory, resident_mib
 
 
 class FakeClock:
@@ -136,7 +131,7 @@ def test_a_gpu_is_waited_for(monkeypatch):
     clock = StepClock(2, torch.device("cuda:1"))
     with clock.compute():
         pass
-    meter.synchronise("cpu")
+    clock_module.synchronise("cpu")
     assert waited == [torch.device("cuda:1")]
 
 
@@ -149,6 +144,6 @@ def test_gpu_memory_and_energy():
     assert energy.kj is None or energy.kj >= 0
 
 
-def test_meter_leaves_torch_to_those_who_call_it():
-    assert "torch" not in vars(meter)
+def test_the_clock_leaves_torch_to_those_who_call_it():
+    assert "torch" not in vars(clock_module)
     assert "torch" in sys.modules

@@ -8,13 +8,16 @@ import pytest
 from fake_records import fake_record
 from pydantic import BaseModel
 
+from harness import files
+from harness.config import schema as config_schema
 from harness.errors import BenchError
+from harness.records import schema as records_schema
 from harness.records import store
 
 DOCS = Path(__file__).parents[3] / "docs" / "records.md"
 MODELS = [
     model
-    for module in (store, schema)
+    for module in (records_schema, config_schema)
     for model in vars(module).values()
     if isinstance(model, type)
     and issubclass(model, BaseModel)
@@ -72,7 +75,7 @@ def test_an_interrupted_write_leaves_the_old_record(tmp_path, monkeypatch):
     def power_cut(descriptor: int) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr(store.os, "fsync", power_cut)
+    monkeypatch.setattr(files.os, "fsync", power_cut)
     with pytest.raises(OSError, match="no space"):
         store.write(fake_record(miou=40), tmp_path)
     assert store.read(path).metrics.student.miou == 30

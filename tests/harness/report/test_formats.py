@@ -12,7 +12,7 @@ from harness.analysis.comparison import NOT_COMPARABLE, comparison
 from harness.analysis.published import PATH, published
 from harness.analysis.variants import spelled
 from harness.errors import BenchError
-from harness.records.store import TeacherCost
+from harness.records.schema import TeacherCost
 from harness.report.formats import FORMATS, print_rich, render
 
 SCORES = {

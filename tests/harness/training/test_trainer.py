@@ -11,8 +11,10 @@ from torch import nn
 
 from harness.config.schema import Profile
 from harness.errors import BenchError
-from harness.measure.meter import StepClock
-from harness.training.trainer import GOLDEN_STEPS, Trainer, autocast, rate_factor, train
+from harness.measure.clock import StepClock
+from harness.training.loop import GOLDEN_STEPS, train
+from harness.training.precision import autocast
+from harness.training.trainer import Trainer, rate_factor
 from methods.contract import Batch, Method, Segmentation
 from methods.parts.losses import cross_entropy
 

@@ -1,0 +1,215 @@
+"""The verbs of `bench` that run and compare: run, sweep, table, check."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from harness.cli.options import DataRoot, Device, Overrides, Plugins, Results
+from harness.errors import BenchError
+
+app = typer.Typer()
+
+Format = Literal["rich", "markdown", "latex", "csv", "json", "html"]
+
+
+@app.command()
+def run(
+    method: Annotated[str, typer.Option(help="See `bench list methods`.")],
+    scenario: Annotated[str, typer.Option(help="See `bench list scenarios`.")],
+    profile: Annotated[
+        str | None,
+        typer.Option(help="How big.", show_default="paper with real data, else tiny"),
+    ] = None,
+    student: Annotated[
+        str | None,
+        typer.Option(help="Network; see `bench list networks`.", show_default="the profile's"),
+    ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(help="Teacher's network.", show_default="one size up"),
+    ] = None,
+    teacher_checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="Frozen teacher's weights.", show_default="trained on the source first"),
+    ] = None,
+    teacher_init: Annotated[
+        Path | None,
+        typer.Option(help="Weights that its encoder starts from.", show_default="random"),
+    ] = None,
+    init: Annotated[
+        Path | None,
+        typer.Option(help="Weights that the student's encoder starts from.", show_default="random"),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    set_: Overrides = None,
+    plugin: Plugins = None,
+    data_root: DataRoot = None,
+    results: Results = Path("results"),
+    device: Device = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the resolved run and its cost, do nothing.")
+    ] = False,
+) -> None:
+    """Train one method on one scenario, evaluate, measure, record, and show the table."""
+    from rich.console import Console
+
+    from harness.config.planning import Request, resolve
+    from harness.measure.environment import choose_device
+    from harness.records import store
+    from harness.report import formats
+    from harness.report.progress import Reporter
+    from harness.runs.run import Workplace
+    from harness.runs.run import run as carry_out
+
+    request = Request(
+        method=method,
+        scenario=scenario,
+        profile=profile,
+        student=student,
+        teacher=teacher,
+        teacher_checkpoint=str(teacher_checkpoint) if teacher_checkpoint else None,
+        teacher_init=str(teacher_init) if teacher_init else None,
+        init=str(init) if init else None,
+        seed=seed,
+        overrides=tuple(set_ or ()),
+    )
+    plan = resolve(request, data_root)
+    console = Console()
+    if dry_run:
+        from harness.runs.estimate import show_estimate
+
+        show_estimate(plan, choose_device(device), console)
+        return
+    record = carry_out(plan, Workplace(results, choose_device(device), Reporter(console)))
+    spec = record.spec
+    same = [
+        r
+        for r in store.read_all(results / "records")
+        if (r.spec.scenario.name, r.spec.profile.name) == (spec.scenario.name, spec.profile.name)
+    ]
+    formats.print_rich(same, console)
+
+
+@app.command()
+def sweep(
+    suite: Annotated[str, typer.Argument(help="See `bench list suites`, or a TOML file.")],
+    jobs: Annotated[int, typer.Option(min=1, help="Runs side by side.")] = 1,
+    fresh: Annotated[bool, typer.Option(help="Run again what is done.")] = False,
+    plugin: Plugins = None,
+    data_root: DataRoot = None,
+    results: Results = Path("results"),
+    device: Device = None,
+) -> None:
+    """Run every run of a suite: teachers first, done runs reused, one crash stops one run."""
+    from rich.console import Console
+
+    from harness.config import catalogue
+    from harness.records import store
+    from harness.report import formats
+    from harness.report.progress import Reporter
+    from harness.runs.sweep import sweep as carry_out
+
+    console = Console()
+    outcome = carry_out(
+        catalogue.suite(suite),
+        results,
+        Reporter(console),
+        data_root=data_root,
+        device=device,
+        jobs=jobs,
+        fresh=fresh,
+    )
+    asked = {run_id for run_id, job in outcome.items() if job.wanted}
+    done = [r for r in store.read_all(results / "records") if r.run_id in asked]
+    formats.print_rich(done, console)
+    lost = [job for job in outcome.values() if job.state in ("failed", "skipped")]
+    for job in lost:
+        console.print(f"{job.state}: {job.name}: {job.error}", markup=False, highlight=False)
+    raise typer.Exit(1 if lost else 0)
+
+
+@app.command()
+def table(
+    records_: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[RECORDS]...", help="Files or folders.", show_default="--results"),
+    ] = None,
+    format_: Annotated[Format, typer.Option("--format")] = "rich",
+    per_class: Annotated[bool, typer.Option(help="IoU of every class.")] = False,
+    published: Annotated[bool, typer.Option(help="Figures from the literature below.")] = False,
+    method: Annotated[list[str] | None, typer.Option(help="Only these.")] = None,
+    scenario: Annotated[list[str] | None, typer.Option(help="Only these.")] = None,
+    profile: Annotated[str | None, typer.Option(help="Only this.")] = None,
+    student: Annotated[str | None, typer.Option(help="Only this.")] = None,
+    suite: Annotated[
+        str | None,
+        typer.Option(help="Only what it asks for: its frozen teachers' own runs are left out."),
+    ] = None,
+    plugin: Plugins = None,
+    data_root: DataRoot = None,
+    results: Results = Path("results"),
+) -> None:
+    """Compare records in tables; those that are not comparable never share one."""
+    from rich.console import Console
+
+    from harness.config import catalogue
+    from harness.records import store
+    from harness.report import formats
+    from methods.registry import canonical
+
+    folder = results / "records"
+    found = store.read_all(records_ or ([folder] if folder.is_dir() else []))
+    methods = [canonical(name) for name in method or ()]
+    asked = None
+    if suite:
+        from harness.config.suites import run_ids
+
+        asked = run_ids(catalogue.suite(suite), data_root)
+    kept = [
+        r
+        for r in found
+        if (not methods or r.spec.method in methods)
+        and (not scenario or r.spec.scenario.name in scenario)
+        and profile in (None, r.spec.profile.name)
+        and student in (None, r.spec.student)
+        and (asked is None or r.spec.run_id in asked)
+    ]
+    if not kept:
+        raise BenchError(
+            f"no record to show: {len(found)} found, none passes the filters; run "
+            "`bench run` or `bench sweep` first, or name other files."
+        )
+    if format_ == "rich":
+        formats.print_rich(kept, Console(), per_class=per_class, published=published)
+    else:
+        print(formats.render(kept, format_, per_class=per_class, published=published))
+
+
+@app.command()
+def check(
+    baseline: Annotated[Path, typer.Option(help="Records to hold: a file of results/baselines.")],
+    against: Annotated[
+        Path | None,
+        typer.Option("--records", help="Take these records.", show_default="run again"),
+    ] = None,
+    update: Annotated[
+        bool, typer.Option("--update", help="Make the --records the new baseline instead.")
+    ] = False,
+    format_: Annotated[Literal["text", "markdown"], typer.Option("--format")] = "text",
+    plugin: Plugins = None,
+    data_root: DataRoot = None,
+    device: Device = None,
+) -> None:
+    """Compare with a baseline: exit 0 it holds, 1 regression, 2 error, 3 nothing measured."""
+    from harness.runs.check import gate, update_baseline
+
+    if update:
+        count = update_baseline(baseline, against)
+        print(f"{baseline}: {count} records")
+        return
+    report, code = gate(baseline, against, data_root, device)
+    print(report.render(format_))
+    raise typer.Exit(code)

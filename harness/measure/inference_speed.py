@@ -1,0 +1,78 @@
+"""A network's inference speed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from harness.measure.clock import Clock, synchronise
+from methods.networks.modes import evaluating
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from harness.records.schema import Inference
+
+
+def measure_inference(
+    model: nn.Module,
+    size: tuple[int, int],
+    device: torch.device | str,
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32",
+    batch: int = 1,
+    *,
+    seconds: float = 3.0,
+    clock: Clock = time.perf_counter,
+) -> Inference:
+    """Time the network's forward pass on synthetic images of `size` (height, width).
+
+    Latency is of a batch of 1, throughput of `batch`, logits at the head's stride. Loading and
+    upsampling are not in it. `seconds` bounds the whole, warm-up aside; each has at least 3 passes.
+    """
+    import torch
+
+    from harness.records.schema import Inference
+
+    kind = torch.device(device).type
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+
+    def times(images: int, budget: float) -> list[float]:
+        image = torch.zeros(images, 3, *size, device=device)
+        return repeat(lambda: model(image), device, budget, clock)
+
+    autocast = torch.autocast(kind, dtype=dtype, enabled=precision != "fp32")
+    with evaluating(model), torch.inference_mode(), autocast:
+        single = times(1, seconds / 2)
+        several = single if batch == 1 else times(batch, seconds / 2)
+    p50, p90 = np.percentile(single, [50, 90]) * 1e3
+    return Inference(
+        images_per_second=batch / float(np.median(several)),
+        batch=batch,
+        latency_ms_p50=float(p50),
+        latency_ms_p90=float(p90),
+        resolution=size,
+        precision=precision,
+    )
+
+
+def repeat(
+    call: Callable[[], object],
+    device: torch.device | str | None,
+    seconds: float,
+    clock: Clock = time.perf_counter,
+) -> list[float]:
+    """Seconds of each call, synchronised, after two calls of warm-up: 3 to 100 of them."""
+    for _ in range(2):
+        call()
+    synchronise(device)
+    took: list[float] = []
+    while len(took) < 3 or (sum(took) < seconds and len(took) < 100):
+        start = clock()
+        call()
+        synchronise(device)
+        took.append(clock() - start)
+    return took

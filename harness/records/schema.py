@@ -1,0 +1,106 @@
+"""A run's record: what it holds. The schema is documented in docs/records.md."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from harness.config.schema import RunSpec
+
+SCHEMA = 1
+
+
+class Part(BaseModel):
+    # A diverged loss is NaN: "NaN" as a string keeps the file strict JSON and reads back as NaN.
+    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="strings")
+
+
+class Scores(Part):
+    """One network's scores on the target's validation images, in percent."""
+
+    miou: float = Field(description="in the scenario's convention: the figure of the run")
+    iou: dict[str, float | None] = Field(description="by class; None: absent everywhere")
+    pixel_accuracy: float
+    conventions: dict[str, float] = Field(
+        description="mIoU in every convention: all19, rescaled19, rescaled19_13, ignored16, "
+        "ignored16_13; or camvid11"
+    )
+    confusion: list[list[int]] = Field(description="[label][prediction] pixel counts, 19 x 19")
+
+
+class Metrics(Part):
+    convention: str
+    student: Scores
+    ema_teacher: Scores | None = None
+    val_images: int
+    selection: Literal["last"] = "last"
+    losses: dict[str, list[float]] = Field(
+        default_factory=dict, description="each loss term at the first steps: the golden losses"
+    )
+
+
+class Inference(Part):
+    images_per_second: float
+    batch: int
+    latency_ms_p50: float = Field(description="batch of 1")
+    latency_ms_p90: float
+    resolution: tuple[int, int] = Field(description="height, width")
+    precision: str
+
+
+class Training(Part):
+    """What the training loop cost."""
+
+    images_per_second: float = Field(description="median over steps after warm-up; source images")
+    images_per_second_p10: float
+    images_per_second_p90: float
+    data_share: float = Field(description="share of the step's time spent waiting for data")
+    steps: int
+    wall_seconds: float
+    memory_mib: float = Field(description="peak")
+    memory_reserved_mib: float | None = None
+    memory_kind: Literal["gpu allocated", "cpu rss"]
+    energy_kj: float | None = Field(None, description="of the GPU, where NVML gives it")
+
+
+class TeacherCost(Part):
+    network: str
+    parameters_m: float
+    weights_id: str | None
+    checkpoint: str | None = None
+    miou: float | None = Field(
+        default=None, description="of the frozen teacher itself on the target"
+    )
+    training: Training | None = None
+    reused: bool = Field(False, description="True: it was found trained")
+
+
+class Cost(Part):
+    parameters_m: float
+    training_parameters_m: float | None = Field(
+        None, description="of all networks that training holds, the student's among them"
+    )
+    gflops: float = Field(description="of one image at the inference resolution")
+    training: Training
+    inference: Inference
+    teachers: list[TeacherCost] = Field(default_factory=list)
+    wall_seconds: float = Field(description="of the whole run without its teachers' training")
+
+
+class Record(Part):
+    schema_version: int = SCHEMA
+    run_id: str
+    state: Literal["done", "failed"]
+    error: str | None = None
+    created: str = Field(description="UTC, ISO 8601")
+    spec: RunSpec
+    metrics: Metrics | None = None
+    cost: Cost | None = None
+    provenance: dict[str, Any]
+
+
+def hardware(record: Record) -> str:
+    """The GPU's name, or the processor's where the run had no GPU."""
+    gpu, cpu = record.provenance.get("gpu"), record.provenance.get("cpu")
+    return str((gpu or {}).get("name") or (cpu or {}).get("model") or "an unnamed machine")

@@ -57,8 +57,8 @@ def python(code: str) -> str:
 def test_help_imports_no_torch_and_answers_at_once():
     code = (
         "import sys\n"
-        "from harness import cli; sys.argv = ['bench', '--help']\n"
-        "try: cli.main()\n"
+        "from harness.cli import main; sys.argv = ['bench', '--help']\n"
+        "try: main.main()\n"
         "except SystemExit: pass\n"
         "heavy = {'torch', 'numpy', 'cv2', 'pandas', 'scipy', 'timm'} & set(sys.modules)\n"
         "assert not heavy, heavy"
@@ -76,8 +76,8 @@ def test_help_imports_no_torch_and_answers_at_once():
 @pytest.mark.parametrize("arguments", [["list"], ["info", "gta2cs"], ["info", "tiny"]], ids=str)
 def test_what_needs_no_torch_imports_none(arguments):
     python(
-        f"import sys; from harness import cli; sys.argv = ['bench', *{arguments}]\n"
-        "try: cli.main()\n"
+        f"import sys; from harness.cli import main; sys.argv = ['bench', *{arguments}]\n"
+        "try: main.main()\n"
         "except SystemExit as end: assert not end.code\n"
         "assert 'torch' not in sys.modules"
     )

@@ -21,7 +21,7 @@ def spec(method="daformer", scenario="gta2cs", root=None, **options) -> RunSpec:
 
 def test_the_same_request_has_the_same_name_in_every_process():
     code = (
-        "from harness.resolve import Request, resolve;"
+        "from harness.config.planning import Request, resolve;"
         "print(resolve(Request(method='daformer', scenario='gta2cs', profile='tiny')).spec.run_id)"
     )
     other = subprocess.run(

@@ -69,7 +69,7 @@ def eval_(
     from harness.weights.score import Question, evaluate_checkpoint, evaluation_grids
 
     question = Question(
-        find_checkpoint(checkpoint, results),
+        find_checkpoint(checkpoint, results, part),
         scenario=scenario,
         profile=profile,
         student=student,
@@ -142,7 +142,7 @@ def predict_(
     from harness.weights.find import find_checkpoint, load_network, network_name, own_size
     from harness.weights.predict import plan_predictions, predict
 
-    found = find_checkpoint(checkpoint, results)
+    found = find_checkpoint(checkpoint, results, part)
     name = network_name(found, student)
     spec = found.record.spec if found.record else None
     views = Views.of(spec.profile) if spec else Views()
@@ -193,7 +193,7 @@ def export(
     from harness.weights.export import export as write
     from harness.weights.find import find_checkpoint, load_network, network_name, own_size
 
-    found = find_checkpoint(checkpoint, results)
+    found = find_checkpoint(checkpoint, results, part)
     pixels = _width_and_height(size) or own_size(found) or (1024, 512)
     network, description = load_network(found, network_name(found, student), part)
     card = write(network, description, found, out, size=pixels, onnx=onnx)

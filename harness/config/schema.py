@@ -108,6 +108,8 @@ class Suite(Strict):
         [], description="frozen networks for methods that have one; none: the method's default"
     )
     seeds: list[int] = [0, 1, 2]
+    init: str | None = Field(None, description="weights that students' encoders start from")
+    teacher_init: str | None = Field(None, description="the same for frozen teachers' encoders")
     overrides: list[str] = Field(
         [], description="key=value for every run, a knob for those of methods that have it"
     )

@@ -30,6 +30,8 @@ def requests(suite: Suite) -> list[Request]:
                 profile=suite.profile,
                 student=student,
                 teacher=teacher,
+                init=suite.init,
+                teacher_init=suite.teacher_init if has_teacher else None,
                 seed=seed,
                 overrides=(*common, *variant),
             )

@@ -39,7 +39,7 @@ def gate(
                 raise
             except Exception as error:
                 # One run that crashes is a regression of that run, not of the whole gate.
-                return failed_record(plan, in_one_line(error), place.device)
+                return failed_record(plan, in_one_line(error), place)
 
         return check(baseline, None, measure)
 

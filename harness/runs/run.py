@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from filelock import FileLock, Timeout
+from safetensors import SafetensorError
 
 from harness.config.planning import Plan, Teacher
 from harness.config.schema import DataRef, RunSpec
@@ -21,22 +22,33 @@ from harness.data.verify import quick_check
 from harness.errors import BenchError, in_one_line, without_folders
 from harness.evaluation.inference import Views
 from harness.evaluation.scoring import score
-from harness.measure import environment
+from harness.files import write_text
+from harness.measure import environment, fingerprint
 from harness.measure.allocator import keep_freed_blocks
 from harness.measure.clock import StepClock
 from harness.measure.energy import Energy
 from harness.measure.flops import gflops, parameters_m
-from harness.measure.inference_speed import measure_inference
 from harness.measure.memory import PeakMemory
 from harness.records import store
-from harness.records.schema import Cost, Metrics, Record, Scores, TeacherCost, Training
+from harness.records.schema import Cost, Inference, Metrics, Record, Scores, TeacherCost, Training
 from harness.report.progress import Reporter
+from harness.runs.inference import inference_speed
+from harness.runs.launchers import Task, carry_out
+from harness.runs.trained import (
+    Trained,
+    begin,
+    finish,
+    keep,
+    look,
+    read_stage,
+    stage_file,
+    write_stage,
+)
 from harness.training.loop import train
-from harness.weights.find import RUN, WEIGHTS, load
+from harness.weights.find import EMA_WEIGHTS, RUN, WEIGHTS, load
 from methods import registry
 from methods.contract import Method, Segmentor
 from methods.networks import zoo
-from methods.networks.weights import save_weights
 
 
 @dataclass(frozen=True)
@@ -46,79 +58,242 @@ class Workplace:
     results: Path
     device: torch.device
     report: Reporter
+    keep_other_code: bool = False  # use weights that other code or another torch made
+    side_by_side: int = 1  # runs that a sweep has going at a time
 
     def weights(self, weights_id: str) -> Path:
-        """Folder of a trained network: student.safetensors, run.json, log.jsonl."""
+        """Folder of a trained network: its weights, training.json, run.json, log.jsonl."""
         return self.results / "artifacts" / weights_id
 
+    def made_by(self, plan: Plan) -> dict[str, Any]:
+        """What a figure depends on beside the spec: the code, and what it runs on."""
+        return fingerprint.made_by(self.device, plan.spec.profile.precision)
 
-def run(plan: Plan, place: Workplace) -> Record:
-    """Carry out a plan and store its record, `failed` when anything goes wrong.
 
-    BenchError (bad data, a bad frozen teacher) before that is raised, not recorded: nothing has
-    been run yet.
+def run(plan: Plan, place: Workplace, *, fresh: bool = False) -> Record:
+    """Carry out a plan, stage by stage, and store its record.
+
+    Data, frozen teachers, training, weights, scores, cost, record: each stage leaves its outcome
+    in the run's folder before the next begins, so that the same plan goes on where an earlier try
+    ended; `fresh` trains again. A stage that fails leaves a `failed` record, and one line says
+    what is kept. BenchError (bad data, a bad frozen teacher) before training is raised, not
+    recorded: nothing has been run yet.
     """
     keep_freed_blocks()
     place.report.headline(plan)
     check_data(plan, place.report)
-    teachers = [frozen_teacher(teacher, place) for teacher in plan.teachers]
-    try:
-        record = _train_and_measure(plan, place, teachers)
-    except torch.OutOfMemoryError as error:
-        advice = (
-            f"out of GPU memory in {plan.spec.method}; expected it to fit. Try --set batch_size=1 "
-            "--set accumulation=2, or --set precision=bf16."
-        )
-        store.write(failed_record(plan, advice, place.device), place.results / "records")
-        raise BenchError(advice) from error
-    except Exception as error:
-        text = f"{type(error).__name__}: {in_one_line(error)}"
-        store.write(failed_record(plan, text, place.device), place.results / "records")
-        raise
-    store.write(record, place.results / "records")
+    folder = place.weights(plan.spec.weights_id)
+    earlier = 0.0  # seconds of training that an earlier try spent
+    with _threads(plan, place.device):
+        trained = None if fresh else _trained_before(plan, place)
+        start = time.perf_counter()
+        if trained is None:
+            teachers = [frozen_teacher(teacher, place) for teacher in plan.teachers]
+            start = time.perf_counter()
+            folder.mkdir(parents=True, exist_ok=True)
+            with _only_one(folder, place.report):
+                # Another process may have trained them while this one waited.
+                trained = None if fresh else _trained_before(plan, place)
+                if trained is None:
+                    with _stage("training", "nothing is kept", plan, place):
+                        trained = _train_stage(plan, place, teachers, folder)
+        if trained.student is None:
+            earlier = trained.outcome.training.wall_seconds
+        kept = f"the trained weights are kept in {folder}" if trained.whole else "nothing is kept"
+        with _stage("scoring", kept, plan, place):
+            metrics = _score_stage(plan, place, trained, folder)
+        with _stage("measuring", f"{kept}, the scores too", plan, place):
+            seconds = earlier + time.perf_counter() - start
+            cost = _measure_stage(plan, place, trained, seconds)
+    record = _record(plan, "done", place, metrics=metrics, cost=cost)
+    with _stage("writing the record", f"{kept}, the scores too", plan, place):
+        _keep_record(record, place, folder, trained.whole)
     return record
 
 
-def _train_and_measure(
-    plan: Plan, place: Workplace, teachers: list[tuple[Segmentor, TeacherCost]]
-) -> Record:
-    start = time.perf_counter()
-    spec, profile, device = plan.spec, plan.spec.profile, place.device
-    if profile.threads and device.type == "cpu":
-        torch.set_num_threads(profile.threads)
+@dataclass
+class _Networks:
+    """What later stages need of a training: its outcome, and the networks where they are at hand.
 
+    `whole` says whether the weights are on disk; else the networks are all there is.
+    """
+
+    outcome: Trained
+    whole: bool
+    student: Segmentor | None = None
+    ema_teacher: Segmentor | None = None
+
+
+def _trained_before(plan: Plan, place: Workplace) -> _Networks | None:
+    """Weights that an earlier try left whole; None where there are none that may be used."""
+    kept = look(place.weights(plan.spec.weights_id), place.made_by(plan))
+    if kept.trained is None:
+        return None
+    if kept.state == "other code" and not place.keep_other_code:
+        place.report.say(
+            f"weights {plan.spec.weights_id} were trained by other code, another torch or on "
+            "another kind of device: trained again (--keep-other-code uses them)"
+        )
+        return None
+    place.report.say(f"weights {plan.spec.weights_id}: trained before, used again")
+    return _Networks(kept.trained, whole=True)
+
+
+def _train_stage(
+    plan: Plan,
+    place: Workplace,
+    teachers: Sequence[tuple[Segmentor, TeacherCost]],
+    folder: Path,
+) -> _Networks:
+    spec = plan.spec
     torch.manual_seed(spec.seed)
     student = zoo.build(spec.student)
     if plan.init:
         load(student, plan.init, part="encoder")
-    method = build_method(plan, student, [network for network, _ in teachers]).to(device)
-
-    folder = place.weights(spec.weights_id)
-    folder.mkdir(parents=True, exist_ok=True)
+    method = build_method(plan, student, [network for network, _ in teachers]).to(place.device)
+    begin(folder)
     training, losses = _train(method, plan, place, folder / "log.jsonl")
-
-    metrics = Metrics(
-        convention=spec.scenario.convention,
-        student=_scores(method.student, plan, place),
-        ema_teacher=_scores(method.ema_teacher, plan, place) if method.ema_teacher else None,
-        val_images=spec.target.val_images,
+    whole, hashes = True, {}
+    try:
+        hashes = keep(method, spec.run_id, folder)
+    except (OSError, SafetensorError) as error:
+        whole = False
+        place.report.say(
+            f"the weights could not be written to {folder} ({in_one_line(error)}): they are lost "
+            "when this run ends; scoring goes on"
+        )
+    outcome = Trained(
+        run_id=spec.run_id,
+        network=method.student.name,
+        ema_network=method.ema_teacher.name if method.ema_teacher else None,
+        weights_sha256=hashes,
         losses=losses,
-    )
-    width, height = profile.image_size[spec.target.dataset]
-    cost = Cost(
         parameters_m=parameters_m(method.student),
         training_parameters_m=parameters_m(method),
-        gflops=gflops(method.student, (height, width)),
         training=training,
-        inference=measure_inference(
-            method.student, (height, width), device, profile.precision, batch=4
-        ),
         teachers=[cost for _, cost in teachers],
-        wall_seconds=time.perf_counter() - start,
+        made_by=place.made_by(plan),
     )
-    record = _record(plan, "done", device, metrics=metrics, cost=cost)
-    _keep_weights(method.student, record, folder)
-    return record
+    if whole:
+        finish(outcome, folder)
+    return _Networks(outcome, whole, method.student, method.ema_teacher)
+
+
+def _score_stage(plan: Plan, place: Workplace, trained: _Networks, folder: Path) -> Metrics:
+    spec, outcome = plan.spec, trained.outcome
+    path, made_by = stage_file(folder, "scores", spec.run_id), place.made_by(plan)
+    if trained.student is None and (before := read_stage(path, made_by)) is not None:
+        return Metrics.model_validate(before)
+    _load_networks(trained, folder, place.device)
+    assert trained.student is not None
+    metrics = Metrics(
+        convention=spec.scenario.convention,
+        student=_scores(trained.student, plan, place),
+        ema_teacher=_scores(trained.ema_teacher, plan, place) if trained.ema_teacher else None,
+        val_images=spec.target.val_images,
+        losses=outcome.losses,
+    )
+    if trained.whole:
+        write_stage(path, metrics, made_by)
+    return metrics
+
+
+def _load_networks(trained: _Networks, folder: Path, device: torch.device) -> None:
+    """Read the networks from the run's own files where this process has not trained them."""
+    if trained.student is not None:
+        return
+    trained.student = zoo.build(trained.outcome.network)
+    load(trained.student.to(device), folder / WEIGHTS)
+    if trained.outcome.ema_network:
+        trained.ema_teacher = zoo.build(trained.outcome.ema_network)
+        load(trained.ema_teacher.to(device), folder / EMA_WEIGHTS)
+
+
+def _measure_stage(plan: Plan, place: Workplace, trained: _Networks, seconds: float) -> Cost:
+    outcome = trained.outcome
+    width, height = plan.spec.profile.image_size[plan.spec.target.dataset]
+    network = trained.student or zoo.build(outcome.network)
+    return Cost(
+        parameters_m=outcome.parameters_m,
+        training_parameters_m=outcome.training_parameters_m,
+        gflops=gflops(network, (height, width)),
+        training=outcome.training,
+        inference=measured_speed(outcome.network, plan, place.device),
+        teachers=outcome.teachers,
+        wall_seconds=seconds,
+    )
+
+
+def measured_speed(network: str, plan: Plan, device: torch.device) -> Inference:
+    """The inference speed of a network at the size of the plan's target."""
+    profile = plan.spec.profile
+    width, height = profile.image_size[plan.spec.target.dataset]
+    return inference_speed(network, (height, width), device, profile, plan.spec.networks)
+
+
+def _keep_record(record: Record, place: Workplace, folder: Path, whole: bool) -> None:
+    """The record, a copy beside the weights, and then the stages' own files go."""
+    store.write(record, place.results / "records")
+    if whole:
+        write_text(folder / RUN, store.as_json(record))
+        stage_file(folder, "scores", record.run_id).unlink(missing_ok=True)
+
+
+@contextmanager
+def _stage(name: str, kept: str, plan: Plan, place: Workplace) -> Iterator[None]:
+    """One stage: where it fails, a `failed` record, and a line that says what is kept."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        place.report.say(f"interrupted while {name}: {kept}{_go_on(kept)}")
+        raise
+    except torch.OutOfMemoryError as error:
+        advice = (
+            f"out of GPU memory in {plan.spec.method} while {name}; expected it to fit. Try "
+            "--set batch_size=1 --set accumulation=2, or --set precision=bf16."
+        )
+        _fail(advice, name, kept, plan, place)
+        raise BenchError(advice) from error
+    except Exception as error:
+        _fail(f"{type(error).__name__}: {in_one_line(error)}", name, kept, plan, place)
+        raise
+
+
+def _fail(text: str, name: str, kept: str, plan: Plan, place: Workplace) -> None:
+    with suppress(OSError):  # a full disk must not hide what went wrong first
+        store.write(failed_record(plan, text, place), place.results / "records")
+    place.report.say(f"failed while {name}: {kept}{_go_on(kept)}")
+
+
+def _go_on(kept: str) -> str:
+    return "" if kept == "nothing is kept" else "; the same command goes on from there"
+
+
+@contextmanager
+def _only_one(folder: Path, report: Reporter) -> Iterator[None]:
+    """One training at a time of the weights in a folder; another process's is waited for."""
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        report.say(f"another process trains weights {folder.name}: waiting for it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _threads(plan: Plan, device: torch.device) -> Iterator[None]:
+    """The profile's number of CPU threads, for the run alone."""
+    before = torch.get_num_threads()
+    if plan.spec.profile.threads and device.type == "cpu":
+        torch.set_num_threads(plan.spec.profile.threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def build_method(plan: Plan, student: Segmentor, teachers: Sequence[Segmentor]) -> Method:
@@ -208,7 +383,10 @@ def _scores(network: Segmentor, plan: Plan, place: Workplace) -> Scores:
 
 
 def frozen_teacher(teacher: Teacher, place: Workplace) -> tuple[Segmentor, TeacherCost]:
-    """The frozen network and what it cost: read from a file, found trained, or trained now."""
+    """The frozen network and what it cost: read from a file, found trained, or trained now.
+
+    It trains in a process of its own, so that what it leaves in memory is not the student's.
+    """
     network = zoo.build(teacher.network)
     if teacher.checkpoint:
         load(network, teacher.checkpoint)
@@ -222,10 +400,11 @@ def frozen_teacher(teacher: Teacher, place: Workplace) -> tuple[Segmentor, Teach
     assert teacher.plan is not None
     weights_id = teacher.plan.spec.weights_id
     folder = place.weights(weights_id)
-    reused = (folder / RUN).is_file()
+    kept = look(folder, place.made_by(teacher.plan))
+    usable = kept.state == "whole" or (kept.state == "other code" and place.keep_other_code)
+    reused = usable and (folder / RUN).is_file()
     if not reused:
-        place.report.say(f"frozen teacher {teacher.network}: trained on the source first")
-        run(teacher.plan, place)
+        _train_apart(teacher, kept.state, place)
     load(network, folder / WEIGHTS)
     record = store.read(folder / RUN)
     assert record.cost is not None
@@ -241,34 +420,60 @@ def frozen_teacher(teacher: Teacher, place: Workplace) -> tuple[Segmentor, Teach
     )
 
 
+def _train_apart(teacher: Teacher, state: str, place: Workplace) -> None:
+    """Train a frozen teacher in a process of its own. BenchError where that fails."""
+    assert teacher.plan is not None
+    if state == "nothing":
+        place.report.say(f"frozen teacher {teacher.network}: trained on the source first")
+    task = Task.of(
+        teacher.plan,
+        place.results,
+        device=str(place.device),
+        keep_other_code=place.keep_other_code,
+        side_by_side=place.side_by_side,
+    )
+    terminal = place.report.console.is_terminal
+    last = [""]
+
+    def relay(line: str) -> None:
+        last[0] = line or last[0]
+        place.report.say(line)
+
+    if carry_out(task, relay, inherit=terminal):
+        reason = last[0].removeprefix("bench: ") or "its own lines above say why"
+        raise BenchError(f"frozen teacher {teacher.network} could not be trained: {reason}")
+
+
 def _scored_as(spec: RunSpec) -> tuple[DataRef, Views]:
     """What a run that reuses weights must share with their own run to take over its score."""
     return spec.target, Views.of(spec.profile)
 
 
-def _keep_weights(student: Segmentor, record: Record, folder: Path) -> None:
-    """Weights first, their record last: a folder with run.json is whole."""
-    # Its own name: the method may have made more of the spec's student.
-    metadata = {"network": student.name, "run_id": record.run_id}
-    save_weights(student, folder / WEIGHTS, metadata)
-    partial = folder / f"{RUN}.{os.getpid()}"
-    partial.write_text(json.dumps(record.model_dump(mode="json")), encoding="utf-8")
-    partial.replace(folder / RUN)
+def record_of(plan: Plan, place: Workplace) -> Record | None:
+    """The done record of a plan in the results folder, None where there is none."""
+    for path in (place.results / "records").glob(f"*-{plan.spec.run_id}.json"):
+        record = store.read(path)
+        if record.state == "done":
+            return record
+    return None
 
 
-def failed_record(plan: Plan, error: str, device: torch.device | None = None) -> Record:
+def is_current(record: Record, plan: Plan, place: Workplace) -> bool:
+    """Whether this code, torch and kind of device made the record."""
+    return record.provenance.get("made_by") == place.made_by(plan)
+
+
+def failed_record(plan: Plan, error: str, place: Workplace) -> Record:
     """The record of a run that came to nothing; no folder's name leaves the machine with it."""
-    return _record(plan, "failed", device, error=without_folders(error))
+    return _record(plan, "failed", place, error=without_folders(error))
 
 
-def _record(
-    plan: Plan, state: Literal["done", "failed"], device: torch.device | None, **parts: Any
-) -> Record:
+def _record(plan: Plan, state: Literal["done", "failed"], place: Workplace, **parts: Any) -> Record:
     return Record(
         run_id=plan.spec.run_id,
         state=state,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         spec=plan.spec,
-        provenance=environment.collect(device),
+        provenance={**environment.collect(place.device), "made_by": place.made_by(plan)},
         **parts,
     )

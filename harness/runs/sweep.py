@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -17,10 +16,23 @@ from typing import Literal
 from harness.config.planning import Plan, resolve
 from harness.config.schema import Suite
 from harness.config.suites import requests
+from harness.measure.environment import choose_device
 from harness.records import store
 from harness.records.schema import Record
 from harness.report.progress import Reporter
-from methods import registry
+from harness.runs.launchers import Task, command
+from harness.runs.run import (
+    Workplace,
+    build_method,
+    check_data,
+    failed_record,
+    is_current,
+    measured_speed,
+    record_of,
+)
+from harness.runs.trained import look
+from harness.weights.find import RUN
+from methods.networks import zoo
 
 State = Literal["waiting", "running", "done", "reused", "failed", "skipped"]
 
@@ -44,7 +56,11 @@ class Job:
 
 
 def plan_jobs(plans: list[Plan]) -> dict[str, Job]:
-    """One job a run by run_id, and one for each frozen teacher, which several may share."""
+    """One job a run by run_id, and one for each frozen teacher, which several may share.
+
+    Of runs that share their weights the first trains them, and the others wait for it: one
+    training job a weights_id.
+    """
     jobs: dict[str, Job] = {}
 
     makers: dict[str, str] = {}  # weights_id -> the run that trains those weights
@@ -55,9 +71,11 @@ def plan_jobs(plans: list[Plan]) -> dict[str, Job]:
             for teacher in plan.teachers
             if teacher.plan
         }
-        jobs.setdefault(plan.spec.run_id, Job(plan, needs))
-        makers.setdefault(plan.spec.weights_id, plan.spec.run_id)
-        return plan.spec.run_id
+        run_id = plan.spec.run_id
+        maker = makers.setdefault(plan.spec.weights_id, run_id)
+        if run_id not in jobs:
+            jobs[run_id] = Job(plan, needs if maker == run_id else needs | {maker})
+        return run_id
 
     for plan in plans:
         jobs[add(plan)].wanted = True
@@ -73,25 +91,25 @@ def sweep(
     device: str | None = None,
     jobs: int = 1,
     fresh: bool = False,
+    keep_other_code: bool = False,
 ) -> dict[str, Job]:
     """Run a suite, each run in a process of its own, and return what became of every run.
 
-    Runs that are done are reused unless `fresh`. A run that fails leaves its record, and stops
-    only the runs that need its weights.
+    Runs that are done are reused unless `fresh`; those that other code made are run again, unless
+    `keep_other_code`. A run that fails leaves its record, and stops only the runs that need its
+    weights.
     """
-    planned = plan_jobs([resolve(request, data_root) for request in requests(suite)])
+    place = Workplace(results, choose_device(device), report, keep_other_code, jobs)
+    planned = planned_jobs(suite, place, data_root, fresh)
     (results / "records").mkdir(parents=True, exist_ok=True)
-    if not fresh:
-        _reuse(planned, results)
     _prepare_data(planned, report)
-    todo = sum(job.state == "waiting" for job in planned.values())
-    report.say(f"{suite.name}: {len(planned)} runs, {len(planned) - todo} done before")
+    _measure_inference(planned, place)
     running: dict[str, subprocess.Popen[bytes]] = {}
     with tempfile.TemporaryDirectory() as scratch, _ending(running):
         while True:
             _skip_orphans(planned)
             for run_id in _ready(planned)[: jobs - len(running)]:
-                running[run_id] = _start(planned[run_id], Path(scratch), results, data_root, device)
+                running[run_id] = _start(planned[run_id], Path(scratch), place, fresh)
                 planned[run_id].state = "running"
             if not running:
                 return planned
@@ -99,7 +117,7 @@ def sweep(
             for run_id, process in list(running.items()):
                 if process.poll() is not None:
                     del running[run_id]
-                    _finish(planned[run_id], process.returncode, results)
+                    _finish(planned[run_id], process.returncode, place)
                     left = sum(j.state in ("waiting", "running") for j in planned.values())
                     report.say(f"{_line(planned[run_id], results)}  ({left} left)")
 
@@ -124,26 +142,51 @@ def _exit(number: int, _: object) -> None:
     raise SystemExit(128 + number)  # the shell's code for a process that the signal ended
 
 
-def _reuse(planned: dict[str, Job], results: Path) -> None:
-    """Mark what need not run again: runs with a done record, and teachers found trained.
+def planned_jobs(
+    suite: Suite, place: Workplace, data_root: Path | None, fresh: bool = False
+) -> dict[str, Job]:
+    """The jobs of a suite, those that need not run marked `reused`; says how many."""
+    planned = plan_jobs([resolve(request, data_root) for request in requests(suite)])
+    others = 0 if fresh else _reuse(planned, place)
+    done = sum(job.state == "reused" for job in planned.values())
+    place.report.say(f"{suite.name}: {len(planned)} runs, {done} done before")
+    if others:
+        place.report.say(
+            f"{others} runs were done by other code, another torch or on another kind of device: "
+            + ("kept" if place.keep_other_code else "run again (--keep-other-code keeps them)")
+        )
+    return planned
 
-    A teacher that a waiting run needs must have its weights here, record or not. Weights trained
-    for another target serve too, where the training never saw one.
+
+def _reuse(planned: dict[str, Job], place: Workplace) -> int:
+    """Mark what need not run again -> runs that are done, but by other code.
+
+    That is a run with a done record, and a teacher found trained. A teacher that a waiting run
+    needs must have its weights here, record or not. Weights trained for another target serve too,
+    where the training never saw one.
     """
-    done = {r.run_id for r in store.read_all(results / "records") if r.state == "done"}
+    done, others = set(), 0
+    for run_id, job in planned.items():
+        record = record_of(job.plan, place)
+        current = record is not None and is_current(record, job.plan, place)
+        others += record is not None and not current
+        if current or (record is not None and place.keep_other_code):
+            done.add(run_id)
     needed = {n for run_id, job in planned.items() if run_id not in done for n in job.needs}
     for run_id, job in planned.items():
-        weights = results / "artifacts" / job.plan.spec.weights_id / "run.json"
-        if run_id in needed and not weights.is_file():
+        folder = place.weights(job.plan.spec.weights_id)
+        kept = look(folder, place.made_by(job.plan)).state
+        usable = {"whole", "other code"} if place.keep_other_code else {"whole"}
+        whole = kept in usable and (folder / RUN).is_file()
+        if run_id in needed and not whole:
             continue
-        if run_id in done or not job.wanted:
+        if run_id in done or (not job.wanted and (whole or run_id not in needed)):
             job.state = "reused"
+    return others
 
 
 def _prepare_data(planned: dict[str, Job], report: Reporter) -> None:
     """Generate and check each data set once, before several runs ask for it at a time."""
-    from harness.runs.run import check_data
-
     seen = set()
     for job in planned.values():
         key = (job.plan.spec.source, job.plan.spec.target)
@@ -152,6 +195,17 @@ def _prepare_data(planned: dict[str, Job], report: Reporter) -> None:
             if job.plan.sources.notice:
                 report.say(f"{job.plan.spec.scenario.title}: {job.plan.sources.notice}")
             check_data(job.plan, report)
+
+
+def _measure_inference(planned: dict[str, Job], place: Workplace) -> None:
+    """Time each network once, before anything else runs beside it."""
+    for job in planned.values():
+        if job.state == "waiting" and place.side_by_side > 1:
+            plan = job.plan
+            # A method may make more of the network asked for.
+            teachers = [zoo.build(teacher.network) for teacher in plan.teachers]
+            network = build_method(plan, zoo.build(plan.spec.student), teachers).student.name
+            measured_speed(network, plan, place.device)
 
 
 def _skip_orphans(planned: dict[str, Job]) -> None:
@@ -173,35 +227,29 @@ def _ready(planned: dict[str, Job]) -> list[str]:
     return sorted(ready, key=lambda run_id: run_id not in awaited)
 
 
-def _start(
-    job: Job, scratch: Path, results: Path, data_root: Path | None, device: str | None
-) -> subprocess.Popen[bytes]:
-    from harness.runs.worker import Task
-
+def _start(job: Job, scratch: Path, place: Workplace, fresh: bool) -> subprocess.Popen[bytes]:
     run_id = job.plan.spec.run_id
-    task = Task(
-        spec=job.plan.spec,
-        config=job.plan.config.model_dump(mode="json"),
-        init=job.plan.init,
-        plugins=[plug_in.path.resolve() for plug_in in registry.FILES.values()],
-        results=results.resolve(),
-        data_root=data_root.resolve() if data_root else None,
-        device=device,
+    task = Task.of(
+        job.plan,
+        place.results,
+        device=str(place.device),
+        fresh=fresh,
+        keep_other_code=place.keep_other_code,
+        side_by_side=place.side_by_side,
     )
     path = scratch / f"{run_id}.json"
     path.write_text(task.model_dump_json(), encoding="utf-8")
-    logs = results / "artifacts" / "logs"
+    logs = place.results / "artifacts" / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    for stale in (results / "records").glob(f"*-{run_id}.failed.json"):
+    for stale in (place.results / "records").glob(f"*-{run_id}.failed.json"):
         stale.unlink()  # what an earlier try died of is not what this one may die of
     with (logs / f"{run_id}.txt").open("wb") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "harness.runs.worker", str(path)], stdout=log, stderr=log
-        )
+        return subprocess.Popen(command(path), stdout=log, stderr=log)
 
 
-def _finish(job: Job, code: int, results: Path) -> None:
+def _finish(job: Job, code: int, place: Workplace) -> None:
     """Take the run's outcome from its record; of a process without one, its log's last line."""
+    results = place.results
     done = _record_of(job, results, "done")
     if code == 0 and done:
         job.state = "done"
@@ -212,9 +260,9 @@ def _finish(job: Job, code: int, results: Path) -> None:
     last = log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
     job.error = (failed and failed.error) or f"exit code {code}: {last} (see {log})"
     if not failed and not done:
-        from harness.runs.run import failed_record
-
-        store.write(failed_record(job.plan, f"exit code {code}: {last}"), results / "records")
+        store.write(
+            failed_record(job.plan, f"exit code {code}: {last}", place), results / "records"
+        )
 
 
 def _record_of(job: Job, results: Path, state: str) -> Record | None:

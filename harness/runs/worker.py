@@ -1,27 +1,12 @@
-"""One run in a process of its own: what a sweep starts."""
+"""One run in a process of its own: the other side of launchers."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel
-
-from harness.config.schema import RunSpec
 from harness.errors import BenchError, in_one_line
-
-
-class Task(BaseModel):
-    """A resolved run and where it works."""
-
-    spec: RunSpec
-    config: dict[str, Any]
-    init: Path | None = None
-    plugins: list[Path] = []
-    results: Path
-    data_root: Path | None = None
-    device: str | None = None
+from harness.runs.launchers import Task
 
 
 def main(path: str) -> None:
@@ -42,8 +27,15 @@ def main(path: str) -> None:
                 f"method {task.spec.method}: its code, {task.spec.plugins} when the sweep began, "
                 f"is {plan.spec.plugins} now; start the sweep again."
             )
-        run(plan, Workplace(task.results, choose_device(task.device), Reporter(Console())))
-    except BenchError as error:
+        workplace = Workplace(
+            task.results,
+            choose_device(task.device),
+            Reporter(Console()),
+            keep_other_code=task.keep_other_code,
+            side_by_side=task.side_by_side,
+        )
+        run(plan, workplace, fresh=task.fresh)
+    except (BenchError, OSError) as error:
         sys.exit(f"bench: {in_one_line(error)}")  # the log's last line
 
 

@@ -17,7 +17,7 @@ from methods.networks.checkpoint_formats import Which
 from methods.networks.weights import load_weights, read_metadata
 
 #: What a run leaves in its folder below results/artifacts.
-WEIGHTS, RUN = "student.safetensors", "run.json"
+WEIGHTS, EMA_WEIGHTS, RUN = "student.safetensors", "ema_teacher.safetensors", "run.json"
 
 #: The network of a self-training checkpoint, as the command line calls it.
 NetworkPart = Literal["student", "ema"]
@@ -31,11 +31,25 @@ class Checkpoint:
     record: Record | None = None
 
 
-def find_checkpoint(name: str, results: Path) -> Checkpoint:
+def find_checkpoint(name: str, results: Path, part: NetworkPart = "student") -> Checkpoint:
     """Find a file, a run's folder, or a run below `results` by its run_id or weights_id.
 
-    BenchError when it is none of them.
+    Of a run of ours, `part` chooses the file of the student or of the EMA teacher. BenchError when
+    it is none of them, or when the run has no EMA teacher.
     """
+    found = _find(name, results)
+    if part == "student" or found.path.name != WEIGHTS:
+        return found
+    ema = found.path.with_name(EMA_WEIGHTS)
+    if not ema.is_file():
+        raise BenchError(
+            f"--checkpoint {name}: the run has no {EMA_WEIGHTS}; expected a run of a method with "
+            "an EMA teacher, or --part student."
+        )
+    return Checkpoint(ema, found.record)
+
+
+def _find(name: str, results: Path) -> Checkpoint:
     path = Path(name)
     if path.is_file():
         return Checkpoint(path, _record_beside(path))
@@ -56,7 +70,7 @@ def find_checkpoint(name: str, results: Path) -> Checkpoint:
 
 def _record_beside(path: Path) -> Record | None:
     beside = path.with_name(RUN)
-    return store.read(beside) if path.name == WEIGHTS and beside.is_file() else None
+    return store.read(beside) if path.name in (WEIGHTS, EMA_WEIGHTS) and beside.is_file() else None
 
 
 def own_size(checkpoint: Checkpoint) -> tuple[int, int] | None:
@@ -92,7 +106,8 @@ def load_network(
         network = zoo.build(name)
     except ValueError as error:
         raise BenchError(f"{error}.") from error
-    which: Which = "ema_teacher" if part == "ema" else "student"
+    own = checkpoint.path.name == EMA_WEIGHTS  # it holds that network alone
+    which: Which = "ema_teacher" if part == "ema" and not own else "student"
     return network, load(network, checkpoint.path, which=which)
 
 

@@ -1,0 +1,100 @@
+"""Inference speed: a property of a network and a machine, measured once, alone, apart."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+
+from harness.config.network_files import register
+from harness.config.schema import Profile
+from harness.data.cache import cache_dir
+from harness.errors import BenchError
+from harness.files import content_hash, write_text
+from harness.measure import environment, fingerprint
+from harness.measure.inference_speed import measure_inference
+from harness.records.schema import Inference
+from harness.runs.launchers import command
+from methods.networks import zoo
+
+#: Images a batch of the throughput's measurement.
+BATCH = 4
+
+
+def inference_speed(
+    network: str,
+    size: tuple[int, int],
+    device: torch.device,
+    profile: Profile,
+    configs: dict[str, dict[str, Any]],
+) -> Inference:
+    """The speed of a network on images of `size` (height, width), from the cache where it is known.
+
+    It is measured in a process of its own, one at a time on this machine, at random weights, and
+    kept by network, size, precision, threads, device and code. BenchError where that fails.
+    """
+    question = {
+        "network": network,
+        "configs": configs,
+        "size": list(size),
+        "precision": profile.precision,
+        "threads": profile.threads,
+        "device": str(device),
+    }
+    known_by = {
+        **question,
+        "made_by": fingerprint.made_by(device, profile.precision),
+        "hardware": _hardware(device),
+    }
+    folder = cache_dir() / "inference"
+    path = folder / f"{content_hash(known_by)}.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):
+        if not path.is_file():
+            _measure_apart(question, path)
+        try:
+            return Inference.model_validate_json(path.read_text(encoding="utf-8"))
+        except ValueError:  # cut short by a full disk
+            path.unlink()
+            _measure_apart(question, path)
+            return Inference.model_validate_json(path.read_text(encoding="utf-8"))
+
+
+def _hardware(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{environment.cpu_model()}, {environment.usable_cpus()} CPUs"
+
+
+def _measure_apart(question: dict[str, Any], path: Path) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        task = Path(scratch) / "task.json"
+        task.write_text(json.dumps({**question, "out": str(path)}), encoding="utf-8")
+        done = subprocess.run(
+            command(task, "harness.runs.inference"), capture_output=True, text=True, check=False
+        )
+    if done.returncode:
+        last = done.stderr.strip().rpartition("\n")[2]
+        raise BenchError(f"inference speed of {question['network']} not measured: {last}")
+
+
+def main(path: str) -> None:
+    """Measure what a task's file asks for, and write it where that says."""
+    task = json.loads(Path(path).read_text(encoding="utf-8"))
+    device = torch.device(task["device"])
+    if task["threads"] and device.type == "cpu":
+        torch.set_num_threads(task["threads"])
+    register(task["configs"])
+    network = zoo.build(task["network"]).to(device)
+    found = measure_inference(network, tuple(task["size"]), device, task["precision"], batch=BATCH)
+    write_text(Path(task["out"]), found.model_dump_json())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

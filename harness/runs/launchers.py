@@ -1,0 +1,89 @@
+"""Runs in processes of their own: what a sweep starts, and what trains a frozen teacher."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from harness.config.schema import RunSpec
+
+if TYPE_CHECKING:
+    from harness.config.planning import Plan
+
+#: Starts the worker without the working folder on its path: a folder `methods/` or `harness/` of
+#: the user's must not stand in for ours. (-P would do it, from Python 3.11 on.)
+_BOOTSTRAP = (
+    "import sys; sys.path[:] = [p for p in sys.path if p != '']; sys.path[:0] = {paths!r}; "
+    "from {module} import main; main({task!r})"
+)
+
+
+class Task(BaseModel):
+    """A resolved run and where it works."""
+
+    spec: RunSpec
+    config: dict[str, Any]
+    init: Path | None = None
+    plugins: list[Path] = []
+    results: Path
+    data_root: Path | None = None
+    device: str | None = None
+    fresh: bool = False
+    keep_other_code: bool = False
+    side_by_side: int = 1
+
+    @classmethod
+    def of(cls, plan: Plan, results: Path, **options: Any) -> Task:
+        """The task that carries out a plan; files by their whole path."""
+        from methods import registry
+
+        roots = (plan.sources.source.root, plan.sources.target.root)
+        root = next((root for root in roots if root), None)
+        return cls(
+            spec=plan.spec,
+            config=plan.config.model_dump(mode="json"),
+            init=plan.init.resolve() if plan.init else None,
+            plugins=[plug_in.path.resolve() for plug_in in registry.FILES.values()],
+            results=results.resolve(),
+            data_root=root.resolve() if root else None,
+            **options,
+        )
+
+
+def command(task: Path, module: str = "harness.runs.worker") -> list[str]:
+    """The command line of the process that carries out the task in a file: `main` of a module."""
+    import harness
+
+    top = Path(harness.__file__).resolve().parents[1]
+    # A checkout goes first; site-packages stays where it is, behind the standard library.
+    paths = [] if top.name in ("site-packages", "dist-packages") else [str(top)]
+    return [sys.executable, "-c", _BOOTSTRAP.format(paths=paths, module=module, task=str(task))]
+
+
+def carry_out(task: Task, say: Callable[[str], None], inherit: bool) -> int:
+    """Carry out a task in a process of its own -> its exit code.
+
+    `inherit` lets it write to this process's terminal; else `say` is told each line it prints.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "task.json"
+        path.write_text(task.model_dump_json(), encoding="utf-8")
+        if inherit:
+            return subprocess.run(command(path), check=False).returncode
+        with subprocess.Popen(
+            command(path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8"
+        ) as process:
+            assert process.stdout
+            try:
+                for line in process.stdout:
+                    say(line.rstrip("\n"))
+            except BaseException:
+                process.terminate()
+                raise
+        return process.returncode

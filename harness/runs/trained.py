@@ -1,0 +1,101 @@
+"""What training leaves on disk: weights first, then what says that they are whole."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from harness.errors import BenchError
+from harness.files import file_hash, write_text
+from harness.records.schema import Part, TeacherCost, Training
+from harness.records.store import as_json
+from harness.weights.find import EMA_WEIGHTS, WEIGHTS
+from methods.contract import Method
+from methods.networks.weights import save_weights
+
+#: Beside the weights, and written after them: a folder that holds it, with weights of the hashes
+#: in it, is whole.
+OUTCOME = "training.json"
+
+
+class Trained(Part):
+    """The outcome of a training: what later stages need of it, and what made it."""
+
+    run_id: str = Field(description="of the run that trained; others may share the weights")
+    network: str = Field(description="of the student: a method may make more of the one asked for")
+    ema_network: str | None = Field(None, description="of the EMA teacher, where there is one")
+    weights_sha256: dict[str, str] = Field(description="of each file of weights")
+    losses: dict[str, list[float]]
+    parameters_m: float
+    training_parameters_m: float
+    training: Training
+    teachers: list[TeacherCost]
+    made_by: dict[str, Any] = Field(description="fingerprints of the code and the environment")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a folder of weights holds."""
+
+    state: Literal["whole", "other code", "nothing"]
+    trained: Trained | None = None
+
+
+def look(folder: Path, made_by: dict[str, Any]) -> Kept:
+    """Say whether the folder holds whole weights, and whether this code and machine made them."""
+    try:
+        trained = Trained.model_validate_json((folder / OUTCOME).read_text(encoding="utf-8"))
+        whole = all(file_hash(folder / n) == h for n, h in trained.weights_sha256.items())
+    except (OSError, ValidationError, ValueError, BenchError):
+        return Kept("nothing")
+    if not whole:
+        return Kept("nothing")
+    return Kept("whole" if trained.made_by == made_by else "other code", trained)
+
+
+def begin(folder: Path) -> None:
+    """Make the folder, and take back the word of an earlier training that this one replaces."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / OUTCOME).unlink(missing_ok=True)
+
+
+def keep(method: Method, run_id: str, folder: Path) -> dict[str, str]:
+    """Write the student's and the EMA teacher's weights -> sha256 of each file, by name."""
+    networks = {WEIGHTS: method.student, EMA_WEIGHTS: method.ema_teacher}
+    hashes = {}
+    for name, network in networks.items():
+        if network is None:
+            (folder / name).unlink(missing_ok=True)
+            continue
+        save_weights(network, folder / name, {"network": network.name, "run_id": run_id})
+        hashes[name] = file_hash(folder / name)
+    return hashes
+
+
+def finish(trained: Trained, folder: Path) -> None:
+    """Say that the folder is whole."""
+    write_text(folder / OUTCOME, as_json(trained))
+
+
+def stage_file(folder: Path, stage: str, run_id: str) -> Path:
+    """Where a stage of a run after training leaves its outcome until the record is written."""
+    return folder / f"{stage}-{run_id}.json"
+
+
+def read_stage(path: Path, made_by: dict[str, Any]) -> Any:
+    """The outcome of a stage, None where there is none of this code and machine."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return content["outcome"] if content["made_by"] == made_by else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def write_stage(path: Path, outcome: Part, made_by: dict[str, Any]) -> None:
+    """Keep the outcome of a stage."""
+    content = {"made_by": made_by, "outcome": json.loads(outcome.model_dump_json())}
+    write_text(path, json.dumps(content))

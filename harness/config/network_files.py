@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,15 @@ if TYPE_CHECKING:
     from methods.contract import Segmentor
 
 
+#: How `pinned` names the network of a config file.
+_PINNED = re.compile(r"mmseg:[^/\\]+\.py@([0-9a-f]{10})")
+
+
 def pinned(name: str) -> str:
     """`mmseg:FOLDER/NAME.py` as `mmseg:NAME.py@HASH`, which the zoo builds from now on.
 
-    Any other name stays as it is. BenchError when the file is no config of a network.
+    Any other name stays as it is. BenchError when the file is no config of a network. The file is
+    a program, which is run: names that the user did not give go through `recorded` instead.
     """
     if name.startswith(zoo.TWO_SCALES):
         return zoo.TWO_SCALES + pinned(zoo.one_scale(name))
@@ -31,6 +37,23 @@ def pinned(name: str) -> str:
     own = f"mmseg:{file}@{content_hash(config)}"
     zoo.CONFIGS[own] = config
     return own
+
+
+def recorded(name: str) -> str:
+    """The name that a record or a file of weights gives. BenchError for that of a config file.
+
+    Whoever wrote it must not choose a program that is run here.
+    """
+    network = name
+    while network.startswith(zoo.TWO_SCALES):
+        network = zoo.one_scale(network)
+    if network.startswith("mmseg:") and network.endswith(".py"):
+        raise BenchError(
+            f"the network {name} of a record or checkpoint is a config file, which would be run; "
+            "expected one by its content, mmseg:NAME.py@HASH. Where you trust the file, name it "
+            "yourself: --student."
+        )
+    return name
 
 
 def outline(name: str) -> Segmentor:
@@ -77,5 +100,16 @@ def configs(names: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 
 def register(known: dict[str, dict[str, Any]]) -> None:
-    """Make the zoo build these again, in another process or from a record."""
+    """Make the zoo build these again, in another process or from a record.
+
+    BenchError, and none is registered, for a name that is not of that content.
+    """
+    for name, config in known.items():
+        found = _PINNED.fullmatch(name)
+        if not found or found[1] != content_hash(config):
+            raise BenchError(
+                f"the record's network {name!r} is not what its name says (its config has the hash "
+                f"{content_hash(config)}); expected mmseg:NAME.py@HASH as a run wrote it. Take the "
+                "record as it was."
+            )
     zoo.CONFIGS.update(known)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.config import catalogue
-from harness.config.network_files import configs, outline, pinned, register
+from harness.config.network_files import configs, outline, pinned, recorded, register
 from harness.config.overrides import apply_overrides
 from harness.config.schema import Profile, RunSpec, Scenario
 from harness.data.sources import Sources, find_sources, is_real
@@ -147,11 +147,33 @@ def replan(
             f"not here; give its file, --plugin {part}.py, or install its package."
         )
     register(spec.networks)
+    if config is None:
+        _refuse_files(spec)
     if spec.source.generated and spec.target.generated:
         data_root = None  # it may come from the environment: a generated run stays one
     sources = find_sources(spec.scenario, spec.profile, data_root)
-    knobs = config or spec.method_config
+    knobs = spec.method_config if config is None else config
     return plan(spec.method, knobs, spec.scenario, spec.profile, spec.seed, sources, init)
+
+
+def _refuse_files(spec: RunSpec) -> None:
+    """BenchError where a record names a file here that a run would read, or run as a program."""
+    for name in (spec.student, spec.profile.student, *_texts(spec.method_config)):
+        recorded(name)
+    if checkpoint := spec.method_config.get("teacher_checkpoint"):
+        raise BenchError(
+            f"run {spec.run_id}: its record names a file, teacher_checkpoint = {checkpoint!r}; "
+            "expected none, a record holds hashes of files alone. Take the record as it was."
+        )
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every string in a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _texts(inner)
 
 
 def plan(

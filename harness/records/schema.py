@@ -90,7 +90,8 @@ class Cost(Part):
 
 class Record(Part):
     schema_version: int = SCHEMA
-    run_id: str
+    # It is looked up as a folder's name.
+    run_id: str = Field(pattern=r"^[0-9a-f]{10}$")
     state: Literal["done", "failed"]
     error: str | None = None
     created: str = Field(description="UTC, ISO 8601")

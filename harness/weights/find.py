@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harness.config.network_files import pinned, register
+from harness.config.network_files import pinned, recorded, register
 from harness.errors import BenchError
 from harness.records import store
 from harness.records.schema import Record
@@ -82,18 +82,22 @@ def own_size(checkpoint: Checkpoint) -> tuple[int, int] | None:
 
 
 def network_of(checkpoint: Checkpoint) -> str | None:
-    """The network that a checkpoint says it is of; only our own files say so."""
-    return read_metadata(checkpoint.path).get("network")
+    """The network that a checkpoint says it is of; only our own files say so.
+
+    BenchError where that is the path of a config file.
+    """
+    name = read_metadata(checkpoint.path).get("network")
+    return None if name is None else recorded(name)
 
 
 def network_name(checkpoint: Checkpoint, student: str | None = None) -> str:
     """The network's name: as the user says, else as the file does. BenchError when neither does."""
-    name = student or network_of(checkpoint)
+    name = pinned(student) if student else network_of(checkpoint)
     if name is None:
         raise BenchError(
             f"{checkpoint.path.name} does not say its network; expected --student NETWORK."
         )
-    return pinned(name)
+    return name
 
 
 def load_network(

@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 
 from harness.config import catalogue
-from harness.config.network_files import pinned
+from harness.config.network_files import pinned, recorded
 from harness.config.overrides import apply_overrides
 from harness.config.schema import DataRef, Profile, Scenario
 from harness.data.datasets import has_dataset
@@ -61,7 +61,8 @@ def evaluate_checkpoint(question: Question, device: torch.device, report: Report
     checkpoint = question.checkpoint
     scenario, profile, data_root = _conditions(question)
     target = find_target(scenario, profile, data_root)
-    name = pinned(question.student or network_of(checkpoint) or profile.student)
+    student = question.student
+    name = pinned(student) if student else network_of(checkpoint) or recorded(profile.student)
     network, description = load_network(checkpoint, name, question.part)
     if target.ref.generated:
         report.say("generated data: figures are not comparable with papers")

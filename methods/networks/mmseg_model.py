@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from methods.contract import Segmentor
-from methods.networks import mmcv_ops
+from methods.networks import mmcv_ops, mmseg_types
 from methods.networks.quiet import quiet
 from methods.networks.segmentor import PaddedSegmentor
 
@@ -57,25 +58,35 @@ def build(name: str, model: dict[str, Any], num_classes: int) -> Segmentor:
     """The network of a model that `read_config` gave.
 
     Weights named in it are not fetched: initialisation is random. Raises ValueError where it needs
-    what is not here, or has no classifier of the usual kind.
+    what is not here, could run code or read files (see mmseg_types), or has no classifier of the
+    usual kind.
     """
+    if not all(isinstance(model.get(part), dict) for part in ("backbone", "decode_head")):
+        raise ValueError(f"{name}: its config lacks a part; expected a backbone and a decode_head")
+    mmcv_ops.install()
     with quiet():
         try:
-            backbone, neck, head = _build_parts(name, model, num_classes)
+            model = mmseg_types.without_weights(model)
+            mmseg_types.check(name, model)
+            backbone, neck, head = _build_parts(model, num_classes)
+            if getattr(head, "conv_seg", None) is not None:
+                return MMSegModel(name, backbone, neck, head)
         except (ImportError, KeyError, TypeError, AttributeError) as error:
             raise _incomplete(name, error) from error
-    if getattr(head, "conv_seg", None) is None:
-        raise ValueError(
-            f"{name}: {type(head).__name__} has no classifier conv_seg: choose another"
-        )
-    return MMSegModel(name, backbone, neck, head)
+        except ValueError:
+            raise
+        except Exception as error:  # each model fails in its own way
+            reason = str(error) or type(error).__name__
+            raise ValueError(f"{name} cannot be built from its config: {reason}") from error
+    raise ValueError(f"{name}: {type(head).__name__} has no classifier conv_seg: choose another")
 
 
 def read_config(config_name: str) -> dict[str, Any]:
     """The model of a config in the mmseg package (no suffix) or of a config file (.py).
 
-    What it inherits is included, what does not make the network is left out. Raises ValueError
-    where there is no such config, or where its model is not one encoder and one decode head.
+    A config file is a program, and this runs it: only the user may name one. What it inherits is
+    included, what does not make the network is left out. Raises ValueError where there is no such
+    config, or where its model is not one encoder and one decode head.
     """
     path = _config_file(config_name)
     mmcv_ops.install()
@@ -83,7 +94,7 @@ def read_config(config_name: str) -> dict[str, Any]:
         from mmengine.config import Config
 
         try:
-            model = _without_side_effects(Config.fromfile(path).model.to_dict())
+            model = mmseg_types.without_weights(Config.fromfile(path).model.to_dict())
         except ImportError as error:
             raise _incomplete(f"mmseg:{config_name}", error) from error
         except Exception as error:  # a config is a program
@@ -107,20 +118,18 @@ def config_names() -> list[str]:
     return sorted(name.as_posix() for name in found if name.parts[0] != "_base_")
 
 
-def _build_parts(name: str, model: dict[str, Any], num_classes: int) -> tuple[Any, Any, Any]:
-    """Backbone, neck or None, and decode head of a config, initialised."""
-    mmcv_ops.install()
-    import mmseg.models  # noqa: F401  (registers every network)
+def _build_parts(model: dict[str, Any], num_classes: int) -> tuple[Any, Any, Any]:
+    """Backbone, neck or None, and decode head of a config that was checked, initialised."""
     from mmengine.registry import DefaultScope
     from mmseg.registry import MODELS
 
     model = copy.deepcopy(model)
     model["decode_head"]["num_classes"] = num_classes
     model["decode_head"].pop("out_channels", None)
-    with DefaultScope.overwrite_default_scope("mmseg"):
+    with DefaultScope.overwrite_default_scope("mmseg"), mmseg_types.registered_only():
         parts = [MODELS.build(model[key]) for key in _PARTS if key in model]
-    for part in parts:
-        part.init_weights()
+        for part in parts:
+            part.init_weights()
     backbone, *neck, head = parts
     return backbone, neck[0] if neck else None, head
 
@@ -129,7 +138,8 @@ def _config_file(config_name: str) -> Path:
     """Raises ValueError where there is none, with the nearest name of the package."""
     own = config_name.endswith(".py")
     path = Path(config_name) if own else _packaged_configs() / f"{config_name}.py"
-    if path.is_file():
+    # A name without .py may come from anywhere: it must not lead out of the package.
+    if path.is_file() and (own or re.fullmatch(r"\w[\w+-]*/\w[\w.+-]*", config_name)):
         return path
     if "@" in config_name:
         raise ValueError(f"mmseg:{config_name} stands for a config file: name it, mmseg:PATH.py")
@@ -144,22 +154,6 @@ def _packaged_configs() -> Path:
     import mmseg
 
     return Path(mmseg.__file__).parent / ".mim" / "configs"
-
-
-def _without_side_effects(config: Any) -> Any:
-    """The config without weights to be fetched, and with BatchNorm that needs no process group."""
-    if isinstance(config, dict):
-        config = {key: _without_side_effects(value) for key, value in config.items()}
-        if (config.get("init_cfg") or {}).get("type") == "Pretrained":
-            config["init_cfg"] = None
-        if config.get("type") in ("SyncBN", "MMSyncBN"):
-            config["type"] = "BN"
-        if "pretrained" in config:
-            config["pretrained"] = None
-        return config
-    if isinstance(config, list | tuple):
-        return type(config)(map(_without_side_effects, config))
-    return config
 
 
 def _map_shapes(backbone: nn.Module) -> list[torch.Size]:

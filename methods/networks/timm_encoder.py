@@ -75,6 +75,8 @@ def _create(model: str, model_args: dict[str, Any]) -> Any:
             trunk = timm.create_model(model, pretrained=False, **{**any_size, **model_args})
         except TypeError as error:  # a switch of another family, or a keyword of the user's
             reason = error
+        except RuntimeError as error:  # a tag behind the name that it does not know
+            raise ValueError(f"timm:{model} cannot be built: {error}") from error
         else:
             if hasattr(trunk, "forward_intermediates"):
                 return trunk

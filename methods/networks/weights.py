@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import tarfile
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal
@@ -100,6 +101,11 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def _unpickle(path: Path) -> Any:
+    if tarfile.is_tarfile(path):  # torch before 2.6 runs what is in it, `weights_only` or not
+        raise ValueError(
+            "is a tar archive, as torch wrote before 2017, and loading that could run any program: "
+            "save its state_dict again with a newer torch where you trust it, and load that"
+        )
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

@@ -39,6 +39,15 @@ Results = Annotated[
     Path,
     typer.Option("--results", envvar="UDA_BENCH_RESULTS", help="Where records and weights go."),
 ]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Train again what is done.")]
+KeepOtherCode = Annotated[
+    bool,
+    typer.Option(
+        "--keep-other-code",
+        help="Use records and weights that other code, another torch or another kind of device "
+        "made, instead of making them again.",
+    ),
+]
 Device = Annotated[
     str | None,
     typer.Option(help="cpu, cuda, cuda:1 ...", show_default="a GPU where there is one"),

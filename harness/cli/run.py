@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from harness.cli.options import DataRoot, Device, Overrides, Plugins, Results
-from harness.errors import BenchError
+from harness.cli.options import (
+    DataRoot,
+    Device,
+    Fresh,
+    KeepOtherCode,
+    Overrides,
+    Plugins,
+    Results,
+)
+from harness.errors import BenchError, explain
+
+if TYPE_CHECKING:
+    from harness.config.schema import Suite
+    from harness.records.schema import Record
+    from harness.runs.run import Workplace
 
 app = typer.Typer()
 
@@ -47,21 +60,24 @@ def run(
     set_: Overrides = None,
     plugin: Plugins = None,
     data_root: DataRoot = None,
-    results: Results = Path("results"),
+    results: Results = Path("runs"),
     device: Device = None,
+    fresh: Fresh = False,
+    keep_other_code: KeepOtherCode = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved run and its cost, do nothing.")
     ] = False,
 ) -> None:
-    """Train one method on one scenario, evaluate, measure, record, and show the table."""
+    """Train one method on one scenario, score, measure and record it, and show the figures.
+
+    A run that is done is shown; one that was cut short goes on at the stage it had reached.
+    """
     from rich.console import Console
 
     from harness.config.planning import Request, resolve
     from harness.measure.environment import choose_device
-    from harness.records import store
-    from harness.report import formats
     from harness.report.progress import Reporter
-    from harness.runs.run import Workplace
+    from harness.runs.run import Workplace, is_current, record_of
     from harness.runs.run import run as carry_out
 
     request = Request(
@@ -83,44 +99,104 @@ def run(
 
         show_estimate(plan, choose_device(device), console)
         return
-    record = carry_out(plan, Workplace(results, choose_device(device), Reporter(console)))
-    spec = record.spec
+    workplace = Workplace(results, choose_device(device), Reporter(console), keep_other_code)
+    record = None if fresh else record_of(plan, workplace)
+    if record and is_current(record, plan, workplace):
+        workplace.report.say(
+            f"run {record.run_id} is done ({record.created}); --fresh trains again"
+        )
+    elif record and keep_other_code:
+        workplace.report.say(f"run {record.run_id} was done by other code or on another machine")
+    else:
+        if record:
+            workplace.report.say(
+                f"run {record.run_id} was done by other code, another torch or on another kind of "
+                "device: run again (--keep-other-code shows it instead)"
+            )
+        record = carry_out(plan, workplace, fresh=fresh)
+    _show(record, workplace)
+
+
+def _show(record: Record, workplace: Workplace) -> None:
+    """A run's own figures and where they lie, then the runs that it may be compared with."""
+    from harness.records import store
+    from harness.report import formats
+    from harness.report.outcome import own_lines
+
+    spec, results = record.spec, workplace.results
+    for line in own_lines(record, results):
+        workplace.report.say(line)
     same = [
         r
         for r in store.read_all(results / "records")
         if (r.spec.scenario.name, r.spec.profile.name) == (spec.scenario.name, spec.profile.name)
     ]
-    formats.print_rich(same, console)
+    formats.print_rich(same, workplace.report.console)
 
 
 @app.command()
 def sweep(
     suite: Annotated[str, typer.Argument(help="See `bench list suites`, or a TOML file.")],
+    profile: Annotated[
+        str | None, typer.Option(help="Instead of the suite's.", show_default="the suite's")
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(metavar="N,N,...", help="Instead of the suite's.")
+    ] = None,
+    init: Annotated[
+        Path | None, typer.Option(help="Weights that every student's encoder starts from.")
+    ] = None,
+    teacher_init: Annotated[
+        Path | None, typer.Option(help="The same for frozen teachers' encoders.")
+    ] = None,
+    set_: Overrides = None,
     jobs: Annotated[int, typer.Option(min=1, help="Runs side by side.")] = 1,
-    fresh: Annotated[bool, typer.Option(help="Run again what is done.")] = False,
+    fresh: Fresh = False,
+    keep_other_code: KeepOtherCode = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say how many runs and hours it is, do nothing.")
+    ] = False,
     plugin: Plugins = None,
     data_root: DataRoot = None,
-    results: Results = Path("results"),
+    results: Results = Path("runs"),
     device: Device = None,
 ) -> None:
     """Run every run of a suite: teachers first, done runs reused, one crash stops one run."""
     from rich.console import Console
 
     from harness.config import catalogue
+    from harness.measure.environment import choose_device
     from harness.records import store
     from harness.report import formats
     from harness.report.progress import Reporter
+    from harness.runs.run import Workplace
+    from harness.runs.sweep import planned_jobs
     from harness.runs.sweep import sweep as carry_out
 
     console = Console()
-    outcome = carry_out(
+    chosen = _changed_suite(
         catalogue.suite(suite),
+        profile=profile,
+        seeds=seeds.split(",") if seeds else None,
+        init=str(init) if init else None,
+        teacher_init=str(teacher_init) if teacher_init else None,
+        overrides=set_,
+    )
+    if dry_run:
+        from harness.runs.outlook import show_outlook
+
+        workplace = Workplace(results, choose_device(device), Reporter(console), keep_other_code)
+        show_outlook(planned_jobs(chosen, workplace, data_root, fresh), workplace, jobs)
+        return
+    outcome = carry_out(
+        chosen,
         results,
         Reporter(console),
         data_root=data_root,
         device=device,
         jobs=jobs,
         fresh=fresh,
+        keep_other_code=keep_other_code,
     )
     asked = {run_id for run_id, job in outcome.items() if job.wanted}
     done = [r for r in store.read_all(results / "records") if r.run_id in asked]
@@ -129,6 +205,18 @@ def sweep(
     for job in lost:
         console.print(f"{job.state}: {job.name}: {job.error}", markup=False, highlight=False)
     raise typer.Exit(1 if lost else 0)
+
+
+def _changed_suite(suite: Suite, overrides: list[str] | None, **changes: Any) -> Suite:
+    """The suite with what the options say instead. BenchError for a value that does not fit."""
+    from pydantic import ValidationError
+
+    values = suite.model_dump() | {k: v for k, v in changes.items() if v is not None}
+    values["overrides"] = [*suite.overrides, *(overrides or ())]
+    try:
+        return type(suite).model_validate(values)
+    except ValidationError as error:
+        raise BenchError(f"suite {suite.name}: {explain(error)}.") from error
 
 
 @app.command()
@@ -150,7 +238,7 @@ def table(
     ] = None,
     plugin: Plugins = None,
     data_root: DataRoot = None,
-    results: Results = Path("results"),
+    results: Results = Path("runs"),
 ) -> None:
     """Compare records in tables; those that are not comparable never share one."""
     from rich.console import Console
@@ -177,11 +265,14 @@ def table(
         and student in (None, r.spec.student)
         and (asked is None or r.spec.run_id in asked)
     ]
+    where = ", ".join(map(str, records_ or [folder]))
     if not kept:
         raise BenchError(
-            f"no record to show: {len(found)} found, none passes the filters; run "
-            "`bench run` or `bench sweep` first, or name other files."
+            f"no record to show: {len(found)} found in {where}, none passes the filters; run "
+            "`bench run` or `bench sweep` first, or name other files: results/records holds "
+            "what this project published."
         )
+    typer.echo(f"{len(kept)} of {len(found)} records of {where}", err=True)
     if format_ == "rich":
         formats.print_rich(kept, Console(), per_class=per_class, published=published)
     else:

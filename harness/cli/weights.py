@@ -49,7 +49,7 @@ def eval_(
     ] = None,
     set_: Overrides = None,
     data_root: DataRoot = None,
-    results: Results = Path("results"),
+    results: Results = Path("runs"),
     device: Device = None,
     format_: Annotated[Literal["rich", "markdown", "json"], typer.Option("--format")] = "rich",
     out: Annotated[
@@ -130,7 +130,7 @@ def predict_(
         str | None,
         typer.Option(metavar="S,S,...", help="Average over multiples of the size: 0.75,1,1.25."),
     ] = None,
-    results: Results = Path("results"),
+    results: Results = Path("runs"),
     device: Device = None,
 ) -> None:
     """Write what a checkpoint sees in images as PNG files of the images' own size."""
@@ -187,7 +187,7 @@ def export(
             show_default="the run's own, else 1024x512",
         ),
     ] = None,
-    results: Results = Path("results"),
+    results: Results = Path("runs"),
 ) -> None:
     """Write a student for use elsewhere: safetensors, ONNX, and a JSON on how to use them."""
     from harness.weights.export import export as write

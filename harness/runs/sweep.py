@@ -43,6 +43,7 @@ class Job:
 
     plan: Plan
     needs: set[str] = field(default_factory=set)  # run_ids of its frozen teachers
+    trains: bool = True  # its weights; else it scores those of a run that it needs
     wanted: bool = False  # asked for by the suite; else only a teacher of one that is
     state: State = "waiting"
     error: str = ""
@@ -74,7 +75,8 @@ def plan_jobs(plans: list[Plan]) -> dict[str, Job]:
         run_id = plan.spec.run_id
         maker = makers.setdefault(plan.spec.weights_id, run_id)
         if run_id not in jobs:
-            jobs[run_id] = Job(plan, needs if maker == run_id else needs | {maker})
+            own = maker == run_id
+            jobs[run_id] = Job(plan, needs if own else needs | {maker}, trains=own)
         return run_id
 
     for plan in plans:
@@ -180,7 +182,7 @@ def _reuse(planned: dict[str, Job], place: Workplace) -> int:
         whole = kept in usable and (folder / RUN).is_file()
         if run_id in needed and not whole:
             continue
-        if run_id in done or (not job.wanted and (whole or run_id not in needed)):
+        if run_id in done or not job.wanted:
             job.state = "reused"
     return others
 
@@ -233,7 +235,7 @@ def _start(job: Job, scratch: Path, place: Workplace, fresh: bool) -> subprocess
         job.plan,
         place.results,
         device=str(place.device),
-        fresh=fresh,
+        fresh=fresh and job.trains,
         keep_other_code=place.keep_other_code,
         side_by_side=place.side_by_side,
     )

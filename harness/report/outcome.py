@@ -1,0 +1,36 @@
+"""What a run came to, in three lines: figures, files, what next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.records.schema import Record
+
+
+def own_lines(record: Record, results: Path) -> list[str]:
+    """The lines of a done run."""
+    assert record.metrics is not None
+    assert record.cost is not None
+    spec, metrics, cost = record.spec, record.metrics, record.cost
+    ema = f", EMA teacher {metrics.ema_teacher.miou:.1f}" if metrics.ema_teacher else ""
+    profile = spec.profile
+    images = profile.iterations * profile.accumulation * profile.batch_size
+    speed = images / cost.training.wall_seconds
+    lines = [
+        f"{spec.method}, {spec.scenario.name}, seed {spec.seed}: {metrics.student.miou:.1f} mIoU "
+        f"({metrics.convention}){ema}; trained at {speed:.1f} source images/s, peak memory "
+        f"{cost.training.memory_mib:.0f} MiB ({cost.training.memory_kind})"
+    ]
+    files = [*(results / "records").glob(f"*-{record.run_id}.json")]
+    weights = results / "artifacts" / spec.weights_id / "student.safetensors"
+    kept = [f"record {path}" for path in files]
+    kept += [f"weights {weights}"] if weights.is_file() else []
+    if kept:
+        lines.append("; ".join(kept))
+    if weights.is_file():
+        where = "" if results == Path("runs") else f" --results {results}"
+        lines.append(
+            f"next: bench predict IMAGES --checkpoint {record.run_id} --out DIR{where}; "
+            f"bench table --per-class{where}"
+        )
+    return lines

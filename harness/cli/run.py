@@ -170,7 +170,7 @@ def sweep(
     from harness.report import formats
     from harness.report.progress import Reporter
     from harness.runs.run import Workplace
-    from harness.runs.sweep import planned_jobs
+    from harness.runs.sweep import announce, planned_jobs
     from harness.runs.sweep import sweep as carry_out
 
     console = Console()
@@ -186,7 +186,9 @@ def sweep(
         from harness.runs.outlook import show_outlook
 
         workplace = Workplace(results, choose_device(device), Reporter(console), keep_other_code)
-        show_outlook(planned_jobs(chosen, workplace, data_root, fresh), workplace, jobs)
+        planned, others = planned_jobs(chosen, workplace, data_root, fresh)
+        announce(chosen, planned, others, workplace)
+        show_outlook(planned, workplace, jobs)
         return
     outcome = carry_out(
         chosen,

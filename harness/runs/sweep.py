@@ -102,9 +102,10 @@ def sweep(
     weights.
     """
     place = Workplace(results, choose_device(device), report, keep_other_code, jobs)
-    planned = planned_jobs(suite, place, data_root, fresh)
+    planned, others = planned_jobs(suite, place, data_root, fresh)
     (results / "records").mkdir(parents=True, exist_ok=True)
     _prepare_data(planned, report)
+    announce(suite, planned, others, place)
     _measure_inference(planned, place)
     running: dict[str, subprocess.Popen[bytes]] = {}
     with tempfile.TemporaryDirectory() as scratch, _ending(running):
@@ -146,10 +147,15 @@ def _exit(number: int, _: object) -> None:
 
 def planned_jobs(
     suite: Suite, place: Workplace, data_root: Path | None, fresh: bool = False
-) -> dict[str, Job]:
-    """The jobs of a suite, those that need not run marked `reused`; says how many."""
+) -> tuple[dict[str, Job], int]:
+    """The jobs of a suite, those that need not run marked `reused` -> they, and how many of the
+    runs are done, but by other code."""
     planned = plan_jobs([resolve(request, data_root) for request in requests(suite)])
-    others = 0 if fresh else _reuse(planned, place)
+    return planned, 0 if fresh else _reuse(planned, place)
+
+
+def announce(suite: Suite, planned: dict[str, Job], others: int, place: Workplace) -> None:
+    """Say how many runs there are, and how many of them need not run."""
     done = sum(job.state == "reused" for job in planned.values())
     place.report.say(f"{suite.name}: {len(planned)} runs, {done} done before")
     if others:
@@ -157,7 +163,6 @@ def planned_jobs(
             f"{others} runs were done by other code, another torch or on another kind of device: "
             + ("kept" if place.keep_other_code else "run again (--keep-other-code keeps them)")
         )
-    return planned
 
 
 def _reuse(planned: dict[str, Job], place: Workplace) -> int:

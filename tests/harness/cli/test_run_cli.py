@@ -108,7 +108,10 @@ def test_the_weights_lie_whole_beside_their_record(made, results):
     record = made["dualkd"]
     folder = results / "artifacts" / record.spec.weights_id
     names = {path.name for path in folder.iterdir()}
-    assert names == {"student.safetensors", "run.json", "log.jsonl"}
+    assert names == {
+        "student.safetensors", "ema_teacher.safetensors", "training.json", "run.json",
+        "log.jsonl", ".lock",
+    }  # fmt: skip
     assert store.read(folder / "run.json") == record
     steps = [json.loads(line)["step"] for line in (folder / "log.jsonl").read_text().splitlines()]
     assert steps == [2, 4]
@@ -134,7 +137,7 @@ def test_the_teacher_is_found_again_and_the_run_repeats_exactly(made, results):
     """With loader processes too: they change nothing but speed."""
     log = results / "artifacts" / made["source_only"].spec.weights_id / "log.jsonl"
     before = log.stat().st_mtime_ns
-    again = bench(*DUALKD, "--set", "workers=2", "--results", results)
+    again = bench(*DUALKD, "--set", "workers=2", "--fresh", "--results", results)
     assert again.code == 0, again.err
     assert "trained on the source first" not in again.out
     assert log.stat().st_mtime_ns == before

@@ -9,16 +9,21 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from bench_cli import SETTINGS, Outcome, bench, refused
+from fake_records import fake_record
 from rich.console import Console
 
 from harness.config import catalogue
 from harness.config.planning import Request, resolve
 from harness.config.suites import requests
+from harness.files import file_hash
 from harness.records import store
 from harness.report.progress import Reporter
 from harness.runs import sweep as sweep_module
+from harness.runs.run import Workplace
 from harness.runs.sweep import _reuse, _skip_orphans, plan_jobs
+from harness.runs.trained import Trained, finish
 
 CONFIG = {
     "question": "Does the sweep work?",
@@ -221,6 +226,18 @@ def test_a_mistake_in_a_suite_is_found_before_anything_runs(tmp_path, changes, w
     assert not (tmp_path / "results").exists()
 
 
+def write_outcome(folder: Path, made_by: dict) -> None:
+    """A folder of trained weights, as a run leaves it."""
+    training = fake_record().cost.training
+    (folder / "student.safetensors").write_bytes(b"weights")
+    outcome = Trained(
+        run_id="0" * 10, network="mini_m", losses={}, parameters_m=1, training_parameters_m=1,
+        weights_sha256={"student.safetensors": file_hash(folder / "student.safetensors")},
+        training=training, teachers=[], made_by=made_by,
+    )  # fmt: skip
+    finish(outcome, folder)
+
+
 def test_an_unknown_suite_is_refused_with_the_nearest(tmp_path):
     assert "'main'" in refused(bench("sweep", "mian", "--results", tmp_path))
 
@@ -230,13 +247,17 @@ def test_a_teacher_trained_for_another_target_is_not_trained_again(tmp_path):
     (tmp_path / "records").mkdir()
     plan = resolve(Request(method="dualkd", scenario="gta2cs"))
     (teacher,) = plan.teachers
-    folder = tmp_path / "artifacts" / teacher.plan.spec.weights_id
+    place = Workplace(tmp_path, torch.device("cpu"), Reporter(Console(quiet=True)))
+    folder = place.weights(teacher.plan.spec.weights_id)
     jobs = plan_jobs([plan])
-    _reuse(jobs, tmp_path)
+    _reuse(jobs, place)
     assert {job.state for job in jobs.values()} == {"waiting"}
     folder.mkdir(parents=True)
     (folder / "run.json").write_text("{}")
-    _reuse(jobs, tmp_path)
+    _reuse(jobs, place)
+    assert jobs[teacher.plan.spec.run_id].state == "waiting", "nothing says that it is whole"
+    write_outcome(folder, place.made_by(teacher.plan))
+    _reuse(jobs, place)
     assert jobs[teacher.plan.spec.run_id].state == "reused"
     assert jobs[plan.spec.run_id].state == "waiting"
 
@@ -266,3 +287,34 @@ def test_an_interrupted_sweep_leaves_no_run_behind(tmp_path, monkeypatch, way):
     assert len(started) == 1
     assert started[0].wait(timeout=30) == -signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_runs_that_share_their_weights_train_once(tmp_path):
+    path = suite_file(
+        tmp_path, methods=["source_only"], variants=[[], ["tta_flip=true"], ["tta_scales=1,0.5"]]
+    )
+    jobs = plan_jobs([resolve(r) for r in requests(catalogue.suite(str(path)))])
+    assert len(jobs) == 3
+    assert len({job.plan.spec.weights_id for job in jobs.values()}) == 1
+    (maker,) = (run_id for run_id, job in jobs.items() if job.trains)
+    assert [job.needs for job in jobs.values() if not job.trains] == [{maker}] * 2
+    outcome = bench("sweep", path, "--jobs", "2", "--results", tmp_path / "results")
+    assert outcome.code == 0, outcome.out
+    assert len(list((tmp_path / "results/artifacts").glob("*/student.safetensors"))) == 1
+    assert len(store.read_all(tmp_path / "results/records")) == 3
+
+
+def test_a_sweep_takes_seeds_settings_and_weights_and_says_what_it_would_be(tmp_path):
+    path = suite_file(tmp_path, methods=["dualkd"])
+    arguments = ["--seeds", "3,4", "--set", "loss_stride=2", "--results", tmp_path / "results"]
+    outcome = bench("sweep", path, *arguments, "--dry-run")
+    assert outcome.code == 0, outcome.err
+    assert "quick: 4 runs, 0 done before" in outcome.out
+    assert "4 trainings to do: about 0.0 hours" in outcome.out
+    assert not (tmp_path / "results").exists()
+    assert "seeds" in refused(bench("sweep", path, "--seeds", "x", "--dry-run"))
+    missing = bench("sweep", path, "--init", tmp_path / "no.pth", "--dry-run")
+    assert "no.pth" in refused(missing)
+    made = {r.teacher_init for r in requests(catalogue.suite(str(path)).model_copy(
+        update={"init": "a.pth", "teacher_init": "b.pth"}))}  # fmt: skip
+    assert made == {"b.pth"}

@@ -1,0 +1,175 @@
+"""A run's stages: what a failure keeps, and that the same command goes on from there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from bench_cli import QUICK, bench, refused
+
+from harness.records import store
+from harness.runs import run as stages
+from harness.runs.trained import OUTCOME
+
+DAFORMER = ["run", "--method", "daformer", "--scenario", "gta2cs", *QUICK]
+
+
+def only_folder(results: Path) -> Path:
+    (folder,) = (p for p in (results / "artifacts").iterdir() if (p / "log.jsonl").exists())
+    return folder
+
+
+def break_stage(monkeypatch, name: str, error: BaseException) -> None:
+    def broken(*_, **__):
+        raise error
+
+    monkeypatch.setattr(stages, name, broken)
+
+
+@pytest.mark.parametrize(
+    ("stage", "words"),
+    [("score", "scoring"), ("gflops", "measuring"), ("environment.collect", "record")],
+)
+def test_what_fails_after_training_loses_no_training(stage, words, tmp_path, monkeypatch):
+    with monkeypatch.context() as broken:
+        error = OSError(28, "No space left on device")
+        if stage == "environment.collect":
+            broken.setattr(stages, "_keep_record", lambda *_: (_ for _ in ()).throw(error))
+        else:
+            break_stage(broken, stage, error)
+        outcome = bench(*DAFORMER, "--results", tmp_path)
+    assert "No space left" in refused(outcome)
+    folder = only_folder(tmp_path)
+    kept = next(line for line in outcome.out.splitlines() if line.startswith("failed while"))
+    assert words in kept
+    assert str(folder) in kept
+    assert "the same command goes on" in kept
+    (failed,) = store.read_all(tmp_path / "records")
+    assert failed.state == "failed"
+    log = (folder / "log.jsonl").stat().st_mtime_ns
+    again = bench(*DAFORMER, "--results", tmp_path)
+    assert again.code == 0, again.err
+    assert "trained before, used again" in again.out
+    assert (folder / "log.jsonl").stat().st_mtime_ns == log, "not trained a second time"
+    (record,) = store.read_all(tmp_path / "records")
+    assert record.state == "done"
+    undisturbed = bench(*DAFORMER, "--results", tmp_path / "other")
+    assert undisturbed.code == 0
+    (same,) = store.read_all(tmp_path / "other/records")
+    assert record.metrics == same.metrics
+    assert {p.name for p in folder.iterdir()} == {
+        p.name for p in only_folder(tmp_path / "other").iterdir()
+    }
+
+
+def test_scores_are_kept_where_measuring_fails(tmp_path, monkeypatch):
+    with monkeypatch.context() as broken:
+        break_stage(broken, "gflops", RuntimeError("no flops"))
+        with pytest.raises(RuntimeError, match="no flops"):
+            bench(*DAFORMER, "--results", tmp_path)
+    with monkeypatch.context() as broken:
+        break_stage(broken, "score", AssertionError("scored again"))
+        assert bench(*DAFORMER, "--results", tmp_path).code == 0
+
+
+def test_ctrl_c_says_what_is_kept(tmp_path, monkeypatch):
+    with monkeypatch.context() as broken:
+        break_stage(broken, "score", KeyboardInterrupt())
+        outcome = bench(*DAFORMER, "--results", tmp_path)
+    assert outcome.code == 130
+    assert "interrupted while scoring: the trained weights are kept" in outcome.out
+    assert not list((tmp_path / "records").glob("*")), "an interrupted run has not failed"
+
+
+def test_a_full_disk_at_the_weights_costs_no_score(tmp_path, monkeypatch):
+    with monkeypatch.context() as broken:
+        break_stage(broken, "keep", OSError(28, "No space left on device"))
+        outcome = bench(*DAFORMER, "--results", tmp_path)
+    assert outcome.code == 0, outcome.err
+    assert "the weights could not be written" in outcome.out
+    (record,) = store.read_all(tmp_path / "records")
+    assert record.metrics.student.miou >= 0
+    assert "next: bench predict" not in outcome.out
+    assert not (only_folder(tmp_path) / OUTCOME).exists()
+
+
+def test_the_ema_teacher_of_an_own_run_is_scored(tmp_path):
+    assert bench(*DAFORMER, "--results", tmp_path).code == 0
+    (record,) = store.read_all(tmp_path / "records")
+    for part, scores in (
+        ("student", record.metrics.student),
+        ("ema", record.metrics.ema_teacher),
+    ):
+        outcome = bench(
+            "eval", "--checkpoint", record.run_id, "--part", part, "--format", "json",
+            "--results", tmp_path,
+        )  # fmt: skip
+        assert outcome.code == 0, outcome.err
+        found = json.loads(outcome.out)
+        assert found["part"] == part
+        assert found["scores"]["confusion"] == scores.confusion
+    plain = ["run", "--method", "source_only", "--scenario", "gta2cs", *QUICK]
+    assert bench(*plain, "--results", tmp_path / "plain").code == 0
+    (record,) = store.read_all(tmp_path / "plain/records")
+    arguments = ["--checkpoint", record.run_id, "--part", "ema", "--results", tmp_path / "plain"]
+    assert "no ema_teacher.safetensors" in refused(bench("eval", *arguments))
+
+
+def test_a_done_run_is_shown_and_fresh_trains_it_again(tmp_path):
+    first = bench(*DAFORMER, "--results", tmp_path)
+    log = only_folder(tmp_path) / "log.jsonl"
+    before = log.stat().st_mtime_ns
+    again = bench(*DAFORMER, "--results", tmp_path)
+    assert again.code == 0
+    assert "is done" in again.out.splitlines()[0]
+    own = next(line for line in first.out.splitlines() if line.startswith("daformer, gta2cs"))
+    assert own in again.out
+    assert log.stat().st_mtime_ns == before
+    assert bench(*DAFORMER, "--fresh", "--results", tmp_path).code == 0
+    assert log.stat().st_mtime_ns != before
+
+
+def test_weights_and_records_of_other_code_are_not_used_in_silence(tmp_path):
+    assert bench(*DAFORMER, "--results", tmp_path).code == 0
+    folder = only_folder(tmp_path)
+    log = folder / "log.jsonl"
+    for path in (folder / OUTCOME, *(tmp_path / "records").glob("*.json")):
+        content = json.loads(path.read_text())
+        made_by = content.get("made_by") or content["provenance"]["made_by"]
+        made_by["code"] = "0123456789"
+        path.write_text(json.dumps(content))
+    before = log.stat().st_mtime_ns
+    kept = bench(*DAFORMER, "--keep-other-code", "--results", tmp_path)
+    assert "was done by other code" in kept.out
+    assert log.stat().st_mtime_ns == before
+    again = bench(*DAFORMER, "--results", tmp_path)
+    assert "run again" in again.out
+    assert "trained by other code" in again.out
+    assert log.stat().st_mtime_ns != before
+
+
+@pytest.mark.parametrize("damage", ["cut short", "gone", "no word of it"])
+def test_a_half_written_teacher_is_trained_again(damage, tmp_path):
+    arguments = ["run", "--method", "dualkd", "--scenario", "gta2cs", *QUICK]
+    assert bench(*arguments, "--results", tmp_path).code == 0
+    teacher = next(r for r in store.read_all(tmp_path / "records") if r.spec.student == "mini_xs")
+    folder = tmp_path / "artifacts" / teacher.spec.weights_id
+    weights = folder / "student.safetensors"
+    if damage == "cut short":
+        weights.write_bytes(weights.read_bytes()[:-8])
+    else:
+        (weights if damage == "gone" else folder / OUTCOME).unlink()
+    outcome = bench(*arguments, "--fresh", "--results", tmp_path)
+    assert outcome.code == 0, outcome.err
+    assert "frozen teacher mini_xs: trained on the source first" in outcome.out
+
+
+def test_a_users_own_folder_stands_in_for_none_of_ours(tmp_path, monkeypatch):
+    for name in ("methods", "harness"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise RuntimeError('the wrong one')\n")
+    monkeypatch.chdir(tmp_path)
+    outcome = bench("run", "--method", "dualkd", "--scenario", "gta2cs", *QUICK)
+    assert outcome.code == 0, outcome.err
+    assert len(list((tmp_path / "runs/records").glob("*.json"))) == 2

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from statistics import fmean, median
 from typing import Any
 
+from harness.analysis.provenance import device_kind, mixture
 from harness.analysis.statistics import Difference, Summary, paired_difference, summary
 from harness.analysis.variants import settings, spelled, usual, variant
-from harness.config.schema import RunSpec, Scenario
+from harness.config.schema import CHANGE_NO_FIGURE, RunSpec, Scenario
 from harness.records.schema import Record, hardware
 
 BASELINE, ORACLE = "source_only", "oracle"
@@ -19,9 +20,7 @@ ENOUGH_SEEDS = 3
 NOT_COMPARABLE = "figures are not comparable with papers"
 
 #: Profile fields that do not part tables: they change no figure, or the row itself names them.
-NOT_COMPARED = {
-    "name", "description", "log_every", "workers", "student", "knobs", "teacher_iterations",
-}  # fmt: skip
+NOT_COMPARED = {*CHANGE_NO_FIGURE, "name", "student", "knobs", "teacher_iterations"}
 
 
 @dataclass(frozen=True)
@@ -76,12 +75,19 @@ class Table:
 def comparison(records: Iterable[Record]) -> list[Table]:
     """Group records by what may be compared, one table a group, whatever their order.
 
-    Two records share a table when scenario, metric convention, resolved profile, data and protocol
-    are the same; elsewhere each table's heading says what differs.
+    Two records share a table when scenario, metric convention, resolved profile, data, protocol and
+    kind of device are the same; elsewhere each table's heading says what differs.
     """
     groups: dict[str, list[Record]] = defaultdict(list)
+    nowhere = []  # failed before they came to a device
     for record in records:
-        groups[json.dumps(_comparable(record), sort_keys=True)].append(record)
+        if device_kind(record):
+            groups[_key(record, device_kind(record))].append(record)
+        else:
+            nowhere.append(record)
+    for record in nowhere:
+        keys = [_key(record, kind) for kind in ("CPU", "GPU")]
+        groups[next((key for key in keys if key in groups), keys[0])].append(record)
     conditions = {key: json.loads(key) for key in groups}
     tables = []
     for key in sorted(groups, key=lambda key: (_place(conditions[key]), key)):
@@ -91,8 +97,12 @@ def comparison(records: Iterable[Record]) -> list[Table]:
     return tables
 
 
+def _key(record: Record, device: str | None) -> str:
+    return json.dumps({**_comparable(record), "device": device}, sort_keys=True)
+
+
 def _comparable(record: Record) -> dict[str, Any]:
-    """Flat: every condition that has to be equal within a table."""
+    """Flat: every condition that has to be equal within a table, the kind of device aside."""
     spec = record.spec
     convention = record.metrics.convention if record.metrics else spec.scenario.convention
     profile = spec.profile.model_dump(mode="json", exclude=NOT_COMPARED)
@@ -133,7 +143,8 @@ def _generated(spec: RunSpec) -> str:
 
 def _table(records: Sequence[Record], differs: dict[str, str]) -> Table:
     done, repeated = _newest(r for r in records if r.state == "done" and r.metrics)
-    rows = _rows(done)
+    pairs = _rows(done)
+    rows = [row for row, _ in pairs]
     failed = sorted(_failure(r) for r in records if r.state == "failed" or not r.metrics)
     spec = records[0].spec
     return Table(
@@ -143,7 +154,7 @@ def _table(records: Sequence[Record], differs: dict[str, str]) -> Table:
         differs=differs,
         rows=rows,
         failed=failed,
-        notes=_notes(done, rows, repeated),
+        notes=[*_notes(done, rows, repeated), *mixture(_by_label(pairs))],
     )
 
 
@@ -167,7 +178,8 @@ def _teachers(record: Record) -> tuple[str, ...]:
     return tuple(str(network.get("network")) for network in networks)
 
 
-def _rows(records: Sequence[Record]) -> list[Row]:
+def _rows(records: Sequence[Record]) -> list[tuple[Row, list[Record]]]:
+    """Each row with the runs that it is of."""
     groups: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         parts = [record.spec.method, record.spec.student, _teachers(record), settings(record)]
@@ -175,9 +187,27 @@ def _rows(records: Sequence[Record]) -> list[Row]:
     rows = []
     for runs in groups.values():
         same_method = [r for r in records if r.spec.method == runs[0].spec.method]
-        rows.append(_row(runs, variant(runs[0], same_method), _baseline(runs[0], groups.values())))
+        row = _row(runs, variant(runs[0], same_method), _baseline(runs[0], groups.values()))
+        rows.append((row, runs))
     rank = {BASELINE: 0, ORACLE: 2}
-    return sorted(rows, key=lambda r: (rank.get(r.method, 1), r.label, r.student, r.teachers))
+
+    def place(pair: tuple[Row, list[Record]]) -> tuple[int, str, str, tuple[str, ...]]:
+        row = pair[0]
+        return rank.get(row.method, 1), row.label, row.student, row.teachers
+
+    return sorted(rows, key=place)
+
+
+def _by_label(pairs: Sequence[tuple[Row, list[Record]]]) -> dict[str, list[Record]]:
+    """The runs of each row by a name that no other row has: student and teacher where needed."""
+    several = len({row.student for row, _ in pairs}) > 1
+    named: dict[str, list[Record]] = {}
+    for row, runs in pairs:
+        alike = sum((other.label, other.student) == (row.label, row.student) for other, _ in pairs)
+        label = f"{row.label}, {row.student}" if several else row.label
+        label += f" <- {' + '.join(row.teachers)}" if alike > 1 and row.teachers else ""
+        named.setdefault(label, []).extend(runs)
+    return named
 
 
 def _baseline(record: Record, groups: Iterable[list[Record]]) -> list[Record] | None:
@@ -298,8 +328,6 @@ def _measurement_notes(records: Sequence[Record]) -> list[str]:
         return []
     machines = sorted({hardware(record) for record in records})
     notes = [f"Speed and memory measured on {', '.join(machines)}."]
-    if len(machines) > 1:
-        notes.append("Warning: several machines: speeds are not comparable between rows.")
     how = sorted(
         {
             f"{i.resolution[0]}x{i.resolution[1]} (height x width), {i.precision}, batch {i.batch}"

@@ -8,9 +8,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from harness.config.catalogue import BENCHMARKS
 from harness.errors import BenchError
 
-PATH = Path(__file__).parents[2] / "results" / "published.json"
+PATH = BENCHMARKS / "published.json"
 
 
 class Figure(BaseModel):
@@ -39,7 +40,7 @@ def published(scenario: str, path: Path = PATH) -> list[Figure]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BenchError(
-            f"{path}: published figures expected ({error}); they lie in results/ of a checkout."
+            f"{path}: published figures expected ({error}); install uda-bench again."
         ) from None
     sources = {key: _cite(source) for key, source in content["sources"].items()}
     figures = [

@@ -22,6 +22,9 @@ def _without_gaps(slide: tuple[int, int, int, int]) -> tuple[int, int, int, int]
 Slide = Annotated[tuple[Pixels, Pixels, Pixels, Pixels], AfterValidator(_without_gaps)]
 Scales = Annotated[tuple[Annotated[float, Field(gt=0, le=16)], ...], Field(min_length=1)]
 
+#: Profile fields that change no figure: no part of a run's name, and no tables are parted by them.
+CHANGE_NO_FIGURE = ("description", "log_every", "wants_init", "workers")
+
 
 class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -178,7 +181,7 @@ class RunSpec(Strict):
     def _content(self) -> dict[str, Any]:
         """All that can change a figure; defaults left out, so that a new field renames no run."""
         spec = self.model_dump(mode="json", exclude_defaults=True) | {"protocol": self.protocol}
-        for field in ("description", "log_every", "wants_init", "workers"):
+        for field in CHANGE_NO_FIGURE:
             spec["profile"].pop(field, None)
         if not self.teachers:
             del spec["profile"]["teacher_iterations"]

@@ -13,22 +13,38 @@ import psutil
 
 from harness import PROTOCOL, __version__
 from harness.errors import BenchError
+from harness.measure.fingerprint import code_fingerprint, environment_fingerprint, tf32
 
 if TYPE_CHECKING:
     import torch
 
-PACKAGES = ("torch", "torchvision", "timm", "mmsegmentation", "mmcv-lite", "mmengine", "numpy")
+PACKAGES = (
+    "torch", "torchvision", "timm", "mmsegmentation", "mmcv-lite", "mmengine", "numpy",
+    "opencv-python", "pillow",
+)  # fmt: skip
 VARIABLES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "CUBLAS_WORKSPACE_CONFIG", "PYTHONHASHSEED")
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def collect(device: torch.device | str | None = None) -> dict[str, Any]:
+def collect(
+    device: torch.device | str | None = None,
+    precision: str = "fp32",
+    side_by_side: int = 1,
+) -> dict[str, Any]:
     """Gather all of it as one JSON-able dictionary; see docs/records.md for the fields.
 
-    `device` is the one that a run used: `gpu` is None unless it was one.
+    `device` is the one that a run used: `gpu` is None unless it was one. `precision` is the
+    profile's; `side_by_side` counts the runs that the machine was given at a time, this one too.
     """
     return {
-        "code": {"version": __version__, "protocol": PROTOCOL, **checkout(ROOT)},
+        "code": {
+            "version": __version__,
+            "protocol": PROTOCOL,
+            **checkout(ROOT),
+            "fingerprint": code_fingerprint(),
+        },
+        "environment": environment_fingerprint(device, precision),
+        "side_by_side": side_by_side,
         "versions": {"python": platform.python_version(), **_versions()},
         "cpu": {
             "model": cpu_model(),
@@ -107,9 +123,22 @@ def _flags() -> dict[str, Any]:
         **{name: os.environ.get(name) for name in VARIABLES},
         "torch_threads": torch.get_num_threads(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "cudnn_enabled": torch.backends.cudnn.enabled,
         "cudnn_benchmark": torch.backends.cudnn.benchmark,
-        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        "cudnn_deterministic": torch.backends.cudnn.deterministic,
+        **{f"tf32_{backend}": on for backend, on in tf32().items()},
+        "float32_matmul_precision": _matmul_precision(),
     }
+
+
+def _matmul_precision() -> str | None:
+    """None where torch refuses to tell: its older and newer switches were both used."""
+    import torch
+
+    try:
+        return torch.get_float32_matmul_precision()
+    except RuntimeError:
+        return None
 
 
 def _versions() -> dict[str, str | None]:

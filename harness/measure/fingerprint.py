@@ -1,45 +1,150 @@
-"""What a figure depends on beside the spec: the code that made it, and what it ran on."""
+"""Short hashes of the code and of torch's settings that a run's figures depend on."""
 
 from __future__ import annotations
 
 import ast
 import hashlib
+from collections.abc import Iterable, Iterator
 from functools import cache
-from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-#: Packages of the harness whose code can move a figure; what prints or compares cannot.
-PACKAGES = ("config", "data", "evaluation", "training", "measure", "runs")
-TOP = Path(__file__).resolve().parents[2]
+from harness.files import content_hash
+
+if TYPE_CHECKING:
+    import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+
+#: What can move a score, a speed or a memory figure, relative to ROOT. The command line, tables,
+#: records and plug-in tools cannot; the profile's and the data's values are in the run's spec.
+CODE = (
+    "methods",
+    "harness/config",
+    "harness/data",
+    "harness/training",
+    "harness/evaluation",
+    "harness/measure",
+    "harness/runs/run.py",
+    "harness/runs/inference.py",
+    "harness/weights/find.py",
+)
+#: Of these, what cannot: tests that plug-ins run, what suites multiply out, what only describes.
+LEFT_OUT = (
+    "methods/testing",
+    "harness/config/suites.py",
+    "harness/measure/environment.py",
+    "harness/measure/fingerprint.py",
+)
+
+#: What Python versions store in different ways, or not at all, for the same source.
+SKIPPED_FIELDS = {"kind", "type_comment", "type_ignores", "type_params"}
 
 
 @cache
-def code(top: Path = TOP) -> str:
-    """Ten hex digits of the syntax trees of methods/ and of PACKAGES.
+def code_fingerprint(root: Path = ROOT) -> str | None:
+    """Hash of the code below `root` that can move a figure, 10 hex digits; read once a process.
 
-    Comments, docstrings and the layout of lines are not in it.
+    It is over syntax trees without docstrings: comments and formatting change nothing, and neither
+    does the Python version. None where there is no source to read.
     """
-    digest = hashlib.sha256()
-    folders = (top / "methods", *(top / "harness" / name for name in PACKAGES))
-    for path in sorted(p for folder in folders for p in folder.rglob("*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            _drop_docstring(node)
-        digest.update(path.relative_to(top).as_posix().encode() + ast.dump(tree).encode())
-    return digest.hexdigest()[:10]
+    trees = {str(file.relative_to(root).as_posix()): _tree(file) for file in _files(root)}
+    return content_hash(trees) if trees else None
 
 
-def _drop_docstring(node: ast.AST) -> None:
-    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
-        node.body = node.body[1:] or [ast.Pass()]
+def environment_fingerprint(device: torch.device | str | None, precision: str) -> dict[str, Any]:
+    """What of torch moves figures beside the code, and `fingerprint`, 10 hex digits over it.
 
+    `device` counts by its kind: cpu or cuda; None where it is not known.
+    """
+    from harness.measure.environment import version
 
-def made_by(device: Any, precision: str) -> dict[str, str]:
-    """Fingerprint of the code, version of torch, kind of device and precision."""
-    return {
-        "code": code(),
-        "torch": metadata.version("torch"),
-        "device": str(device).partition(":")[0],
+    found = {
+        "torch": version("torch"),
+        "device": None if device is None else str(device).partition(":")[0],
         "precision": precision,
+        "tf32": tf32(),
     }
+    return {**found, "fingerprint": content_hash(found)}
+
+
+def made_by(device: torch.device | str, precision: str) -> dict[str, Any]:
+    """What must be equal for weights, scores or records to be used again without a word."""
+    return {
+        "code": code_fingerprint(),
+        "environment": environment_fingerprint(device, precision)["fingerprint"],
+    }
+
+
+def tf32() -> dict[str, bool | None]:
+    """Whether a GPU may round float32 to TF32 in matrix products and in cuDNN's convolutions.
+
+    None where torch refuses to tell: its older and newer switches were both used.
+    """
+    import torch
+
+    def asked(backend: Any) -> bool | None:
+        try:
+            return bool(backend.allow_tf32)
+        except RuntimeError:
+            return None
+
+    return {
+        "matmul": asked(torch.backends.cuda.matmul),
+        "cudnn": asked(torch.backends.cudnn),
+    }
+
+
+def _files(root: Path) -> Iterator[Path]:
+    left_out = [root / name for name in LEFT_OUT]
+    for name in CODE:
+        place = root / name
+        for file in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+            if file.is_file() and not any(out in (file, *file.parents) for out in left_out):
+                yield file
+
+
+def _tree(file: Path) -> str:
+    """Hash of one file's syntax tree; of its bytes where Python cannot read it."""
+    content = file.read_bytes()
+    try:
+        text = "".join(_spelled(ast.parse(content)))
+    except (SyntaxError, ValueError):
+        return hashlib.sha256(content).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _spelled(node: ast.AST) -> Iterable[str]:
+    """The tree as text, depth first: what is empty is left out, as Python versions differ in it."""
+    parts: list[str] = []
+    stack: list[Any] = [node]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, str):
+            parts.append(item)
+            continue
+        if _says_nothing(item):
+            continue
+        parts.append(f"{type(item).__name__}(")
+        stack.append(")")
+        for name in reversed(item._fields):
+            value = getattr(item, name, None)
+            if name in SKIPPED_FIELDS:
+                continue
+            if isinstance(value, ast.AST):
+                stack += (value, f" {name}=")
+            elif isinstance(value, list):
+                stack += (
+                    *(v if isinstance(v, ast.AST) else f" {v!r}" for v in reversed(value)),
+                    f" {name}:",
+                )
+            elif value is not None or isinstance(item, ast.Constant):
+                parts.append(f" {name}={value!r}")
+    return parts
+
+
+def _says_nothing(node: ast.AST) -> bool:
+    """A docstring or another string that stands alone, or `pass`."""
+    if isinstance(node, ast.Expr):
+        return isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    return isinstance(node, ast.Pass)

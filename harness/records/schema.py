@@ -103,5 +103,11 @@ class Record(Part):
 
 def hardware(record: Record) -> str:
     """The GPU's name, or the processor's where the run had no GPU."""
-    gpu, cpu = record.provenance.get("gpu"), record.provenance.get("cpu")
-    return str((gpu or {}).get("name") or (cpu or {}).get("model") or "an unnamed machine")
+    gpu, cpu = provenance(record, "gpu"), provenance(record, "cpu")
+    return str(gpu.get("name") or cpu.get("model") or "an unnamed machine")
+
+
+def provenance(record: Record, part: str) -> dict[str, Any]:
+    """A part of a record's provenance by its name; empty where the record has none."""
+    found = record.provenance.get(part)
+    return found if isinstance(found, dict) else {}

@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import re
-from collections.abc import Iterable
+import stat
+from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from harness.errors import BenchError
+from harness.errors import BenchError, in_one_line
 from harness.files import write_text
-from harness.records.schema import (
-    SCHEMA,
-    Record,
-)
+from harness.records.schema import SCHEMA, Record
+
+log = logging.getLogger(__name__)
+
+#: Bytes; a record has about 20 000, so that a list of 3000 records still fits.
+LARGEST = 64 * 2**20
+#: What lies in a folder and is not a file: opening one of these may wait for ever.
+KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 def write(record: Record, folder: Path) -> Path:
@@ -50,13 +64,34 @@ def read_all(where: Path | Iterable[Path]) -> list[Record]:
     """Read every record of a folder (searched to its depth), a file or several of them.
 
     A file holds one record or a list of them. The order is by run, whatever the order of the files.
+    What a folder holds under a name in `.json` and cannot be read as records is left out, with one
+    warning a file in the log, once a process. A file that is named itself raises BenchError.
     """
-    places = [where] if isinstance(where, Path) else list(where)
-    files: set[Path] = set()
-    for place in places:
-        files.update(place.rglob("*.json") if place.is_dir() else [place])
-    records = [record for file in {f.resolve() for f in files} for record in _read_file(file)]
+    found: dict[str, Path] = {}  # by the file that links lead to: each is read once
+    named: set[str] = set()
+    for place in [where] if isinstance(where, Path) else where:
+        if place.is_dir():
+            for file in sorted(place.rglob("*.json")):
+                found.setdefault(os.path.realpath(file), file)
+        else:
+            named.add(os.path.realpath(place))
+            found[os.path.realpath(place)] = place
+    records: list[Record] = []
+    for real, file in found.items():
+        try:
+            records += _read_file(file)
+        except BenchError as error:
+            if real in named:
+                raise
+            if os.path.lexists(file):  # else removed since: a run that is done removes its failure
+                _warn(in_one_line(error))
     return sorted(records, key=_order)
+
+
+@cache
+def _warn(reason: str) -> None:
+    """Once a process: a sweep reads its folder before it starts and when it is done."""
+    log.warning("skipped %s", reason)
 
 
 def _order(record: Record) -> tuple[Any, ...]:
@@ -98,12 +133,19 @@ def as_json(part: BaseModel) -> str:
 
 def _read_file(path: Path) -> list[Record]:
     try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            kind = KINDS.get(stat.S_IFMT(status.st_mode), "no file")
+            raise BenchError(f"{path}: {kind} found, a file with a record expected.")
+        if status.st_size > LARGEST:
+            raise BenchError(
+                f"{path}: {status.st_size} bytes found, at most {LARGEST} expected of records."
+            )
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise BenchError(
-            f"{path}: no such file; a record or a folder of records expected."
-        ) from None
-    except (OSError, ValueError) as error:
+        what = "a link to nowhere" if path.is_symlink() else "no such file"
+        raise BenchError(f"{path}: {what}; a record or a folder of records expected.") from None
+    except (OSError, ValueError, RecursionError) as error:
         raise BenchError(f"{path}: not a readable JSON file ({error}).") from None
     return [_parse(item, path) for item in (content if isinstance(content, list) else [content])]
 
@@ -119,6 +161,37 @@ def _parse(item: Any, path: Path) -> Record:
     try:
         return Record.model_validate(item)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise BenchError(f"{path}: broken record, {field}: {first['msg']}.") from None
+        problems = error.errors()
+    unknown = [p["loc"] for p in problems if p["type"] == "extra_forbidden"]
+    if len(unknown) == len(problems):
+        return _without(unknown, item, path)
+    first = next(p for p in problems if p["type"] != "extra_forbidden")
+    raise BenchError(f"{path}: broken record, {_dotted(first['loc'])}: {first['msg']}.")
+
+
+def _without(unknown: Sequence[tuple[int | str, ...]], item: dict[str, Any], path: Path) -> Record:
+    """A record of a newer uda-bench without the fields that this one does not know.
+
+    A new field of the spec may be left out only at its default. The run's name tells: it is the
+    hash of all that is not at its default. Elsewhere it is another run than the rest would say.
+    """
+    for loc in unknown:
+        part: Any = item
+        for name in loc[:-1]:
+            part = part[name]
+        del part[loc[-1]]
+    try:
+        record = Record.model_validate(item)
+    except ValidationError as error:
+        raise BenchError(f"{path}: broken record, {in_one_line(error)}") from None
+    spec = [_dotted(loc) for loc in unknown if loc[0] == "spec"]
+    if spec and record.spec.run_id != record.run_id:
+        raise BenchError(
+            f"{path}: written by a newer uda-bench, {', '.join(spec)} is not known here and "
+            "changes the run; read it with the uda-bench that wrote it."
+        )
+    return record
+
+
+def _dotted(loc: Iterable[int | str]) -> str:
+    return ".".join(map(str, loc))

@@ -460,7 +460,9 @@ def record_of(plan: Plan, place: Workplace) -> Record | None:
 
 def is_current(record: Record, plan: Plan, place: Workplace) -> bool:
     """Whether this code, torch and kind of device made the record."""
-    return record.provenance.get("made_by") == place.made_by(plan)
+    kept = record.provenance
+    made_by = {name: kept.get(name, {}).get("fingerprint") for name in ("code", "environment")}
+    return made_by == place.made_by(plan)
 
 
 def failed_record(plan: Plan, error: str, place: Workplace) -> Record:
@@ -474,6 +476,8 @@ def _record(plan: Plan, state: Literal["done", "failed"], place: Workplace, **pa
         state=state,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         spec=plan.spec,
-        provenance={**environment.collect(place.device), "made_by": place.made_by(plan)},
+        provenance=environment.collect(
+            place.device, plan.spec.profile.precision, place.side_by_side
+        ),
         **parts,
     )

@@ -2,12 +2,13 @@ import getpass
 import json
 import platform
 import subprocess
+import sys
 from pathlib import Path
 
 import torch
 
 from harness import PROTOCOL, __version__
-from harness.measure import environment
+from harness.measure import environment, fingerprint
 
 DOCS = (Path(__file__).parents[3] / "docs" / "records.md").read_text()
 
@@ -23,8 +24,39 @@ def test_it_holds_what_the_docs_name_and_is_json():
     assert found["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
     assert found["flags"]["torch_threads"] == torch.get_num_threads()
     assert 1 <= found["cpu"]["usable"] <= found["cpu"]["threads"]
-    for name in (*found["versions"], *found["flags"]):
+    groups = ("code", "environment", "versions", "flags", "cpu")
+    for name in (name for group in groups for name in found[group]):
         assert name in section
+    assert None not in (found["versions"]["opencv-python"], found["versions"]["pillow"])
+
+
+def test_what_the_run_used_is_recorded():
+    found = environment.collect("cpu", "bf16", side_by_side=3)
+    assert found["side_by_side"] == 3
+    assert found["environment"]["device"] == "cpu"
+    assert found["environment"]["precision"] == "bf16"
+    assert (
+        found["environment"]["fingerprint"]
+        != environment.collect("cpu")["environment"]["fingerprint"]
+    )
+    assert found["code"]["fingerprint"] == fingerprint.code_fingerprint()
+
+
+def test_flags_are_those_set(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    flags = environment.collect()["flags"]
+    assert (flags["cudnn_deterministic"], flags["cudnn_benchmark"]) == (True, True)
+
+
+def test_switches_of_torch_that_contradict_each_other_stop_no_record():
+    code = (
+        "import torch; torch.backends.cuda.matmul.fp32_precision = 'tf32'; "
+        "torch.set_float32_matmul_precision('highest'); "
+        "torch.backends.cuda.matmul.fp32_precision = 'tf32'; "
+        "from harness.measure import environment; print(environment.collect()['flags'])"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=environment.ROOT)
 
 
 def test_it_names_no_host_no_user_and_no_path():

@@ -210,13 +210,21 @@ def test_a_run_measured_twice_is_not_two_seeds():
 
 
 def test_another_machine_is_named():
+    other = fake_provenance("Other CPU")
+    text = render([fake_record(), fake_record("daformer", provenance=other)], "markdown")
+    assert "measured on Other CPU, Test CPU." in text
+    assert "speeds are not comparable" in text
+
+
+def test_gpu_and_cpu_have_tables_of_their_own():
     gpu = fake_provenance(gpu="GPU X")
     cost = fake_cost(memory_kind="gpu allocated", memory_mib=512.0)
     text = render([fake_record(), fake_record("daformer", provenance=gpu, cost=cost)], "markdown")
-    assert "measured on GPU X, Test CPU." in text
-    assert "speeds are not comparable" in text
-    assert "512 GPU" in text
-    assert "900 CPU" in text
+    assert ["device CPU" in text, "device GPU" in text] == [True, True]
+    assert "measured on GPU X." in text
+    assert "peak MiB (GPU)" in text
+    assert "peak MiB (CPU)" in text
+    assert "not comparable between" not in text
 
 
 def test_classes_have_a_table_of_their_own():

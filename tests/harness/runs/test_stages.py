@@ -136,8 +136,10 @@ def test_weights_and_records_of_other_code_are_not_used_in_silence(tmp_path):
     log = folder / "log.jsonl"
     for path in (folder / OUTCOME, *(tmp_path / "records").glob("*.json")):
         content = json.loads(path.read_text())
-        made_by = content.get("made_by") or content["provenance"]["made_by"]
-        made_by["code"] = "0123456789"
+        if "made_by" in content:
+            content["made_by"]["code"] = "0123456789"
+        else:
+            content["provenance"]["code"]["fingerprint"] = "0123456789"
         path.write_text(json.dumps(content))
     before = log.stat().st_mtime_ns
     kept = bench(*DAFORMER, "--keep-other-code", "--results", tmp_path)

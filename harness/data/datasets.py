@@ -6,11 +6,9 @@ links, or hold a part of the set only.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -18,6 +16,7 @@ import cv2
 
 from harness.data import adverse, camvid, png
 from harness.data.encodings import encoding_of
+from harness.data.fingerprint import FilesRead, content_fingerprint
 from harness.data.transforms import Pixels, resize_image, resize_label
 from harness.errors import DataError
 
@@ -135,6 +134,7 @@ class Dataset:
     split: str
     root: Path
     samples: list[Sample]
+    _fingerprints: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -165,17 +165,19 @@ class Dataset:
         published = self.split not in layout_of(self.name).unlabelled
         return published or any(sample.label.exists() for sample in self.samples)
 
-    def fingerprint(self) -> str:
-        """Hash the names and sizes of all files: 16 hex digits, the same wherever they lie."""
-        return self._fingerprint
+    def fingerprint(self, progress: FilesRead | None = None, *, reread: bool = False) -> str:
+        """Hash names, labels and some images: 16 hex digits, the same wherever the files lie.
 
-    @cached_property
-    def _fingerprint(self) -> str:
-        digest = hashlib.sha256(self.name.encode())
-        for path in (file for sample in self.samples for file in sample):
-            size = path.stat().st_size if path.exists() else -1
-            digest.update(f"{path.relative_to(self.root).as_posix()} {size}\n".encode())
-        return digest.hexdigest()[:16]
+        Computed once for this object; see `content_fingerprint` for what it covers, what `progress`
+        is told, and its DataError. `reread` computes it again without the cached hashes.
+        """
+        if reread or not self._fingerprints:
+            self._fingerprints[:] = [
+                content_fingerprint(
+                    self.name, self.root, self.samples, progress=progress, reread=reread
+                )
+            ]
+        return self._fingerprints[0]
 
 
 def find_folder(name: str, root: Path) -> Path | None:

@@ -7,7 +7,8 @@ links, or hold a part of the set only.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -16,7 +17,7 @@ import cv2
 
 from harness.data import adverse, camvid, png
 from harness.data.encodings import encoding_of
-from harness.data.fingerprint import FilesRead, content_fingerprint
+from harness.data.fingerprint import SETTLED_NS, FilesRead, content_fingerprint
 from harness.data.transforms import Pixels, resize_image, resize_label
 from harness.errors import DataError
 
@@ -242,6 +243,51 @@ def open_dataset(name: str, root: Path, split: Split) -> Dataset:
     if name == "gta5":
         samples = _without_mismatches(samples)
     return Dataset(name, split, folder, samples)
+
+
+#: What this process has opened: when its folders had been modified then, and the split.
+_OPENED: dict[tuple[str, Path, str], tuple[dict[Path, int], Dataset]] = {}
+
+
+def open_once(name: str, root: Path, split: Split) -> Dataset:
+    """The same split as the last time in this process, while no file came, went or was renamed.
+
+    Opening GTA5 reads 49,932 headers, hashing it every label. A file that is written over in place
+    is noticed by the next process. Errors as of `open_dataset`.
+    """
+    key = (name, Path(root).absolute(), split)
+    if key in _OPENED:
+        listings, dataset = _OPENED[key]
+        if dataset.root == find_folder(name, Path(root)) and listings == _modified(listings):
+            return dataset
+    started = time.time_ns()
+    dataset = open_dataset(name, root, split)
+    listings = _modified(_listings(dataset))
+    if max(listings.values()) <= started - SETTLED_NS:  # or a later change might not show
+        _OPENED[key] = listings, dataset
+    return dataset
+
+
+def _listings(dataset: Dataset) -> set[Path]:
+    """What says which files a split has: folders up to the data set's own, and lists there."""
+    folders = {
+        folder
+        for parent in {file.parent for sample in dataset.samples for file in sample}
+        for folder in (parent, *parent.parents)
+        if folder.is_relative_to(dataset.root)
+    }
+    return folders | set(dataset.root.glob("*.txt"))
+
+
+def _modified(paths: Iterable[Path]) -> dict[Path, int]:
+    """When each was last modified, in nanoseconds; -1 for one that is not there."""
+    modified = {}
+    for path in paths:
+        try:
+            modified[path] = path.stat().st_mtime_ns
+        except OSError:
+            modified[path] = -1
+    return modified
 
 
 def _without_mismatches(samples: list[Sample]) -> list[Sample]:

@@ -20,8 +20,8 @@ from harness.files import write_text
 
 #: Images of a split whose content is hashed; those whose names have the smallest hashes.
 SAMPLED_IMAGES = 64
-#: A file that changed less than this before it was read is read again: within the resolution of a
-#: file system's clock a second change would leave the same times.
+#: What changed less than this before it was read is read again: within the resolution of a file
+#: system's clock a second change would leave the same times.
 SETTLED_NS = 2_000_000_000
 THREADS = 8
 #: Files that one thread takes at a time; a task each would cost more than a small file's hash.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from harness.config.schema import DataRef, Profile, Scenario
-from harness.data.datasets import Dataset, has_dataset, open_dataset
+from harness.data.datasets import Dataset, has_dataset, open_once
 from harness.errors import DataError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Source:
             from harness.data.scenes import ensure_dataset
 
             root = ensure_dataset(self.ref.dataset, self.counts, size=self.size, progress=progress)
-        return open_dataset(self.ref.dataset, root, split)
+        return open_once(self.ref.dataset, root, split)
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,8 @@ def _find(
         )
     size = profile.image_size[name]
     if data_root is not None and (has_dataset(name, data_root) or not may_generate):
-        train = open_dataset(name, data_root, "train")
-        val = open_dataset(name, data_root, "val") if role == "target" else None
+        train = open_once(name, data_root, "train")
+        val = open_once(name, data_root, "val") if role == "target" else None
         fingerprint = train.fingerprint(progress) + (val.fingerprint(progress) if val else "")
         ref = DataRef(
             dataset=name,

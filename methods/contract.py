@@ -96,6 +96,9 @@ class Method(nn.Module):
     needs_target_labels: ClassVar[bool] = False
     #: False for a method that never looks at the target: its weights then serve every target.
     uses_target: ClassVar[bool] = True
+    #: False for a method that never looks at the source: it is then not read, and
+    #: `Batch.source_image` is empty (0, 3, H, W), `Batch.source_label` (0, H, W).
+    uses_source: ClassVar[bool] = True
 
     student: Segmentor  # the network that is evaluated and deployed
 

@@ -15,6 +15,7 @@ class Oracle(Method):
 
     title = "Supervised on the target (needs its labels)"
     needs_target_labels = True
+    uses_source = False
 
     def losses(self, batch: Batch, step: int) -> Iterator[dict[str, Tensor]]:
         assert batch.target_label is not None

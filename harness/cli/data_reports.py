@@ -45,11 +45,13 @@ def verify(data_root: Path | None, console: Console) -> int:
         if problems:
             console.print(f"{name}: {len(problems)} problems", highlight=False)
         else:
-            counts = [
-                f"{split} {len(open_dataset(name, root, split))} of {published}"
-                for split, published in layout_of(name).published.items()
-            ]
+            counts, fingerprints = [], []
+            for split, published in layout_of(name).published.items():
+                dataset = open_dataset(name, root, split)
+                counts.append(f"{split} {len(dataset)} of {published}")
+                fingerprints.append(f"{split} {dataset.fingerprint(reread=True)}")
             console.print(f"{name}: good ({', '.join(counts)} images)", highlight=False)
+            console.print(f"{name}: fingerprints {', '.join(fingerprints)}", highlight=False)
         bad += sum(problem.fatal for problem in problems)
     return 2 if bad else 0
 

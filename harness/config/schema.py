@@ -126,7 +126,7 @@ class DataRef(Strict):
 
     dataset: str
     generated: bool
-    fingerprint: str = Field(description="of file names and sizes, or of the generator's version")
+    fingerprint: str = Field(description="of file names and labels, or of the generator's version")
     train_images: int
     val_images: int = 0
 

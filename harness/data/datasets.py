@@ -6,11 +6,10 @@ links, or hold a part of the set only.
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -18,6 +17,7 @@ import cv2
 
 from harness.data import adverse, camvid, png
 from harness.data.encodings import encoding_of
+from harness.data.fingerprint import SETTLED_NS, FilesRead, content_fingerprint
 from harness.data.transforms import Pixels, resize_image, resize_label
 from harness.errors import DataError
 
@@ -135,6 +135,7 @@ class Dataset:
     split: str
     root: Path
     samples: list[Sample]
+    _fingerprints: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -165,17 +166,19 @@ class Dataset:
         published = self.split not in layout_of(self.name).unlabelled
         return published or any(sample.label.exists() for sample in self.samples)
 
-    def fingerprint(self) -> str:
-        """Hash the names and sizes of all files: 16 hex digits, the same wherever they lie."""
-        return self._fingerprint
+    def fingerprint(self, progress: FilesRead | None = None, *, reread: bool = False) -> str:
+        """Hash names, labels and some images: 16 hex digits, the same wherever the files lie.
 
-    @cached_property
-    def _fingerprint(self) -> str:
-        digest = hashlib.sha256(self.name.encode())
-        for path in (file for sample in self.samples for file in sample):
-            size = path.stat().st_size if path.exists() else -1
-            digest.update(f"{path.relative_to(self.root).as_posix()} {size}\n".encode())
-        return digest.hexdigest()[:16]
+        Computed once for this object; see `content_fingerprint` for what it covers, what `progress`
+        is told, and its DataError. `reread` computes it again without the cached hashes.
+        """
+        if reread or not self._fingerprints:
+            self._fingerprints[:] = [
+                content_fingerprint(
+                    self.name, self.root, self.samples, progress=progress, reread=reread
+                )
+            ]
+        return self._fingerprints[0]
 
 
 def find_folder(name: str, root: Path) -> Path | None:
@@ -240,6 +243,51 @@ def open_dataset(name: str, root: Path, split: Split) -> Dataset:
     if name == "gta5":
         samples = _without_mismatches(samples)
     return Dataset(name, split, folder, samples)
+
+
+#: What this process has opened: when its folders had been modified then, and the split.
+_OPENED: dict[tuple[str, Path, str], tuple[dict[Path, int], Dataset]] = {}
+
+
+def open_once(name: str, root: Path, split: Split) -> Dataset:
+    """The same split as the last time in this process, while no file came, went or was renamed.
+
+    Opening GTA5 reads 49,932 headers, hashing it every label. A file that is written over in place
+    is noticed by the next process. Errors as of `open_dataset`.
+    """
+    key = (name, Path(root).absolute(), split)
+    if key in _OPENED:
+        listings, dataset = _OPENED[key]
+        if dataset.root == find_folder(name, Path(root)) and listings == _modified(listings):
+            return dataset
+    started = time.time_ns()
+    dataset = open_dataset(name, root, split)
+    listings = _modified(_listings(dataset))
+    if max(listings.values()) <= started - SETTLED_NS:  # or a later change might not show
+        _OPENED[key] = listings, dataset
+    return dataset
+
+
+def _listings(dataset: Dataset) -> set[Path]:
+    """What says which files a split has: folders up to the data set's own, and lists there."""
+    folders = {
+        folder
+        for parent in {file.parent for sample in dataset.samples for file in sample}
+        for folder in (parent, *parent.parents)
+        if folder.is_relative_to(dataset.root)
+    }
+    return folders | set(dataset.root.glob("*.txt"))
+
+
+def _modified(paths: Iterable[Path]) -> dict[Path, int]:
+    """When each was last modified, in nanoseconds; -1 for one that is not there."""
+    modified = {}
+    for path in paths:
+        try:
+            modified[path] = path.stat().st_mtime_ns
+        except OSError:
+            modified[path] = -1
+    return modified
 
 
 def _without_mismatches(samples: list[Sample]) -> list[Sample]:

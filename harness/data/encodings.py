@@ -40,6 +40,16 @@ def encoding_of(dataset: str, label: Path) -> Encoding:
     return _ENCODINGS[dataset]
 
 
+def id_tables(dataset: str) -> bytes:
+    """The tables from label ids to train ids of all encodings that a data set's labels may have."""
+    encodings = [_ENCODINGS[dataset]]
+    if dataset in _TRAIN_IDS:
+        encodings.append(_TRAIN_IDS[dataset])
+    if dataset == "camvid":
+        encodings.append(CAMVID_COLOURS)
+    return b"".join(encoding.table.tobytes() for encoding in encodings)
+
+
 def _is_colour(label: Path) -> bool:
     header = png.read_header(label)
     return header is not None and header.colour in (png.RGB, png.RGBA)

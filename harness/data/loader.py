@@ -62,12 +62,14 @@ class TrainLoader:
 
     Steps count micro-batches: `Profile.accumulation` of them make one step of the optimiser.
     `target=None` is for methods that never look at the target: its image is then empty
-    (0, 3, H, W). Target labels are read only if asked for.
+    (0, 3, H, W). `source=None` is for those that never look at the source: its image is empty
+    likewise, its label (0, H, W), and the target's crops are the same. Target labels are read only
+    if asked for. ValueError where both are None.
     """
 
     def __init__(
         self,
-        source: Dataset,
+        source: Dataset | None,
         target: Dataset | None,
         profile: Profile,
         seed: int,
@@ -77,6 +79,8 @@ class TrainLoader:
         start_step: int = 0,
         steps: int,
     ) -> None:
+        if source is None and target is None:
+            raise ValueError("neither a source nor a target: expected at least one data set")
         self.device = torch.device(device)
         self.profile = profile
         self.steps = range(start_step, steps)
@@ -95,6 +99,8 @@ class TrainLoader:
             yield self._batch(*(part.to(self.device, non_blocking=True) for part in views))
 
     def _batch(self, image: Tensor, label: Tensor, target: Tensor, target_label: Tensor) -> Batch:
+        if not image.numel():
+            image, label = target[:0], target[:0, 0]
         return Batch(
             normalise(image),
             label.long(),
@@ -108,7 +114,7 @@ class _TrainViews(TorchDataset):
 
     def __init__(
         self,
-        source: Dataset,
+        source: Dataset | None,
         target: Dataset | None,
         profile: Profile,
         seed: int,
@@ -116,22 +122,29 @@ class _TrainViews(TorchDataset):
     ) -> None:
         self.source, self.target, self.profile = source, target, profile
         self.seed, self.target_labels = seed, target_labels
-        self.source_order = _Shuffle(len(source), seed, _SOURCE_ORDER)
+        self.source_order = _Shuffle(len(source), seed, _SOURCE_ORDER) if source else None
         self.target_order = _Shuffle(len(target), seed, _TARGET_ORDER) if target else None
         self.rare_classes = None
-        if profile.rare_class_sampling:
+        if source and profile.rare_class_sampling:
             self.rare_classes = RareClassSampler(
                 class_statistics(source), profile.rcs_temperature, profile.rcs_min_pixels
             )
 
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return source image (3, H, W) and label (H, W), then the target's, all uint8."""
-        source = self._source(generator(self.seed, _SOURCE, number), number)
-        if self.target is None:
-            return *source, _NOTHING, _NOTHING
-        return *source, *self._target(generator(self.seed, _TARGET, number), number)
+        """Return source image (3, H, W) and label (H, W), then the target's, all uint8.
+
+        Those of a data set that is None are empty.
+        """
+        source = target = (_NOTHING, _NOTHING)
+        if self.source is not None:
+            source = self._source(generator(self.seed, _SOURCE, number), number)
+        if self.target is not None:
+            target = self._target(generator(self.seed, _TARGET, number), number)
+        return *source, *target
 
     def _source(self, rng: np.random.Generator, number: int) -> tuple[Tensor, Tensor]:
+        assert self.source is not None
+        assert self.source_order is not None
         profile, size = self.profile, self.profile.image_size[self.source.name]
         if self.rare_classes:
             wanted, index = self.rare_classes.draw(rng)

@@ -8,12 +8,10 @@ from __future__ import annotations
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +21,7 @@ from harness.data.classes import CLASSES
 from harness.data.datasets import Dataset
 from harness.data.transforms import class_counts
 from harness.errors import DataError
+from harness.files import write_text
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +95,7 @@ def class_statistics(
         if counts.shape == (len(dataset), len(CLASSES) + 1):
             return ClassStatistics(counts)
     counts = _count(dataset, progress)
-    _write_atomically(cached, json.dumps({"dataset": dataset.name, "counts": counts.tolist()}))
+    write_text(cached, json.dumps({"dataset": dataset.name, "counts": counts.tolist()}))
     return ClassStatistics(counts)
 
 
@@ -110,11 +109,3 @@ def _count(dataset: Dataset, progress: Callable[[int, int], None] | None) -> npt
             if progress:
                 progress(i + 1, len(dataset))
     return counts
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    """Write by renaming, so that runs side by side never read half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-        file.write(text)
-    Path(file.name).replace(path)

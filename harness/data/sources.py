@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from harness.config.schema import DataRef, Profile, Scenario
-from harness.data.datasets import Dataset, has_dataset, open_dataset
+from harness.data.datasets import Dataset, has_dataset, open_once
 from harness.errors import DataError
 
 if TYPE_CHECKING:
+    from harness.data.fingerprint import FilesRead
     from harness.data.scenes.writer import Progress
 
 #: Sets that the generator can stand in for.
@@ -33,7 +34,7 @@ class Source:
             from harness.data.scenes import ensure_dataset
 
             root = ensure_dataset(self.ref.dataset, self.counts, size=self.size, progress=progress)
-        return open_dataset(self.ref.dataset, root, split)
+        return open_once(self.ref.dataset, root, split)
 
 
 @dataclass(frozen=True)
@@ -53,15 +54,21 @@ class Sources:
         return "generated data: figures are not comparable with papers"
 
 
-def find_sources(scenario: Scenario, profile: Profile, data_root: Path | None) -> Sources:
+def find_sources(
+    scenario: Scenario,
+    profile: Profile,
+    data_root: Path | None,
+    progress: FilesRead | None = None,
+) -> Sources:
     """Open what the data root holds, and plan what must be generated.
 
+    `progress` is told the files read while a data set's content is hashed, which takes long once.
     DataError when a root is given but a set of the scenario is not in it, or when a set without a
     rendering of its own is asked for without a root.
     """
     return Sources(
-        _find(scenario.source, profile, data_root, "source", scenario.generated_source),
-        _find(scenario.target, profile, data_root, "target", False),
+        _find(scenario.source, profile, data_root, "source", scenario.generated_source, progress),
+        _find(scenario.target, profile, data_root, "target", False, progress),
     )
 
 
@@ -83,6 +90,7 @@ def _find(
     data_root: Path | None,
     role: Literal["source", "target"],
     may_generate: bool,
+    progress: FilesRead | None = None,
 ) -> Source:
     if name not in profile.image_size:
         raise DataError(
@@ -91,9 +99,9 @@ def _find(
         )
     size = profile.image_size[name]
     if data_root is not None and (has_dataset(name, data_root) or not may_generate):
-        train = open_dataset(name, data_root, "train")
-        val = open_dataset(name, data_root, "val") if role == "target" else None
-        fingerprint = train.fingerprint() + (val.fingerprint() if val else "")
+        train = open_once(name, data_root, "train")
+        val = open_once(name, data_root, "val") if role == "target" else None
+        fingerprint = train.fingerprint(progress) + (val.fingerprint(progress) if val else "")
         ref = DataRef(
             dataset=name,
             generated=False,

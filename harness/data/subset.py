@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from harness.data.classes import CLASSES
 from harness.data.datasets import Dataset, Split, has_dataset, open_dataset
 from harness.data.rare_class import class_statistics
 from harness.errors import DataError
+from harness.files import folder_written_whole
 
 #: An image shows a class that covers this share of it; a class never so large, where it is largest.
 SHARE = 1e-3
@@ -131,18 +131,13 @@ def covering(counts: npt.NDArray[np.int64], order: npt.NDArray[np.int64]) -> lis
 
 def _write(parts: list[Part], data_root: Path, out: Path) -> None:
     """Copy beside `out`, then rename: a broken-off copy never stands under its name."""
-    out = out.resolve()
-    building = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
+    with folder_written_whole(out.resolve()) as building:
         for part in parts:
             for file in _files(part):
                 copy = building / file.relative_to(data_root)
                 if file.exists() and not copy.exists():
                     copy.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(file, copy)
-        building.replace(out)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
 
 
 def _files(part: Part) -> list[Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -16,6 +15,7 @@ from harness.data.loader import at_scales, normalise
 from harness.data.transforms import Pixels
 from harness.errors import BenchError
 from harness.evaluation.inference import Views, class_scores, within_memory
+from harness.files import written_whole
 from methods.contract import Segmentor
 from methods.networks.modes import evaluating
 
@@ -144,13 +144,8 @@ def write_prediction(path: Path, train_ids: Pixels, kind: Kind, image: Pixels) -
     Label ids are Cityscapes', 0 (unlabelled) for ignored pixels.
     """
     picture = _draw(train_ids.astype(np.uint8), kind, image)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with written_whole(path) as partial:
         picture.save(partial, format="PNG")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _draw(train_ids: Pixels, kind: Kind, image: Pixels) -> Image.Image:

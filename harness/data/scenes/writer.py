@@ -6,9 +6,7 @@ import contextlib
 import hashlib
 import json
 import multiprocessing
-import os
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -27,6 +25,7 @@ from harness.data.datasets import layout_of
 from harness.data.scenes.adverse import condition
 from harness.data.scenes.scene import GENERATOR_VERSION, SIZES, draw_scene
 from harness.errors import BenchError, DataError
+from harness.files import folder_written_whole, remove_abandoned, temporary_name, write_text
 from harness.measure.allocator import keep_freed_blocks
 from harness.measure.environment import usable_cpus
 
@@ -100,18 +99,12 @@ def write_dataset(
     final = Path(out) / name
     if _is_made_of(final, recipe):
         return final
-    final.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(final)
-    building = Path(tempfile.mkdtemp(prefix=_prefix(final), dir=final.parent))
-    try:
+    remove_abandoned(final)
+    with folder_written_whole(final, partial(_publish, recipe=recipe)) as building:
         store = partial(_store, building, name, seed, size)
         jobs = [(split, index) for split in sorted(counts) for index in range(counts[split])]
         _fill(store, jobs, workers, progress)
-        _write_synced(building / MANIFEST, json.dumps(recipe, indent=1) + "\n")
-        building.chmod(0o755)
-        _publish(building, final, recipe)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+        write_text(building / MANIFEST, json.dumps(recipe, indent=1) + "\n")
     return final
 
 
@@ -131,28 +124,6 @@ def _is_made_of(folder: Path, recipe: dict[str, object]) -> bool:
     return found == recipe
 
 
-def _prefix(final: Path) -> str:
-    return f".{final.name}.building-{os.getpid()}-"
-
-
-def _sweep(final: Path) -> None:
-    """Remove what killed runs left beside ``final``; those of living processes stay."""
-    for left in final.parent.glob(f".{final.name}.building-*"):
-        pid = int(left.name.split("-")[1])
-        if pid != os.getpid() and not _alive(pid):
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
-
-
 def _publish(building: Path, final: Path, recipe: dict[str, object]) -> None:
     """Rename into place; a process that was quicker with the same recipe wins."""
     for _ in range(10):
@@ -163,18 +134,11 @@ def _publish(building: Path, final: Path, recipe: dict[str, object]) -> None:
             if _is_made_of(final, recipe):
                 return
             # An older recipe of ours: move it aside in one step, then try again.
-            aside = Path(tempfile.mkdtemp(prefix=_prefix(final), dir=final.parent))
+            aside = temporary_name(final)
             with contextlib.suppress(FileNotFoundError):
-                final.rename(aside / "old")
+                final.rename(aside)
             shutil.rmtree(aside, ignore_errors=True)
     raise DataError(f"{final} could not be put in place; is another program writing there?")
-
-
-def _write_synced(path: Path, text: str) -> None:
-    with path.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _fill(

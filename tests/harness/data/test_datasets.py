@@ -176,7 +176,7 @@ def test_a_read_only_folder_stays_as_it_is(tmp_path):
     assert files_below(tmp_path) == before
 
 
-def test_fingerprint_is_of_names_and_sizes_wherever_they_lie(tmp_path):
+def test_fingerprint_is_the_same_wherever_the_files_lie(tmp_path):
     here, there = tmp_path / "here", tmp_path / "there"
     folder = write_gta5(here, 3)
     fingerprint = open_dataset("gta5", here, "train").fingerprint()

@@ -9,6 +9,8 @@ from real_formats import street, write_camvid, write_cityscapes, write_gta5, wri
 
 from harness.data.datasets import Dataset, open_dataset
 from harness.data.loader import TrainLoader, denormalise, eval_batches, normalise
+from methods import registry
+from methods.networks import zoo
 
 STEPS = 6
 
@@ -107,6 +109,52 @@ def test_the_source_order_is_independent_of_the_target(tmp_path, source, target,
     ]
     assert torch.equal(sources[0], sources[1])
     assert torch.equal(sources[0], sources[2])
+
+
+@pytest.mark.parametrize("rare", [True, False])
+@pytest.mark.parametrize("labels", [True, False])
+def test_without_a_source_the_target_is_the_same_and_nothing_else_is_read(
+    source, target, profile, monkeypatch, rare, labels
+):
+    profile = profile.model_copy(update={"rare_class_sampling": rare})
+    both = batches(source, target, profile, target_labels=labels)
+    read = set()
+    plain = Dataset.read_image
+
+    def spy(self, index, size=None):
+        read.add(self.name)
+        return plain(self, index, size)
+
+    monkeypatch.setattr(Dataset, "read_image", spy)
+    alone = batches(None, target, profile, target_labels=labels)
+    assert read == {"cityscapes"}
+    for one, other in zip(both, alone, strict=True):
+        assert torch.equal(one.target_image, other.target_image)
+        assert other.source_image.shape == (0, 3, 24, 32)
+        assert other.source_image.dtype == torch.float32
+        assert other.source_label.shape == (0, 24, 32)
+        assert other.source_label.dtype == torch.int64
+        if labels:
+            assert torch.equal(one.target_label, other.target_label)
+        else:
+            assert other.target_label is None
+
+
+def test_the_oracle_learns_the_same_without_a_source(source, target, profile):
+    terms = []
+    for domain in (source, None):
+        torch.manual_seed(0)
+        method = registry.load("oracle")
+        method = method(method.Config(), zoo.build("test_mit"))
+        assert not method.uses_source
+        (batch, *_) = batches(domain, target, profile, target_labels=True)
+        terms.append([group["target"].item() for group in method.losses(batch, 0)])
+    assert terms[0] == terms[1]
+
+
+def test_a_loader_of_nothing_is_refused(profile):
+    with pytest.raises(ValueError, match="neither a source nor a target"):
+        batches(None, None, profile)
 
 
 def test_without_rare_classes_an_epoch_is_a_permutation(source, target, profile, monkeypatch):

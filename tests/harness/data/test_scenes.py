@@ -208,14 +208,14 @@ def test_a_killed_run_leaves_nothing_visible(tmp_path: Path) -> None:
     process = start_making(tmp_path, 16)
     try:
         limit = time.monotonic() + 30
-        while not list(tmp_path.glob("*/.gta5.building-*/labels/*")):
+        while not list(tmp_path.glob("*/.gta5.*-*.tmp/labels/*")):
             assert process.poll() is None
             assert time.monotonic() < limit
             time.sleep(0.01)
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert list(tmp_path.glob("*/.gta5.building-*"))
+    assert list(tmp_path.glob("*/.gta5.*-*.tmp"))
     assert not list(tmp_path.glob("*/gta5"))
     root = ensure_dataset("gta5", {"train": 16}, cache=tmp_path, size=SMALL)
     assert len(list((root / "gta5" / "labels").iterdir())) == 16

@@ -1,0 +1,110 @@
+"""Files and folders written whole: nothing half-written, nothing left over, ordinary modes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from real_formats import write_gta5
+
+from harness.data.datasets import open_dataset
+from harness.data.rare_class import cache_dir, class_statistics
+from harness.files import folder_written_whole, remove_abandoned, write_text, written_whole
+
+
+class BrokenOffError(Exception):
+    pass
+
+
+def break_off_after(_written: object) -> None:
+    raise BrokenOffError
+
+
+@pytest.fixture
+def umask_022():
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("old", [None, "old"])
+def test_a_failure_midway_leaves_the_old_file_and_no_temporary(tmp_path, old):
+    path = tmp_path / "below" / "file.txt"
+    if old:
+        write_text(path, old)
+    with pytest.raises(BrokenOffError), written_whole(path) as partial:
+        break_off_after(partial.write_text("half"))
+    assert names(path.parent) == (["file.txt"] if old else [])
+    assert not old or path.read_text() == old
+
+
+def test_a_file_that_its_writer_renamed_away_leaves_nothing_else(tmp_path):
+    with pytest.raises(FileNotFoundError), written_whole(tmp_path / "file") as partial:
+        partial.unlink()
+    assert names(tmp_path) == []
+
+
+def test_nobody_sees_a_file_before_it_is_whole(tmp_path):
+    path = write_text(tmp_path / "file.txt", "old")
+    with written_whole(path) as partial:
+        partial.write_text("new")
+        assert partial.parent == tmp_path
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert names(tmp_path) == ["file.txt"]
+
+
+def test_files_and_folders_are_readable_by_others(tmp_path, umask_022):
+    assert mode(write_text(tmp_path / "text", "")) == 0o644
+    with written_whole(tmp_path / "private") as partial:
+        partial.chmod(0o600)  # as writers with a temporary file of their own do
+    assert mode(tmp_path / "private") == 0o644
+    with folder_written_whole(tmp_path / "folder"):
+        pass
+    assert mode(tmp_path / "folder") == 0o755
+
+
+def test_class_statistics_are_readable_by_others(tmp_path, umask_022):
+    write_gta5(tmp_path, 1)
+    class_statistics(open_dataset("gta5", tmp_path, "train"))
+    (cached,) = (cache_dir() / "class_stats").iterdir()
+    assert mode(cached) == 0o644
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "folder"
+    with pytest.raises(BrokenOffError), folder_written_whole(path) as building:
+        break_off_after((building / "file").touch())
+    assert names(tmp_path) == []
+    path.mkdir()
+    with folder_written_whole(path) as building:
+        (building / "file").touch()
+        assert names(path) == []
+    assert names(path) == ["file"]
+    with pytest.raises(OSError), folder_written_whole(path) as building:  # noqa: PT011
+        (building / "other").touch()
+    assert names(path) == ["file"]
+    assert names(tmp_path) == ["folder"]
+
+
+def test_what_dead_processes_left_is_removed_and_nothing_else(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    for name in (f".a.{dead.pid}-12.tmp", f".a.{os.getppid()}-12.tmp", f".b.{dead.pid}-12.tmp"):
+        (tmp_path / name).mkdir()
+    (tmp_path / f".a.{dead.pid}-34.tmp").touch()
+    (tmp_path / ".a.mine-12.tmp").touch()
+    remove_abandoned(tmp_path / "a")
+    kept = [".a.mine-12.tmp", f".a.{os.getppid()}-12.tmp", f".b.{dead.pid}-12.tmp"]
+    assert names(tmp_path) == sorted(kept)

@@ -1,0 +1,97 @@
+"""Planning opens a data set once, and again when its files have changed."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from real_formats import write_acdc, write_camvid_colours, write_cityscapes, write_gta5
+
+from harness.config import catalogue, suites
+from harness.data import datasets
+from harness.data.sources import find_sources
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """(name, split) of each opening of files; what was opened before this test is forgotten."""
+    openings: list[tuple[str, str]] = []
+    plain = datasets.open_dataset
+
+    def spy(name, root, split):
+        openings.append((name, split))
+        return plain(name, root, split)
+
+    monkeypatch.setattr(datasets, "open_dataset", spy)
+    monkeypatch.setattr(datasets, "_OPENED", {})
+    monkeypatch.setattr(datasets, "SETTLED_NS", -(10**12))
+    return openings
+
+
+def test_planning_a_suite_on_real_data_opens_each_set_once(tmp_path, opened):
+    write_gta5(tmp_path, 2)
+    write_cityscapes(tmp_path, 2, 1)
+    suite = catalogue.suite("main").model_copy(update={"scenarios": ["gta2cs"]})
+    assert len(suites.run_ids(suite, tmp_path)) > 10
+    assert sorted(opened) == [("cityscapes", "train"), ("cityscapes", "val"), ("gta5", "train")]
+
+
+def test_a_source_opens_what_planning_found(tmp_path, opened):
+    write_gta5(tmp_path, 2)
+    write_cityscapes(tmp_path, 2, 1)
+    sources = find_sources(catalogue.scenario("gta2cs"), catalogue.profile("tiny"), tmp_path)
+    assert len(opened) == 3
+    assert sources.source.open("train") is sources.source.open("train")
+    assert len(opened) == 3
+
+
+@pytest.mark.parametrize("change", ["images/00001.png", "labels/00002.png", "images"])
+def test_a_set_is_opened_again_when_files_come_or_go(tmp_path, opened, change):
+    folder = write_gta5(tmp_path, 2)
+    before = datasets.open_once("gta5", tmp_path, "train")
+    assert datasets.open_once("gta5", tmp_path, "train") is before
+    if change == "images":
+        street_file = folder / "images/00002.png"
+        (folder / "images/00003.png").write_bytes(street_file.read_bytes())
+    else:
+        (folder / change).unlink()
+    after = datasets.open_once("gta5", tmp_path, "train")
+    assert after is not before
+    assert len(after) == len(list((folder / "images").iterdir()))
+
+
+def test_a_new_folder_of_images_is_seen(tmp_path, opened):
+    folder = write_acdc(tmp_path, 2)
+    before = datasets.open_once("acdc", tmp_path, "train")
+    image = before.samples[0].image
+    new = image.parent.with_name("NEW")
+    new.mkdir()
+    (new / image.name).write_bytes(image.read_bytes())
+    assert new.is_relative_to(folder)
+    assert len(datasets.open_once("acdc", tmp_path, "train")) == len(before) + 1
+
+
+def test_a_list_of_frames_that_is_rewritten_is_read_again(tmp_path, opened):
+    folder = write_camvid_colours(tmp_path, ["a", "b"], ("images", "labels"))
+    (folder / "train.txt").write_text("a")
+    assert len(datasets.open_once("camvid", tmp_path, "train")) == 1
+    (folder / "train.txt").write_text("a\nb")
+    os.utime(folder / "train.txt", ns=(0, 10**18))
+    assert len(datasets.open_once("camvid", tmp_path, "train")) == 2
+
+
+def test_a_folder_that_has_just_changed_is_not_trusted(tmp_path, opened, monkeypatch):
+    monkeypatch.setattr(datasets, "SETTLED_NS", 2 * 10**9)
+    write_gta5(tmp_path, 1)
+    first = datasets.open_once("gta5", tmp_path, "train")
+    assert datasets.open_once("gta5", tmp_path, "train") is not first
+
+
+def test_another_folder_of_the_same_set_is_another_set(tmp_path, opened):
+    (tmp_path / "a").mkdir()
+    write_gta5(tmp_path / "a", 1)
+    write_gta5(tmp_path / "b", 2)
+    (tmp_path / "gta").symlink_to(tmp_path / "a/gta5")
+    assert len(datasets.open_once("gta5", tmp_path, "train")) == 1
+    (tmp_path / "gta5").symlink_to(tmp_path / "b/gta5")
+    assert len(datasets.open_once("gta5", tmp_path, "train")) == 2

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -64,17 +64,9 @@ class CLDA(LargeTeacher):
     config: Config
     saliency: Tensor
 
-    def __init__(
-        self,
-        config: Config,
-        student: Segmentor,
-        frozen_teachers: Sequence[Segmentor] = (),
-        *,
-        companions: Sequence[Segmentor],
-        **given: Any,
-    ) -> None:
-        super().__init__(config, student, frozen_teachers, companions=companions, **given)
-        self.layers = list(shared_layers(self.student, companions[0], config.widths).values())
+    def setup(self, frozen_teachers: Sequence[Segmentor], companions: Sequence[Segmentor]) -> None:
+        super().setup(frozen_teachers, companions)
+        self.layers = list(shared_layers(self.student, companions[0], self.config.widths).values())
         self.register_buffer("saliency", torch.zeros(len(self.layers)))
 
     def collaborates(self, step: int) -> bool:

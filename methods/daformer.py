@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from pydantic import Field
@@ -66,16 +66,10 @@ class DAFormer(Method):
 
     config: Config
 
-    def __init__(
-        self,
-        config: Config,
-        student: Segmentor,
-        frozen_teachers: Sequence[Segmentor] = (),
-        **given: Any,
-    ) -> None:
-        super().__init__(config, student, frozen_teachers, **given)
-        self.ema = EMATeacher(student, config.ema_alpha)
-        self.imagenet = Frozen(deepcopy(student)) if config.lambda_fd else None
+    def setup(self, frozen_teachers: Sequence[Segmentor], companions: Sequence[Segmentor]) -> None:
+        super().setup(frozen_teachers, companions)
+        self.ema = EMATeacher(self.student, self.config.ema_alpha)
+        self.imagenet = Frozen(deepcopy(self.student)) if self.config.lambda_fd else None
 
     @property
     def ema_teacher(self) -> Segmentor:

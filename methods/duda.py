@@ -64,14 +64,8 @@ class DUDA(LargeTeacher):
         further = [CompanionSpec(network) for network in config.further_teachers]
         return [*super().companions(config, student), *further]
 
-    def __init__(
-        self,
-        config: Config,
-        student: Segmentor,
-        frozen_teachers: Sequence[Segmentor] = (),
-        **given: Any,
-    ) -> None:
-        super().__init__(config, student, frozen_teachers, **given)
+    def setup(self, frozen_teachers: Sequence[Segmentor], companions: Sequence[Segmentor]) -> None:
+        super().setup(frozen_teachers, companions)
         self.register_buffer("overlap", torch.zeros(2, NUM_CLASSES))
 
     def fine_tunes(self, step: int) -> bool:

@@ -82,7 +82,7 @@ class DUDA(LargeTeacher):
     def fine_tuning(self, batch: Batch) -> Tensor:
         """KL to the large teacher, its classes weighted, mean over the target's pixels."""
         student = self.segment(batch.target_image).logits.float()
-        teacher = upsample(self.ema(batch.target_image).logits.float(), student.shape[-2:])
+        teacher = upsample(self.teacher_logits(batch).float(), student.shape[-2:])
         label = teacher.argmax(1)  # (B, h, w)
         alpha = self.config.inconsistency_alpha
         self.overlap.mul_(alpha).add_(class_overlap(student.argmax(1), label))

@@ -10,7 +10,6 @@ student learns to make target maps that it takes for the source's, at one level 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -45,17 +44,11 @@ class AdaptSegNet(MultiLevel):
 
     config: Config
 
-    def __init__(
-        self,
-        config: Config,
-        student: Segmentor,
-        frozen_teachers: Sequence[Segmentor] = (),
-        **given: Any,
-    ) -> None:
-        super().__init__(config, student, frozen_teachers, **given)
-        levels = ("main", "auxiliary")[: config.levels]
+    def setup(self, frozen_teachers: Sequence[Segmentor], companions: Sequence[Segmentor]) -> None:
+        super().setup(frozen_teachers, companions)
+        levels = ("main", "auxiliary")[: self.config.levels]
         self.discriminators = nn.ModuleDict(
-            {level: Discriminator(NUM_CLASSES, config.discriminator_width) for level in levels}
+            {level: Discriminator(NUM_CLASSES, self.config.discriminator_width) for level in levels}
         )
 
     def critic_groups(self) -> list[dict]:

@@ -16,8 +16,8 @@ images tells its saliency. Layers correspond by name: deeper stages keep their f
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -64,17 +64,9 @@ class CLDA(LargeTeacher):
     config: Config
     saliency: Tensor
 
-    def __init__(
-        self,
-        config: Config,
-        student: Segmentor,
-        frozen_teachers: Sequence[Segmentor] = (),
-        *,
-        companions: Sequence[Segmentor],
-        **given: Any,
-    ) -> None:
-        super().__init__(config, student, frozen_teachers, companions=companions, **given)
-        self.layers = list(shared_layers(self.student, companions[0], config.widths).values())
+    def setup(self, frozen_teachers: Sequence[Segmentor], companions: Sequence[Segmentor]) -> None:
+        super().setup(frozen_teachers, companions)
+        self.layers = list(shared_layers(self.student, companions[0], self.config.widths).values())
         self.register_buffer("saliency", torch.zeros(len(self.layers)))
 
     def collaborates(self, step: int) -> bool:
@@ -84,17 +76,18 @@ class CLDA(LargeTeacher):
         yield from super().target_terms(batch, step)
         if self.collaborates(step):
             student = self.segment(batch.target_image).logits
-            teacher = self.ema(batch.target_image).logits
-            kl = distill(student, teacher, "kl", normalise=False)
+            kl = distill(student, self.teacher_logits(batch), "kl", normalise=False)
             yield {"collaborative_kl": self.config.lambda_kd * kl}
 
     def pseudo_terms(
         self, batch: Batch, pseudo: PseudoLabel, step: int
     ) -> Iterator[dict[str, Tensor]]:
+        before = gradients(self.layers) if self.collaborates(step) else {}
         yield from super().pseudo_terms(batch, pseudo, step)
-        # Here the teacher's gradient is that of its mixed image: the source's comes after.
+        # What the teacher's gradient has gained is that of its mixed image: its source's comes
+        # after, and `before` holds that of earlier batches which the step accumulates.
         if self.collaborates(step):
-            rates = saliency_rates(self.layers, self.config.salient_factor)
+            rates = saliency_rates(self.layers, self.config.salient_factor, before)
             self.saliency.lerp_(rates, 1 - self.config.saliency_alpha)
 
     def after_step(self, step: int) -> None:
@@ -128,18 +121,30 @@ def fits(teacher: Tensor, student: Tensor, widths: str) -> bool:
     return theirs[2:] == mine[2:] and all(t >= m for t, m in zip(theirs, mine, strict=True))
 
 
-@torch.no_grad()
-def saliency_rates(layers: Sequence[Layer], factor: float) -> Tensor:
-    """Share of each layer's parameters whose influence is above factor times the mean of all.
+def gradients(layers: Sequence[Layer]) -> dict[nn.Parameter, Tensor]:
+    """Copies of the gradients that the teacher's parameters hold; none for those without."""
+    held = (w for layer in layers for w, _ in layer)
+    return {w: w.grad.clone() for w in held if w.grad is not None}
 
-    Influence is the first-order change of the loss without the parameter, |w * dL/dw|.
+
+@torch.no_grad()
+def saliency_rates(
+    layers: Sequence[Layer], factor: float, before: Mapping[nn.Parameter, Tensor] | None = None
+) -> Tensor:
+    """Share (L,) of each layer's parameters whose influence is above factor times the mean of all.
+
+    Influence is the first-order change of the loss without the parameter, |w * dL/dw|; dL/dw is
+    the gradient that a parameter holds, less the one it held `before`.
     """
-    influence = [
-        torch.cat([(w * (0 if w.grad is None else w.grad)).abs().flatten() for w, _ in layer])
-        for layer in layers
-    ]
-    threshold = factor * torch.cat(influence).mean()
-    return torch.stack([(layer > threshold).float().mean() for layer in influence])
+    before = before or {}
+
+    def influence(w: nn.Parameter) -> Tensor:
+        gradient = torch.zeros_like(w) if w.grad is None else w.grad
+        return (w * (gradient - before[w] if w in before else gradient)).abs().flatten()
+
+    found = [torch.cat([influence(w) for w, _ in layer]) for layer in layers]
+    threshold = factor * torch.cat(found).mean()
+    return torch.stack([(layer > threshold).float().mean() for layer in found])
 
 
 def least(rates: Tensor, share: float) -> list[int]:

@@ -112,17 +112,25 @@ class Method(nn.Module):
         generator: torch.Generator | None = None,
         iterations: int = 1,
     ) -> None:
-        """Take over the student and the networks asked for, in their order.
+        """Take over the student, then call `setup` with the networks asked for, in their order.
 
-        Frozen teachers and companions are kept by the subclass that asks for them; `companions` is
-        handed to no other. `generator` is the method's own source of randomness (CPU);
-        `iterations` is the length of the schedule.
+        `companions` is given only to a method that asks for them. `generator` is the method's own
+        source of randomness (CPU); `iterations` is the length of the schedule.
         """
         super().__init__()
         self.config = config
         self.student = student
         self.generator = generator or torch.Generator().manual_seed(0)
         self.iterations = iterations
+        self.setup(frozen_teachers, companions)
+
+    def setup(self, frozen_teachers: Sequence[Segmentor], companions: Sequence[Segmentor]) -> None:
+        """Build what the method holds besides the student; called once, at the end of __init__.
+
+        `config`, `student`, `generator` and `iterations` are attributes by then. Both sequences
+        are as the class methods of these names asked; the subclass that asks keeps what it needs.
+        An override calls `super().setup(frozen_teachers, companions)`.
+        """
 
     @classmethod
     def frozen_teachers(cls, config: Any, student: str) -> list[TeacherSpec]:

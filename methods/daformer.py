@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from pydantic import Field
@@ -66,22 +66,18 @@ class DAFormer(Method):
 
     config: Config
 
-    def __init__(
-        self,
-        config: Config,
-        student: Segmentor,
-        frozen_teachers: Sequence[Segmentor] = (),
-        **given: Any,
-    ) -> None:
-        super().__init__(config, student, frozen_teachers, **given)
-        self.ema = EMATeacher(student, config.ema_alpha)
-        self.imagenet = Frozen(deepcopy(student)) if config.lambda_fd else None
+    def setup(self, frozen_teachers: Sequence[Segmentor], companions: Sequence[Segmentor]) -> None:
+        super().setup(frozen_teachers, companions)
+        self.ema = EMATeacher(self.student, self.config.ema_alpha)
+        self.imagenet = Frozen(deepcopy(self.student)) if self.config.lambda_fd else None
+        self._seen: tuple[Tensor, Tensor] | None = None
 
     @property
     def ema_teacher(self) -> Segmentor:
         return self.ema.network
 
     def losses(self, batch: Batch, step: int) -> Iterator[dict[str, Tensor]]:
+        self._seen = None
         self.update_teacher(step)
         source = self.segment(batch.source_image)
         yield {
@@ -91,8 +87,10 @@ class DAFormer(Method):
         del source  # its graph is gone: so should its maps be
         yield from self.target_terms(batch, step)
         if not self.mixes(step):
+            self._seen = None
             return
         pseudo = self.label_target(batch)
+        self._seen = None  # nobody needs the teacher's logits any more
         mixed = self.mix(batch, pseudo)
         output = self.segment(mixed.image)
         yield {
@@ -121,11 +119,20 @@ class DAFormer(Method):
         """Cross-entropy of one forward with labels and their weights, both (B, H, W)."""
         return cross_entropy(output.logits, label, weight, self.config.loss_stride)
 
+    def teacher_logits(self, batch: Batch) -> Tensor:
+        """The EMA teacher's logits (B, C, h, w) on the target, for every term that uses them.
+
+        One forward a batch, so that the running statistics of its BatchNorm move once.
+        """
+        if self._seen is None or self._seen[0] is not batch.target_image:
+            self._seen = batch.target_image, self.ema(batch.target_image).logits
+        return self._seen[1]
+
     def label_target(self, batch: Batch) -> PseudoLabel:
         """What the EMA teacher sees on the target: once a step, for every term that uses it."""
         cfg = self.config
         return pseudo_labels(
-            self.ema(batch.target_image).logits,
+            self.teacher_logits(batch),
             batch.target_image.shape[-2:],
             cfg.pseudo_threshold,
             cfg.ignore_top,

@@ -66,20 +66,14 @@ class DualKD(DAFormer):
 
         return [TeacherSpec(config.teacher or one_size_up(student), config.teacher_checkpoint)]
 
-    def __init__(
-        self,
-        config: Config,
-        student: Segmentor,
-        frozen_teachers: Sequence[Segmentor] = (),
-        **given: Any,
-    ) -> None:
-        super().__init__(config, student, **given)
+    def setup(self, frozen_teachers: Sequence[Segmentor], companions: Sequence[Segmentor]) -> None:
+        super().setup(frozen_teachers, companions)
         (teacher,) = frozen_teachers
         self.frozen = Frozen(teacher)
         self.projections = Projections(
-            stage_channels(student, config.stages),
-            stage_channels(teacher, config.stages),
-            config.projection,
+            stage_channels(self.student, self.config.stages),
+            stage_channels(teacher, self.config.stages),
+            self.config.projection,
         )
 
     def source_terms(self, batch: Batch, source: Segmentation, step: int) -> dict[str, Tensor]:

@@ -64,14 +64,8 @@ class DUDA(LargeTeacher):
         further = [CompanionSpec(network) for network in config.further_teachers]
         return [*super().companions(config, student), *further]
 
-    def __init__(
-        self,
-        config: Config,
-        student: Segmentor,
-        frozen_teachers: Sequence[Segmentor] = (),
-        **given: Any,
-    ) -> None:
-        super().__init__(config, student, frozen_teachers, **given)
+    def setup(self, frozen_teachers: Sequence[Segmentor], companions: Sequence[Segmentor]) -> None:
+        super().setup(frozen_teachers, companions)
         self.register_buffer("overlap", torch.zeros(2, NUM_CLASSES))
 
     def fine_tunes(self, step: int) -> bool:
@@ -88,7 +82,7 @@ class DUDA(LargeTeacher):
     def fine_tuning(self, batch: Batch) -> Tensor:
         """KL to the large teacher, its classes weighted, mean over the target's pixels."""
         student = self.segment(batch.target_image).logits.float()
-        teacher = upsample(self.ema(batch.target_image).logits.float(), student.shape[-2:])
+        teacher = upsample(self.teacher_logits(batch).float(), student.shape[-2:])
         label = teacher.argmax(1)  # (B, h, w)
         alpha = self.config.inconsistency_alpha
         self.overlap.mul_(alpha).add_(class_overlap(student.argmax(1), label))

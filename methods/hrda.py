@@ -13,7 +13,6 @@ which DAFormer's distance and other methods' distillation make use, are the cont
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from pydantic import Field
@@ -38,16 +37,10 @@ class HRDA(DAFormer):
     config: Config
     student: MultiScale
 
-    def __init__(
-        self,
-        config: Config,
-        student: Segmentor,
-        frozen_teachers: Sequence[Segmentor] = (),
-        **given: Any,
-    ) -> None:
-        if not isinstance(student, MultiScale):
-            student = MultiScale(student)
-        super().__init__(config, student, frozen_teachers, **given)
+    def setup(self, frozen_teachers: Sequence[Segmentor], companions: Sequence[Segmentor]) -> None:
+        if not isinstance(self.student, MultiScale):
+            self.student = MultiScale(self.student)
+        super().setup(frozen_teachers, companions)
 
     def segment(self, image: Tensor) -> Segmentation:
         cell = self.student.size_multiple

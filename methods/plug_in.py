@@ -7,6 +7,7 @@ import hashlib
 import re
 import sys
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
@@ -86,6 +87,35 @@ def load(plug_in: PlugIn) -> type[Method]:
             "inherits from methods.contract.Method; a base class of your own begins with _"
         )
     return found[0]
+
+
+def package_sha256(module: str) -> str:
+    """Names the code of an installed module, 16 hex digits: every Python file of its package.
+
+    An editable install has one version whatever becomes of its files. "" where it has no files.
+    """
+    try:
+        spec = find_spec(module.partition(".")[0])
+    except ValueError:  # imported without a spec
+        return ""
+    if spec is None:
+        return ""
+    folders = tuple(spec.submodule_search_locations or ())
+    return _sha256(folders or (spec.origin or "",))
+
+
+@cache  # what was imported stays what it was
+def _sha256(places: tuple[str, ...]) -> str:
+    """Of a module's file, or of all in a package's folders, each with its place in them."""
+    files: dict[str, Path] = {}
+    for place in map(Path, places):
+        found = place.rglob("*.py") if place.is_dir() else [place]
+        files |= {path.relative_to(place).as_posix(): path for path in found if path.is_file()}
+    digest = hashlib.sha256()
+    for name, path in sorted(files.items()):
+        content = path.read_bytes()
+        digest.update(f"{name} {len(content)}\n".encode() + content)
+    return digest.hexdigest()[:16] if files else ""
 
 
 def _broken(plug_in: PlugIn, error: Exception) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import logging
 from collections.abc import Iterable
+from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
@@ -52,15 +54,48 @@ def use_files(paths: Iterable[Path]) -> None:
 
 
 def origins(name: str) -> dict[str, str]:
-    """Whose code the methods are that are not built in: a file's sha256, a package's version."""
-    known = {part: found.sha256 for part, found in FILES.items()}
-    for part, point in _plug_ins().items():
-        known[part] = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
-    return {part: known[part] for part in canonical(name).split("+") if part in known}
+    """Whose code the methods are that are not built in, by name.
+
+    A file's sha256; of a package its name, its version and the sha256 of its code.
+    """
+    known, points = {}, _plug_ins()
+    for part in canonical(name).split("+"):
+        if part in FILES:
+            known[part] = FILES[part].sha256
+        elif part in points:
+            point = points[part]
+            version = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+            known[part] = f"{version} {plug_in.package_sha256(point.module)}".rstrip()
+    return known
 
 
 def _plug_ins() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+    """Other packages' methods; none replaces a built-in one, nor that of another package."""
+    found: dict[str, EntryPoint] = {}
+    for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=_package):
+        if point.name in BUILT_IN:
+            _ignored(point.name, _package(point), "is built in")
+        elif point.name in found:
+            _ignored(point.name, _package(point), f"{_package(found[point.name])} offers too")
+        else:
+            found[point.name] = point
+    return found
+
+
+def _package(point: EntryPoint) -> str:
+    return point.dist.name if point.dist else "unknown"
+
+
+@cache
+def _ignored(name: str, package: str, reason: str) -> None:
+    """Say so in one line, once."""
+    logging.getLogger(__name__).warning(
+        "the package %s offers a method %s, which %s: ignored; rename its entry point, or "
+        "uninstall the package",
+        package,
+        name,
+        reason,
+    )
 
 
 def _addresses() -> dict[str, str]:
@@ -101,9 +136,8 @@ def load(name: str) -> type[Method]:
 
 def _broken(point: EntryPoint, error: Exception) -> str:
     """Whose fault it is; a package's import may raise anything."""
-    package = point.dist.name if point.dist else "unknown"
     return (
-        f"the package {package} offers it as {point.value}, and that cannot be imported "
+        f"the package {_package(point)} offers it as {point.value}, and that cannot be imported "
         f"({type(error).__name__}: {error}); mend or uninstall the package"
     )
 

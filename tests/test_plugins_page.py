@@ -111,4 +111,4 @@ def test_its_package_makes_it_known(folder):
     listed = python("-c", call, *documented("list"), paths=site)
     assert "the target's mirror image holds" in listed
     origin = "from methods import registry; print(registry.origins('mirror'))"
-    assert "'uda-mirror 0.1.0'" in python("-c", origin, paths=site)
+    assert "'uda-mirror 0.1.0 " in python("-c", origin, paths=site)

@@ -60,20 +60,12 @@ class LargeTeacher(DAFormer):
 
         return [CompanionSpec(config.teacher or one_size_up(student), config.teacher_checkpoint)]
 
-    def __init__(
-        self,
-        config: Config,
-        student: Segmentor,
-        frozen_teachers: Sequence[Segmentor] = (),
-        *,
-        companions: Sequence[Segmentor],
-        **given: Any,
-    ) -> None:
-        super().__init__(config, student, frozen_teachers, **given)
+    def setup(self, frozen_teachers: Sequence[Segmentor], companions: Sequence[Segmentor]) -> None:
+        super().setup(frozen_teachers, companions)
         self.large = Ensemble(companions)
-        self.ema = EMATeacher(self.large, config.ema_alpha)
+        self.ema = EMATeacher(self.large, self.config.ema_alpha)
         self.large_imagenet = nn.ModuleList(
-            Frozen(deepcopy(network)) for network in companions if config.lambda_fd
+            Frozen(deepcopy(network)) for network in companions if self.config.lambda_fd
         )
 
     def large_learns(self, step: int) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from pydantic import Field
 from torch import Tensor
@@ -29,18 +28,11 @@ class MultiLevel(Method):
 
     config: Config
 
-    def __init__(
-        self,
-        config: Config,
-        student: Segmentor,
-        frozen_teachers: Sequence[Segmentor] = (),
-        **given: Any,
-    ) -> None:
-        super().__init__(config, student, frozen_teachers, **given)
+    def setup(self, frozen_teachers: Sequence[Segmentor], companions: Sequence[Segmentor]) -> None:
+        super().setup(frozen_teachers, companions)
         # Its name has `head` in it: it learns as fast as the head does.
-        self.auxiliary_head = (
-            DLV2Head(student.feature_channels[:-1], NUM_CLASSES) if config.levels == 2 else None
-        )
+        channels = self.student.feature_channels[:-1]
+        self.auxiliary_head = DLV2Head(channels, NUM_CLASSES) if self.config.levels == 2 else None
 
     def predict(self, image: Tensor) -> dict[str, Tensor]:
         """Logits (B, C, h, w) of each level, at their own strides."""

@@ -90,6 +90,30 @@ def a_group_teaches_the_student_or_its_critics(subject: Subject) -> None:
     require(taught == ({False, True} if theirs else {False}), "no group teaches the critics")
 
 
+def every_term_teaches_someone(subject: Subject) -> None:
+    """Each term by itself sends a gradient to the student, its critics or a companion.
+
+    A term that is zero, such as one whose weights are, may send zeros; it must reach them.
+    """
+    companions = subject.companions()
+    method = subject.make(companions=companions)
+    learners = [*method.student.parameters(), *critics(method)]
+    learners += [p for network in companions for p in network.parameters()]
+    for group in method.losses(subject.batch(), ITERATIONS - 1):
+        learning = [p for p in learners if p.requires_grad]
+        for term, value in group.items():
+            if term.startswith("log/"):
+                continue
+            found = torch.autograd.grad(value, learning, retain_graph=True, allow_unused=True)
+            reached = [gradient for gradient in found if gradient is not None]
+            require(
+                reached and (value == 0 or any(g.any() for g in reached)),
+                f"term {term} teaches neither the student nor its critics: no gradient of it "
+                f"reaches them; what is only shown is named log/{term}",
+            )
+        minimised(group).backward()
+
+
 def the_head_learns_faster_by_the_factor(subject: Subject) -> None:
     method = subject.make()
     rate = {

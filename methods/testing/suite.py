@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from methods.contract import Method
-from methods.testing import learning, repeating, talking
+from methods.testing import learning, precision, repeating, talking
 from methods.testing.tools import NETWORKS, Subject, variants_of
 
 
@@ -34,6 +34,9 @@ CHECKS = (
     Check(learning.a_frozen_teacher_stays_as_it_was_given, variants=True),
     Check(learning.param_groups_hold_what_learns_each_once, networks=True, variant="all terms"),
     Check(learning.a_group_teaches_the_student_or_its_critics, variants=True),
+    Check(learning.every_term_teaches_someone, variants=True),
+    Check(precision.its_gradients_are_the_same_in_bf16, variant="all terms"),
+    Check(precision.its_gradients_are_the_same_in_fp16, variant="all terms"),
     Check(learning.the_head_learns_faster_by_the_factor),
     Check(
         learning.target_labels_change_nothing,

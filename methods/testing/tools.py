@@ -70,21 +70,26 @@ class Subject:
             for spec in self.method.frozen_teachers(self.config, self.network)
         ]
 
+    def companions(self) -> list[Segmentor]:
+        """The companions it asks for, with random weights."""
+        return [
+            zoo.build(spec.network) for spec in self.method.companions(self.config, self.network)
+        ]
+
     def make(
         self,
         seed: int = 0,
         *,
         iterations: int = ITERATIONS,
         teachers: list[Segmentor] | None = None,
+        companions: list[Segmentor] | None = None,
     ) -> Method:
         """Build it as the harness does, every network it asks for with random weights."""
         torch.manual_seed(seed)
         config = self.config
         given = self.frozen_teachers() if teachers is None else teachers
         student = zoo.build(self.network)
-        companions = [
-            zoo.build(spec.network) for spec in self.method.companions(config, self.network)
-        ]
+        companions = self.companions() if companions is None else companions
         method = self.method(
             config,
             student,

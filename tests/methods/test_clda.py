@@ -10,6 +10,7 @@ from bench_cli import QUICK, bench, refused
 from torch import Tensor, nn
 from toy_student import Toy
 
+from methods import registry
 from methods.clda import CLDA, least, saliency_rates, shared_layers, take_over
 from methods.contract import Batch
 from methods.networks.zoo import build
@@ -146,6 +147,41 @@ def test_saliency_is_that_of_the_teachers_mixed_image(batch):
     assert rates.max() > rates.min()
     assert torch.allclose(method.saliency, 0.5 * rates)
     assert "saliency" in method.state_dict()
+
+
+def test_saliency_is_that_of_the_last_batch_where_a_step_accumulates_several(batch):
+    """With the first batch's gradient in it, the rates would be others."""
+
+    def learn(method: CLDA, batch: Batch) -> None:
+        torch.manual_seed(3)
+        method.generator.manual_seed(3)
+        method.saliency.zero_()
+        for group in method.losses(batch, 0):
+            torch.stack([v for k, v in group.items() if not k.startswith("log/")]).sum().backward()
+
+    further = Batch(batch.target_image, batch.source_label.roll(1, 0), batch.source_image)
+    alone, both = (pair("test_mit", saliency_alpha=0, lambda_kd=0) for _ in range(2))
+    learn(alone, further)
+    learn(both, batch)
+    learn(both, further)
+    assert torch.allclose(both.saliency, alone.saliency, atol=0.01)
+    summed = saliency_rates(both.layers, 1.0)
+    assert (summed - alone.saliency).abs().max() > 0.05
+
+
+@pytest.mark.parametrize("name", ["clda", "duda", "clda+hrda"])
+def test_the_large_teacher_sees_a_target_once(batch, name):
+    kind = registry.load(name)
+    starts = {"collaborate_start": 0, "finetune_start": 0, "large_rests": False}
+    cfg = kind.Config(**PLAIN, **{k: v for k, v in starts.items() if k in kind.Config.model_fields})
+    method = kind(cfg, build("test_mit"), companions=[build("test_mit")], iterations=4).train()
+    seen = []
+    method.ema.network.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    for count in (1, 2):  # a second batch of the step is seen anew, whatever tensor it is in
+        assert {"collaborative_kl", "inconsistency_kl"} & terms(method, batch).keys()
+        assert len(seen) == count
+    counts = [m.num_batches_tracked for m in method.ema.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert {int(count) for count in counts} == {2}
 
 
 def test_the_distillation_by_hand():

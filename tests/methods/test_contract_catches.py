@@ -172,6 +172,50 @@ class WithCritic(Sound):
         yield {"critic": self.critic(self.student(batch.source_image).logits).mean()}
 
 
+class ReachesNothing(Sound):
+    """Its second term moves a parameter of the method's own alone."""
+
+    def setup(self, frozen_teachers, companions):
+        super().setup(frozen_teachers, companions)
+        self.own = torch.nn.Parameter(torch.ones(3))
+
+    def losses(self, batch, step):
+        yield {"source": self.source(batch), "prior": self.own.square().sum()}
+
+
+class Rounded(Sound):
+    """The second term's gradient reaches the student, and is zero everywhere."""
+
+    def losses(self, batch, step):
+        logits = self.student(batch.source_image).logits
+        share = (logits * 100).round().abs().mean()
+        yield {"source": cross_entropy(logits, batch.source_label), "share": share}
+
+
+class CachedInBf16(Sound):
+    """Weights cast without a gradient serve a forward with one: autocast's cache did that."""
+
+    def losses(self, batch, step):
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
+        with torch.set_grad_enabled(dtype is not torch.bfloat16):
+            features = self.student.encoder(batch.source_image)
+        yield {"source": cross_entropy(self.student.head(features)[0], batch.source_label)}
+
+
+class CoarseInBf16(Sound):
+    """Differences of large numbers: eight bits hold nothing of them."""
+
+    def losses(self, batch, step):
+        logits = ((self.student(batch.source_image).logits + 300) - 300) * 20
+        yield {"source": cross_entropy(logits, batch.source_label)}
+
+
+class OverflowsInFp16(Sound):
+    def losses(self, batch, step):
+        logits = self.student(batch.source_image).logits * 1e6
+        yield {"source": cross_entropy(logits / 1e6, batch.source_label)}
+
+
 class OnTarget(Sound):
     uses_target = True
 
@@ -275,6 +319,11 @@ BROKEN = {
     TeacherInTraining: ("a_frozen_teacher_stays_as_it_was_given", "training mode"),
     IdleParameter: ("param_groups_hold_what_learns_each_once", "own"),
     WithCritic: ("a_group_teaches_the_student_or_its_critics", "at once"),
+    ReachesNothing: ("every_term_teaches_someone", "prior"),
+    Rounded: ("every_term_teaches_someone", "share"),
+    CachedInBf16: ("its_gradients_are_the_same_in_bf16", "no gradient reaches"),
+    CoarseInBf16: ("its_gradients_are_the_same_in_bf16", "differ"),
+    OverflowsInFp16: ("its_gradients_are_the_same_in_fp16", "not finite"),
     OneRate: ("the_head_learns_faster_by_the_factor", "head"),
     PeeksAtTargetLabels: ("target_labels_change_nothing", "labels"),
     NeverLooks: ("it_looks_at_the_target", "uses_target"),

@@ -1,0 +1,89 @@
+"""Methods of other packages: none replaces another's, each is named by its code's content."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from methods import plug_in, registry
+
+CODE = '''"""Calm: an example (nobody, never)."""
+
+from methods.source_only import SourceOnly
+
+
+class Calm(SourceOnly):
+    """Source-only by another name."""
+'''
+
+
+def install(folder: Path, package: str, points: str, files: dict[str, str]) -> None:
+    """A package with these entry points and modules, as an editable install of version 1.0."""
+    info = folder / f"{package.replace('-', '_')}-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[uda_bench.methods]\n{points}\n")
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A folder that is on the path; nothing said or hashed before is remembered."""
+    monkeypatch.syspath_prepend(tmp_path)
+    registry._ignored.cache_clear()
+    plug_in._sha256.cache_clear()
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if name.startswith("calm"):
+            del sys.modules[name]
+
+
+def test_a_built_in_method_is_not_replaced(site, caplog):
+    install(site, "uda-other", "daformer = calm:Calm\nserene = calm:Calm", {"calm.py": CODE})
+    assert registry.load("daformer").__module__ == "methods.daformer"
+    assert registry.origins("daformer") == {}
+    assert registry.names().count("daformer") == 1
+    assert registry.load("serene").__name__ == "Calm"
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "the package uda-other offers a method daformer, which is built in: ignored" in said
+    assert "\n" not in said
+
+
+def test_of_two_packages_with_one_name_the_first_is_taken(site, caplog):
+    install(site, "uda-b", "serene = calm_b:Calm", {"calm_b.py": CODE})
+    install(site, "uda-a", "serene = calm_a:Calm", {"calm_a.py": CODE})
+    assert registry.load("serene").__module__ == "calm_a"
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "uda-b offers a method serene, which uda-a offers too" in said
+
+
+def test_changed_code_of_one_version_has_another_origin(site):
+    install(
+        site,
+        "uda-calm",
+        "calm = calms.method:Calm",
+        {"calms/__init__.py": "", "calms/method.py": CODE},
+    )
+    (first,) = registry.origins("mic+calm").values()
+    assert first.startswith("uda-calm 1.0 ")
+    assert len(first.split()[-1]) == 16
+    (site / "calms" / "helper.py").write_text("x = 1\n")
+    assert registry.origins("calm") == {"calm": first}, "of what is imported, not of the file now"
+    found = {first}
+    for text in ("x = 1\n", "x = 2\n"):
+        (site / "calms" / "helper.py").write_text(text)
+        plug_in._sha256.cache_clear()  # another process
+        found.add(registry.origins("calm")["calm"])
+    assert len(found) == 3
+
+
+def test_a_module_of_one_file_and_one_that_is_not_there(site):
+    install(site, "uda-calm", "calm = calm_one:Calm\ngone = gone:Calm", {"calm_one.py": CODE})
+    assert len(registry.origins("calm")["calm"].split()) == 3
+    assert registry.origins("gone") == {"gone": "uda-calm 1.0"}

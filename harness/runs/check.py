@@ -22,6 +22,7 @@ def gate(
         return check(baseline, against, None)
     from harness.config.planning import replan
     from harness.measure.environment import choose_device
+    from harness.measure.own_time import own_time
     from harness.report.progress import Reporter
     from harness.runs.run import Workplace, failed_record, run
 
@@ -29,7 +30,7 @@ def gate(
         _refuse_files(baseline, record.spec)
     with tempfile.TemporaryDirectory() as scratch:
         reporter = Reporter(Console(stderr=True))
-        place = Workplace(Path(scratch), choose_device(device), reporter)
+        place = Workplace(Path(scratch), choose_device(device), reporter, own_time)
 
         def measure(spec: RunSpec) -> Record:
             plan = replan(spec, data_root)

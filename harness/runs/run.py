@@ -23,15 +23,15 @@ from harness.evaluation.inference import Views
 from harness.evaluation.scoring import score
 from harness.measure import environment
 from harness.measure.allocator import keep_freed_blocks
-from harness.measure.clock import StepClock
+from harness.measure.clock import Clock, StepClock
 from harness.measure.energy import Energy
 from harness.measure.flops import gflops, parameters_m
 from harness.measure.inference_speed import measure_inference
 from harness.measure.memory import PeakMemory
 from harness.records import store
-from harness.records.schema import Cost, Metrics, Record, Scores, TeacherCost, Training
+from harness.records.schema import Cost, Golden, Metrics, Record, Scores, TeacherCost, Training
 from harness.report.progress import Reporter
-from harness.training.loop import train
+from harness.training import loop
 from harness.weights.find import RUN, WEIGHTS, load
 from methods import registry
 from methods.contract import Method, Segmentor
@@ -46,6 +46,8 @@ class Workplace:
     results: Path
     device: torch.device
     report: Reporter
+    #: Measures the speeds; `bench check` has one that a busy machine does not slow.
+    clock: Clock = time.perf_counter
 
     def weights(self, weights_id: str) -> Path:
         """Folder of a trained network: student.safetensors, run.json, log.jsonl."""
@@ -95,7 +97,7 @@ def _train_and_measure(
 
     folder = place.weights(spec.weights_id)
     folder.mkdir(parents=True, exist_ok=True)
-    training, losses = _train(method, plan, place, folder / "log.jsonl")
+    training, losses, golden = _train(method, plan, place, folder / "log.jsonl")
 
     metrics = Metrics(
         convention=spec.scenario.convention,
@@ -103,6 +105,7 @@ def _train_and_measure(
         ema_teacher=_scores(method.ema_teacher, plan, place) if method.ema_teacher else None,
         val_images=spec.target.val_images,
         losses=losses,
+        golden=golden,
     )
     width, height = profile.image_size[spec.target.dataset]
     cost = Cost(
@@ -111,7 +114,12 @@ def _train_and_measure(
         gflops=gflops(method.student, (height, width)),
         training=training,
         inference=measure_inference(
-            method.student, (height, width), device, profile.precision, batch=4
+            method.student,
+            (height, width),
+            device,
+            profile.precision,
+            batch=4,
+            clock=place.clock,
         ),
         teachers=[cost for _, cost in teachers],
         wall_seconds=time.perf_counter() - start,
@@ -161,7 +169,7 @@ def check_data(plan: Plan, report: Reporter) -> None:
 
 def _train(
     method: Method, plan: Plan, place: Workplace, log: Path
-) -> tuple[Training, dict[str, list[float]]]:
+) -> tuple[Training, dict[str, list[float]], Golden]:
     spec, profile = plan.spec, plan.spec.profile
     loader = TrainLoader(
         plan.sources.source.open("train"),
@@ -172,15 +180,23 @@ def _train(
         device=place.device,
         steps=profile.iterations * profile.accumulation,
     )
-    clock = StepClock(profile.batch_size * profile.accumulation, place.device)
+    clock = StepClock(profile.batch_size * profile.accumulation, place.device, place.clock)
+    golden = loop.Golden(profile.iterations)
     start = time.perf_counter()
     with (
         PeakMemory(place.device) as memory,
         Energy(place.device) as energy,
         place.report.training(profile.iterations) as progress,
     ):
-        losses = train(
-            method, loader, profile, place.device, clock=clock, progress=progress, log=log
+        losses = loop.train(
+            method,
+            loader,
+            profile,
+            place.device,
+            clock=clock,
+            progress=progress,
+            golden=golden,
+            log=log,
         )
     speed = clock.summary()
     return (
@@ -197,6 +213,7 @@ def _train(
             energy_kj=energy.kj,
         ),
         losses,
+        Golden(losses=golden.losses, held_mib=golden.held_mib),
     )
 
 

@@ -24,7 +24,15 @@ def test_the_same_record_holds():
     found, code = verdicts(fake_record(), fake_record())
     assert code == HOLDS
     assert found == dict.fromkeys(
-        ["mIoU", "loss source", "peak memory", "training speed", "inference speed"], "holds"
+        [
+            "mIoU",
+            "scored labels",
+            "loss source",
+            "peak memory",
+            "training speed",
+            "inference speed",
+        ],
+        "holds",
     )
 
 
@@ -45,8 +53,8 @@ def test_the_same_record_holds():
         ("peak memory", {"cost": fake_cost(memory_mib=1000.0)}, "holds"),
         ("peak memory", {"cost": fake_cost(memory_mib=450.0)}, "improved"),
         ("peak memory", {"cost": fake_cost(memory_kind="gpu allocated")}, "not compared"),
-        ("training speed", {"cost": fake_cost(images_per_second=17.0)}, "regressed"),
-        ("training speed", {"cost": fake_cost(images_per_second=18.0)}, "holds"),
+        ("training speed", {"cost": fake_cost(images_per_second=23.0)}, "regressed"),
+        ("training speed", {"cost": fake_cost(images_per_second=24.0)}, "holds"),
         ("training speed", {"cost": fake_cost(images_per_second=99.0)}, "improved"),
         ("training speed", {"provenance": fake_provenance("Other CPU")}, "not compared"),
         ("inference speed", {"provenance": fake_provenance(gpu="GPU X")}, "not compared"),
@@ -81,9 +89,9 @@ def test_the_newest_of_several_measurements_counts():
 def test_the_report_says_what_regressed_and_by_how_much():
     report = compare([fake_record()], [fake_record(miou=28.0)])
     text, markdown = report.render("text"), report.render("markdown")
-    assert text.startswith("Regression: 1 regressed, 4 holds.")
+    assert text.startswith("Regression: 1 regressed, 5 holds.")
     assert "30.00 -> 28.00, -2.00 points (allowed 0.5)" in text
-    assert markdown.startswith("**Regression: 1 regressed, 4 holds.**")
+    assert markdown.startswith("**Regression: 1 regressed, 5 holds.**")
     assert "| mIoU " in markdown
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from harness.cli.options import DataRoot, Device, Plugins
+from harness.errors import BenchError
 
 app = typer.Typer()
 
@@ -15,12 +16,19 @@ app = typer.Typer()
 @app.command()
 def check(
     baseline: Annotated[Path, typer.Option(help="Records to hold: a file of results/baselines.")],
-    against: Annotated[
+    records: Annotated[
         Path | None,
         typer.Option("--records", help="Take these records.", show_default="run again"),
     ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REVISION", help="Compare with this git revision, run now and in turns."
+        ),
+    ] = None,
     update: Annotated[
-        bool, typer.Option("--update", help="Make the --records the new baseline instead.")
+        bool,
+        typer.Option("--update", help="Make the --records, or runs made now, the new baseline."),
     ] = False,
     format_: Annotated[Literal["text", "markdown"], typer.Option("--format")] = "text",
     plugin: Plugins = None,
@@ -28,12 +36,20 @@ def check(
     device: Device = None,
 ) -> None:
     """Compare with a baseline: exit 0 it holds, 1 regression, 2 error, 3 nothing measured."""
-    from harness.runs.check import gate, update_baseline
+    from harness.runs.check import gate, gate_against, measure_again, update_baseline
 
+    if against is not None and (records is not None or update):
+        raise BenchError("--against: expected without --records and --update: it makes its runs.")
     if update:
-        count = update_baseline(baseline, against)
+        if records is not None:
+            count = update_baseline(baseline, records)
+        else:
+            count = measure_again(baseline, data_root, device)
         print(f"{baseline}: {count} records")
         return
-    report, code = gate(baseline, against, data_root, device)
+    if against is not None:
+        report, code = gate_against(baseline, against, data_root, device)
+    else:
+        report, code = gate(baseline, records, data_root, device)
     print(report.render(format_))
     raise typer.Exit(code)

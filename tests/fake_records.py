@@ -6,7 +6,16 @@ from typing import Any
 
 from harness.config.schema import DataRef, Profile, RunSpec, Scenario
 from harness.data.classes import CLASSES
-from harness.records.schema import Cost, Inference, Metrics, Record, Scores, TeacherCost, Training
+from harness.records.schema import (
+    Cost,
+    Golden,
+    Inference,
+    Metrics,
+    Record,
+    Scores,
+    TeacherCost,
+    Training,
+)
 
 TITLES = {"gta2cs": "GTA5 -> Cityscapes", "synthia2cs": "SYNTHIA -> Cityscapes"}
 
@@ -126,6 +135,8 @@ def fake_record(
     ema_miou: float | None = None,
     conventions: dict[str, float] | None = None,
     losses: dict[str, list[float]] | None = None,
+    golden: Golden | None = None,
+    confusion: list[list[int]] | None = None,
     error: str | None = None,
     cost: Cost | None = None,
     provenance: dict[str, Any] | None = None,
@@ -140,7 +151,10 @@ def fake_record(
         ema_teacher=None if ema_miou is None else fake_scores(ema_miou),
         val_images=64,
         losses=losses or {"source": [2.5, 2.25]},
+        golden=golden,
     )
+    if confusion:
+        metrics.student.confusion = confusion
     return Record(
         run_id=run.run_id,
         state="failed" if error else "done",

@@ -29,6 +29,18 @@ class Scores(Part):
     confusion: list[list[int]] = Field(description="[label][prediction] pixel counts, 19 x 19")
 
 
+class Golden(Part):
+    """What `bench check` compares of a training."""
+
+    losses: dict[str, list[tuple[int, float]]] = Field(
+        description="by term: (step, value) at the first steps, about every tenth of the schedule, "
+        "and the last"
+    )
+    held_mib: list[tuple[int, float]] = Field(
+        description="(step, MiB): tensors held after the first steps and after the last"
+    )
+
+
 class Metrics(Part):
     convention: str
     student: Scores
@@ -38,6 +50,7 @@ class Metrics(Part):
     losses: dict[str, list[float]] = Field(
         default_factory=dict, description="each loss term at the first steps: the golden losses"
     )
+    golden: Golden | None = Field(None, description="the golden losses of the whole schedule")
 
 
 class Inference(Part):

@@ -2,26 +2,66 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from shutil import unpack_archive
 
 from rich.console import Console
 
-from harness.analysis.regression import Report, check
+from harness.analysis.regression import NOTHING_MEASURED, Finding, Report, check, compare
 from harness.config.schema import RunSpec
 from harness.errors import BenchError, DataError, in_one_line
 from harness.records import store
 from harness.records.schema import Record
 
+#: The tree that this code is of.
+ROOT = Path(__file__).parents[2]
+#: Times that each of two revisions runs a spec, in turns; the best of each counts.
+ROUNDS = 3
+
 
 def gate(
-    baseline: Path, against: Path | None, data_root: Path | None, device: str | None
+    baseline: Path, records: Path | None, data_root: Path | None, device: str | None
 ) -> tuple[Report, int]:
-    """Compare given records, or runs made now, with a baseline -> report and exit code."""
-    if against is not None:
-        return check(baseline, against, None)
+    """Compare given records, or runs made now, with a baseline -> report and exit code.
+
+    Runs made now are timed by a clock that stops while other work has the processor.
+    """
+    if records is not None:
+        return check(baseline, records, None)
+    with _runner(baseline, data_root, device) as measure:
+        return check(baseline, None, measure)
+
+
+def measure_again(baseline: Path, data_root: Path | None, device: str | None) -> int:
+    """Run every spec of a baseline and make that the baseline -> how many.
+
+    BenchError where one run fails; the baseline is then as before.
+    """
+    with _runner(baseline, data_root, device) as measure:
+        records = [measure(record.spec) for record in store.read_all(baseline)]
+    for record in records:
+        if record.state != "done":
+            raise BenchError(
+                f"{baseline} is unchanged: {record.spec.method} failed: {record.error}"
+            )
+    store.write_list(records, baseline)
+    return len(records)
+
+
+@contextmanager
+def _runner(
+    baseline: Path, data_root: Path | None, device: str | None
+) -> Iterator[Callable[[RunSpec], Record]]:
+    """What runs a spec of the baseline in this process, in a scratch folder."""
     from harness.config.planning import replan
     from harness.measure.environment import choose_device
+    from harness.measure.own_time import own_time
     from harness.report.progress import Reporter
     from harness.runs.run import Workplace, failed_record, run
 
@@ -29,19 +69,159 @@ def gate(
         _refuse_files(baseline, record.spec)
     with tempfile.TemporaryDirectory() as scratch:
         reporter = Reporter(Console(stderr=True))
-        place = Workplace(Path(scratch), choose_device(device), reporter)
+        place = Workplace(Path(scratch), choose_device(device), reporter, clock=own_time)
 
         def measure(spec: RunSpec) -> Record:
             plan = replan(spec, data_root)
             try:
-                return run(plan, place)
+                return run(plan, place, fresh=True)
             except DataError:
                 raise
             except Exception as error:
                 # One run that crashes is a regression of that run, not of the whole gate.
                 return failed_record(plan, in_one_line(error), place)
 
-        return check(baseline, None, measure)
+        yield measure
+
+
+def gate_against(
+    baseline: Path, revision: str, data_root: Path | None, device: str | None
+) -> tuple[Report, int]:
+    """Run a baseline's specs with another revision's code and with this tree's, in turns.
+
+    The baseline gives the specs alone: figures are compared between the two, of each the best
+    speeds and the least memory of ROUNDS runs. What slows the machine slows both.
+    """
+    specs = [record.spec for record in store.read_all(baseline)]
+    for spec in specs:
+        _refuse_files(baseline, spec)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        commit = checkout(revision, folder / "code")
+        say = Console(stderr=True).print
+        trees = {f"{revision} ({commit[:10]})": folder / "code", "this tree": ROOT}
+        findings: list[Finding] = []
+        for spec in specs:
+
+            def measure(name: str, spec: RunSpec = spec) -> Record | str:
+                say(f"{spec.method} {spec.student}: {name}", highlight=False)
+                place = folder / ("new" if name == "this tree" else "old")
+                return _run_with(trees[name], spec, place, data_root, device)
+
+            findings += _compare_in_turns(spec, list(trees), measure)
+    report = Report(findings)
+    return report, report.exit_code if findings else NOTHING_MEASURED
+
+
+def _compare_in_turns(
+    spec: RunSpec, names: list[str], measure: Callable[[str], Record | str]
+) -> list[Finding]:
+    """Measure old and new in turns; `measure` gives a record, or says why there is none."""
+    found: dict[str, list[Record]] = {name: [] for name in names}
+    for _ in range(ROUNDS):
+        for name in names:
+            record = measure(name)
+            if isinstance(record, str):
+                run = f"{spec.method}, {spec.scenario.name}, {spec.profile.name}, seed {spec.seed}"
+                # What the other revision cannot run is no fault of this one.
+                new = name == names[1]
+                detail = f"{name}: {record}"
+                return [Finding(run, "run", "regressed" if new else "not measured", detail)]
+            found[name].append(record.model_copy(update={"spec": spec}))
+    old, new_best = (best(found[name]) for name in names)
+    return compare([old], [new_best]).findings
+
+
+def best(records: list[Record]) -> Record:
+    """The last record with the best speeds and the least peak memory of all: done runs."""
+    costs = [record.cost for record in records if record.cost]
+    fastest = max(costs, key=lambda cost: cost.training.images_per_second).training
+    training = fastest.model_copy(
+        update={"memory_mib": min(cost.training.memory_mib for cost in costs)}
+    )
+    inference = max(costs, key=lambda cost: cost.inference.images_per_second).inference
+    cost = costs[-1].model_copy(update={"training": training, "inference": inference})
+    return records[-1].model_copy(update={"cost": cost})
+
+
+def checkout(revision: str, folder: Path, root: Path = ROOT) -> str:
+    """Write a revision's files of the git repository `root` into a folder -> the commit's hash.
+
+    BenchError where `root` is no git checkout, or there is no such revision.
+    """
+    top = _git(root, "rev-parse", "--show-toplevel")
+    if top is None or Path(top).resolve() != root.resolve():
+        raise BenchError(f"--against: {root} is not a git checkout; expected uda-bench's own.")
+    commit = _git(root, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+    if commit is None:
+        raise BenchError(f"--against {revision}: no such revision in {root}; see `git log`.")
+    folder.mkdir(parents=True)
+    archive = folder.with_suffix(".zip")
+    if _git(root, "archive", "--format=zip", f"--output={archive}", commit) is None:
+        raise BenchError(f"--against {revision}: git archive of {commit} failed in {root}.")
+    unpack_archive(archive, folder)
+    archive.unlink()
+    return commit
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    """What git prints; None where it fails or is not there."""
+    try:
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True)
+    except OSError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _run_with(
+    code: Path, spec: RunSpec, results: Path, data_root: Path | None, device: str | None
+) -> Record | str:
+    """Run a spec in a process with the code of a folder -> its record, or why there is none."""
+    from harness.runs.launchers import Task
+    from methods import registry
+
+    workers = {
+        "harness.runs.worker": "harness/runs/worker.py",
+        "harness.worker": "harness/worker.py",
+    }
+    module = next((name for name, file in workers.items() if (code / file).is_file()), None)
+    if module is None:
+        return f"no worker in its code; expected {' or '.join(workers.values())}"
+    task = Task(
+        spec=spec,
+        config=spec.method_config,
+        plugins=[plug_in.path.resolve() for plug_in in registry.FILES.values()],
+        results=results,
+        data_root=data_root.resolve() if data_root else None,
+        device=device,
+        fresh=True,
+    )
+    # Their records are read anew each time; the frozen teachers' weights stay for the next round.
+    folder = results / "records"
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in folder.glob("*.json"):
+        stale.unlink()
+    path = results / "task.json"
+    path.write_text(task.model_dump_json(), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", module, str(path)],
+        cwd=code,
+        env={**os.environ, "PYTHONPATH": str(code)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    asked = (spec.method, spec.student)
+    try:
+        records = [r for r in store.read_all(folder) if (r.spec.method, r.spec.student) == asked]
+    except BenchError as error:
+        return in_one_line(error)
+    if records and records[0].state == "done":
+        return records[0]
+    if records:
+        return records[0].error or "failed"
+    return f"exit code {done.returncode}: {done.stdout.strip().rpartition(chr(10))[2]}"
 
 
 def _refuse_files(baseline: Path, spec: RunSpec) -> None:
@@ -55,14 +235,12 @@ def _refuse_files(baseline: Path, spec: RunSpec) -> None:
         )
 
 
-def update_baseline(baseline: Path, against: Path | None) -> int:
+def update_baseline(baseline: Path, records: Path) -> int:
     """Make the done records of a file or folder the baseline -> how many. BenchError for none."""
-    if against is None:
-        raise BenchError("--update: expected --records FILE_OR_FOLDER to take the new ones from.")
-    done = [record for record in store.read_all(against) if record.state == "done"]
+    done = [record for record in store.read_all(records) if record.state == "done"]
     if not done:
         raise BenchError(
-            f"{against} holds no done record; expected some: `bench sweep` makes them."
+            f"{records} holds no done record; expected some: `bench sweep` makes them."
         )
     store.write_list(done, baseline)
     return len(done)

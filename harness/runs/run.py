@@ -25,14 +25,24 @@ from harness.evaluation.scoring import score
 from harness.files import write_text
 from harness.measure import environment, fingerprint
 from harness.measure.allocator import keep_freed_blocks
-from harness.measure.clock import StepClock
+from harness.measure.clock import Clock, StepClock
 from harness.measure.energy import Energy
 from harness.measure.flops import gflops, parameters_m
+from harness.measure.inference_speed import measure_inference
 from harness.measure.memory import PeakMemory
 from harness.records import store
-from harness.records.schema import Cost, Inference, Metrics, Record, Scores, TeacherCost, Training
+from harness.records.schema import (
+    Cost,
+    Golden,
+    Inference,
+    Metrics,
+    Record,
+    Scores,
+    TeacherCost,
+    Training,
+)
 from harness.report.progress import Reporter
-from harness.runs.inference import inference_speed
+from harness.runs.inference import BATCH, inference_speed
 from harness.runs.launchers import Task, carry_out
 from harness.runs.trained import (
     Trained,
@@ -44,7 +54,7 @@ from harness.runs.trained import (
     stage_file,
     write_stage,
 )
-from harness.training.loop import train
+from harness.training import loop
 from harness.weights.find import EMA_WEIGHTS, RUN, WEIGHTS, load
 from methods import registry
 from methods.contract import Method, Segmentor
@@ -60,6 +70,8 @@ class Workplace:
     report: Reporter
     keep_other_code: bool = False  # use weights that other code or another torch made
     side_by_side: int = 1  # runs that a sweep has going at a time
+    #: Measures the speeds; `bench check` has one that a busy machine does not slow.
+    clock: Clock = time.perf_counter
 
     def weights(self, weights_id: str) -> Path:
         """Folder of a trained network: its weights, training.json, run.json, log.jsonl."""
@@ -152,7 +164,7 @@ def _train_stage(
         load(student, plan.init, part="encoder")
     method = build_method(plan, student, [network for network, _ in teachers]).to(place.device)
     begin(folder)
-    training, losses = _train(method, plan, place, folder / "log.jsonl")
+    training, losses, golden = _train(method, plan, place, folder / "log.jsonl")
     whole, hashes = True, {}
     try:
         hashes = keep(method, spec.run_id, folder)
@@ -168,6 +180,7 @@ def _train_stage(
         ema_network=method.ema_teacher.name if method.ema_teacher else None,
         weights_sha256=hashes,
         losses=losses,
+        golden=golden,
         parameters_m=parameters_m(method.student),
         training_parameters_m=parameters_m(method),
         training=training,
@@ -192,6 +205,7 @@ def _score_stage(plan: Plan, place: Workplace, trained: _Networks, folder: Path)
         ema_teacher=_scores(trained.ema_teacher, plan, place) if trained.ema_teacher else None,
         val_images=spec.target.val_images,
         losses=outcome.losses,
+        golden=outcome.golden,
     )
     if trained.whole:
         write_stage(path, metrics, made_by)
@@ -218,17 +232,26 @@ def _measure_stage(plan: Plan, place: Workplace, trained: _Networks, seconds: fl
         training_parameters_m=outcome.training_parameters_m,
         gflops=gflops(network, (height, width)),
         training=outcome.training,
-        inference=measured_speed(outcome.network, plan, place.device),
+        inference=measured_speed(outcome.network, plan, place),
         teachers=outcome.teachers,
         wall_seconds=seconds,
     )
 
 
-def measured_speed(network: str, plan: Plan, device: torch.device) -> Inference:
+def measured_speed(network: str, plan: Plan, place: Workplace) -> Inference:
     """The inference speed of a network at the size of the plan's target."""
     profile = plan.spec.profile
     width, height = profile.image_size[plan.spec.target.dataset]
-    return inference_speed(network, (height, width), device, profile, plan.spec.networks)
+    if place.clock is not time.perf_counter:  # of this process alone: no other may measure for it
+        return measure_inference(
+            zoo.build(network).to(place.device),
+            (height, width),
+            place.device,
+            profile.precision,
+            BATCH,
+            clock=place.clock,
+        )
+    return inference_speed(network, (height, width), place.device, profile, plan.spec.networks)
 
 
 def _keep_record(record: Record, place: Workplace, folder: Path, whole: bool) -> None:
@@ -336,7 +359,7 @@ def check_data(plan: Plan, report: Reporter) -> None:
 
 def _train(
     method: Method, plan: Plan, place: Workplace, log: Path
-) -> tuple[Training, dict[str, list[float]]]:
+) -> tuple[Training, dict[str, list[float]], Golden]:
     spec, profile = plan.spec, plan.spec.profile
     loader = TrainLoader(
         plan.sources.source.open("train"),
@@ -347,15 +370,23 @@ def _train(
         device=place.device,
         steps=profile.iterations * profile.accumulation,
     )
-    clock = StepClock(profile.batch_size * profile.accumulation, place.device)
+    clock = StepClock(profile.batch_size * profile.accumulation, place.device, place.clock)
+    golden = loop.Golden(profile.iterations)
     start = time.perf_counter()
     with (
         PeakMemory(place.device) as memory,
         Energy(place.device) as energy,
         place.report.training(profile.iterations) as progress,
     ):
-        losses = train(
-            method, loader, profile, place.device, clock=clock, progress=progress, log=log
+        losses = loop.train(
+            method,
+            loader,
+            profile,
+            place.device,
+            clock=clock,
+            progress=progress,
+            golden=golden,
+            log=log,
         )
     speed = clock.summary()
     return (
@@ -372,6 +403,7 @@ def _train(
             energy_kj=energy.kj,
         ),
         losses,
+        Golden(losses=golden.losses, held_mib=golden.held_mib),
     )
 
 

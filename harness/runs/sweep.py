@@ -212,7 +212,7 @@ def _measure_inference(planned: dict[str, Job], place: Workplace) -> None:
             # A method may make more of the network asked for.
             teachers = [zoo.build(teacher.network) for teacher in plan.teachers]
             network = build_method(plan, zoo.build(plan.spec.student), teachers).student.name
-            measured_speed(network, plan, place.device)
+            measured_speed(network, plan, place)
 
 
 def _skip_orphans(planned: dict[str, Job]) -> None:

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 
 from harness.errors import BenchError
 from harness.files import file_hash, write_text
-from harness.records.schema import Part, TeacherCost, Training
+from harness.records.schema import Golden, Part, TeacherCost, Training
 from harness.records.store import as_json
 from harness.weights.find import EMA_WEIGHTS, WEIGHTS
 from methods.contract import Method
@@ -30,6 +30,7 @@ class Trained(Part):
     ema_network: str | None = Field(None, description="of the EMA teacher, where there is one")
     weights_sha256: dict[str, str] = Field(description="of each file of weights")
     losses: dict[str, list[float]]
+    golden: Golden | None = None
     parameters_m: float
     training_parameters_m: float
     training: Training

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -17,12 +19,53 @@ from harness.measure.clock import StepClock
 from harness.training.trainer import Trainer
 from methods.contract import Batch, Method
 
-#: Steps whose losses a record keeps: what `bench check` holds tightly.
+#: First steps whose losses a record keeps: what `bench check` holds tightly.
 GOLDEN_STEPS = 5
+#: Parts of the schedule; a record keeps the losses at the first step of each, too.
+GOLDEN_PARTS = 10
+MIB = 2**20
 
 
 #: Told the step, its loss terms and the images per second: a terminal, a log, or nobody.
 Progress = Callable[[int, dict[str, float], float], None]
+
+
+@dataclass
+class Golden:
+    """What `bench check` compares of a training: losses over the schedule, and what was held."""
+
+    iterations: int
+    #: By term: (step, value), steps ascending.
+    losses: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    #: (step, MiB of tensors) after the first steps and after the last: a leak grows between.
+    held_mib: list[tuple[int, float]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        parts = (round(part * self.iterations / GOLDEN_PARTS) for part in range(GOLDEN_PARTS))
+        self.steps = {*range(GOLDEN_STEPS), *parts, self.iterations - 1}
+
+    def note(self, step: int, values: dict[str, float], device: torch.device) -> None:
+        """Keep the terms of a golden step."""
+        for name, value in values.items():
+            self.losses.setdefault(name, []).append((step, value))
+        if step in (GOLDEN_STEPS - 1, self.iterations - 1):
+            self.held_mib.append((step, held_mib(device)))
+
+
+def held_mib(device: torch.device) -> float:
+    """MiB of tensors that are held: allocated on a GPU; on a CPU, those that Python objects hold.
+
+    What only an autograd graph holds is not among the latter.
+    """
+    gc.collect()
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device) / MIB
+    storages = {}
+    for item in gc.get_objects():
+        if issubclass(type(item), Tensor) and item.device.type == device.type:
+            storage = item.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
+    return sum(storages.values()) / MIB
 
 
 def train(
@@ -33,16 +76,19 @@ def train(
     *,
     clock: StepClock,
     progress: Progress,
+    golden: Golden | None = None,
     log: Path | None = None,
 ) -> dict[str, list[float]]:
     """Train for profile.iterations steps; return each term's value at the first steps.
 
-    `log` receives one JSON a `log_every` steps, whole lines whenever the process is killed.
+    `golden` is given the terms of its steps, spread over the schedule. `log` receives one JSON a
+    `log_every` steps, whole lines whenever the process is killed.
     BenchError when a loss is not finite.
     """
     method.train()
     trainer = Trainer(method, profile, device)
-    golden: dict[str, list[float]] = {}
+    golden = golden or Golden(profile.iterations)
+    first: dict[str, list[float]] = {}
     batches = iter(loader)
     with log.open("w", buffering=1, encoding="utf-8") if log else nullcontext() as file:
         for step in range(profile.iterations):
@@ -52,19 +98,22 @@ def train(
                 terms = trainer.step(micro, step)
             clock.end_step()
             logged = (step + 1) % profile.log_every == 0 or step + 1 == profile.iterations
-            if step >= GOLDEN_STEPS and not logged:
+            if step not in golden.steps and not logged:
                 continue
             values = finite(terms, step)
+            if step in golden.steps:
+                del terms
+                golden.note(step, values, device)
             if step < GOLDEN_STEPS:
                 for name, value in values.items():
-                    golden.setdefault(name, []).append(value)
+                    first.setdefault(name, []).append(value)
             if logged:
                 speed = clock.images_per_step / sum(clock.steps[-1])
                 progress(step + 1, values, speed)
                 if file:
                     line = {"step": step + 1, **values, "images_per_second": speed}
                     file.write(json.dumps(line) + "\n")
-    return golden
+    return first
 
 
 def finite(terms: dict[str, Tensor], step: int) -> dict[str, float]:

@@ -13,6 +13,7 @@ from harness.analysis.regression import (
 )
 from harness.errors import BenchError
 from harness.records import store
+from harness.records.schema import Golden
 
 
 def verdicts(base, found, **tolerances):
@@ -24,7 +25,15 @@ def test_the_same_record_holds():
     found, code = verdicts(fake_record(), fake_record())
     assert code == HOLDS
     assert found == dict.fromkeys(
-        ["mIoU", "loss source", "peak memory", "training speed", "inference speed"], "holds"
+        [
+            "mIoU",
+            "scored labels",
+            "loss source",
+            "peak memory",
+            "training speed",
+            "inference speed",
+        ],
+        "holds",
     )
 
 
@@ -45,8 +54,10 @@ def test_the_same_record_holds():
         ("peak memory", {"cost": fake_cost(memory_mib=1000.0)}, "holds"),
         ("peak memory", {"cost": fake_cost(memory_mib=450.0)}, "improved"),
         ("peak memory", {"cost": fake_cost(memory_kind="gpu allocated")}, "not compared"),
-        ("training speed", {"cost": fake_cost(images_per_second=17.0)}, "regressed"),
-        ("training speed", {"cost": fake_cost(images_per_second=18.0)}, "holds"),
+        ("peak memory", {"provenance": fake_provenance("Other CPU")}, "not compared"),
+        ("scored labels", {"confusion": [[3]]}, "regressed"),
+        ("training speed", {"cost": fake_cost(images_per_second=23.0)}, "regressed"),
+        ("training speed", {"cost": fake_cost(images_per_second=24.0)}, "holds"),
         ("training speed", {"cost": fake_cost(images_per_second=99.0)}, "improved"),
         ("training speed", {"provenance": fake_provenance("Other CPU")}, "not compared"),
         ("inference speed", {"provenance": fake_provenance(gpu="GPU X")}, "not compared"),
@@ -58,6 +69,53 @@ def test_each_figure_has_its_tolerance(quantity, changed, verdict):
     found, code = verdicts(fake_record(), fake_record(**changed))
     assert found[quantity] == verdict
     assert code == {"regressed": REGRESSION, "not measured": NOTHING_MEASURED}.get(verdict, HOLDS)
+
+
+def golden(last=1.0, step=29, grown=0.0):
+    losses = {"source": [(0, 2.5), (step, 2.0 * last)]}
+    return Golden(losses=losses, held_mib=[(4, 2.0), (step, 2.0 + grown)])
+
+
+@pytest.mark.parametrize(
+    ("quantity", "changed", "verdict"),
+    [
+        ("loss source", {"last": 1.002}, "holds"),
+        ("loss source", {"last": 1.004}, "regressed"),
+        ("loss source", {"last": 0.996}, "regressed"),
+        ("loss source", {"last": math.nan}, "regressed"),
+        ("held tensors", {"grown": 0.9}, "holds"),
+        ("held tensors", {"grown": 1.1}, "regressed"),
+        ("held tensors", {"grown": -1.1}, "improved"),
+    ],
+)
+def test_the_end_of_the_schedule_is_held_too(quantity, changed, verdict):
+    base, found = fake_record(golden=golden()), fake_record(golden=golden(**changed))
+    assert verdicts(base, found)[0][quantity] == verdict
+
+
+def test_losses_are_compared_by_step():
+    base, found = fake_record(golden=golden()), fake_record(golden=golden(step=28, last=2.0))
+    assert verdicts(base, found)[0]["loss source"] == "holds"
+    report = compare([base], [fake_record(golden=golden(last=1.01))])
+    assert "step 29: 2 -> 2.02, off by 0.01 (allowed 0.003)" in report.render()
+
+
+def test_a_baseline_without_later_losses_is_held_at_its_first_ones():
+    assert verdicts(fake_record(), fake_record(golden=golden()))[0]["loss source"] == "holds"
+    later = fake_record(losses={"source": [2.6]}, golden=golden())
+    assert verdicts(fake_record(), later)[0]["loss source"] == "regressed"
+
+
+def test_what_may_differ_grows_with_the_step_to_a_bound():
+    assert [Tolerances().loss(step) for step in (0, 9, 10**6)] == pytest.approx([1e-4, 1e-3, 0.05])
+
+
+def test_memory_on_another_processor_names_both():
+    found = fake_record(provenance=fake_provenance("Other CPU"), cost=fake_cost(memory_mib=5e3))
+    (finding,) = [
+        f for f in compare([fake_record()], [found]).findings if f.quantity == "peak memory"
+    ]
+    assert finding.detail == "Test CPU in the baseline, Other CPU here"
 
 
 def test_tolerances_can_be_set():
@@ -81,9 +139,9 @@ def test_the_newest_of_several_measurements_counts():
 def test_the_report_says_what_regressed_and_by_how_much():
     report = compare([fake_record()], [fake_record(miou=28.0)])
     text, markdown = report.render("text"), report.render("markdown")
-    assert text.startswith("Regression: 1 regressed, 4 holds.")
+    assert text.startswith("Regression: 1 regressed, 5 holds.")
     assert "30.00 -> 28.00, -2.00 points (allowed 0.5)" in text
-    assert markdown.startswith("**Regression: 1 regressed, 4 holds.**")
+    assert markdown.startswith("**Regression: 1 regressed, 5 holds.**")
     assert "| mIoU " in markdown
 
 

@@ -362,7 +362,7 @@ def _train(
 ) -> tuple[Training, dict[str, list[float]], Golden]:
     spec, profile = plan.spec, plan.spec.profile
     loader = TrainLoader(
-        plan.sources.source.open("train"),
+        plan.sources.source.open("train") if method.uses_source else None,
         plan.sources.target.open("train") if method.uses_target else None,
         profile,
         spec.seed,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -12,6 +13,9 @@ from pydantic import BaseModel, ValidationError
 from harness.config.schema import Profile, Scenario
 from harness.data.datasets import LAYOUTS
 from harness.errors import BenchError, explain, unknown
+from methods import registry
+
+log = logging.getLogger(__name__)
 
 #: Fields that are not set here -> what to do instead.
 FIXED = {
@@ -31,9 +35,10 @@ def apply_overrides(
     """Return profile, scenario and method knobs with each `key=value` put where it belongs.
 
     A key is a field's name, or `method.`, `profile.` or `scenario.` and the name; `.entry` reaches
-    into a table. BenchError for unknown keys, with the nearest name, and for values that do not
-    fit.
+    into a table. BenchError for unknown keys, with the nearest name, for values that do not fit,
+    and for knobs of the profile that no method has.
     """
+    check_knobs(profile)
     fields = {
         "method": config.model_fields,
         "profile": Profile.model_fields,
@@ -61,6 +66,37 @@ def apply_overrides(
             raise BenchError(f"--set {key.strip()}: {name} is no table; expected --set {name}=...")
         _check(key.strip(), owner, config, values)
     return Profile(**values["profile"]), Scenario(**values["scenario"]), values["method"]
+
+
+def check_knobs(profile: Profile) -> None:
+    """Refuse knobs of a profile that no known method has, plug-ins included.
+
+    Knobs that only other methods have are fine: a profile serves many. BenchError with the nearest
+    name; none where a plug-in cannot be imported, for the knob may be its own.
+    """
+    missing = profile.knobs.keys()
+    known: set[str] = set()
+    broken = []
+    for method in registry.names():  # imported one by one, until every knob has been found
+        if missing <= known:
+            return
+        try:
+            known |= registry.load(method).Config.model_fields.keys()
+        except ValueError:
+            broken.append(method)
+    strange = sorted(missing - known)
+    if not strange:
+        return
+    if broken:
+        log.warning(
+            "profile %s: no method has the knobs %s, unless %s has, which cannot be imported",
+            profile.name,
+            ", ".join(strange),
+            ", ".join(broken),
+        )
+        return
+    error = unknown(f"knob in profile {profile.name!r}, [knobs]:", strange[0], sorted(known))
+    raise BenchError(f"{error} Of a method in a file: give the file, --plugin FILE.")
 
 
 def _locate(key: str, fields: dict[str, Any]) -> tuple[str, str, str]:

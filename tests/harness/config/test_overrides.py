@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.config import catalogue
-from harness.config.overrides import apply_overrides
+from harness.config.overrides import apply_overrides, check_knobs
 from harness.errors import BenchError
 from methods import registry
 
@@ -157,3 +157,51 @@ def test_a_value_that_does_not_fit_is_refused_by_name(override):
 def test_a_key_without_a_value_is_refused():
     with pytest.raises(BenchError, match="expected KEY=VALUE"):
         changed("iterations")
+
+
+def with_knobs(**knobs):
+    return catalogue.profile("tiny").model_copy(update={"knobs": knobs})
+
+
+@pytest.mark.parametrize("profile", catalogue.names("profiles"))
+def test_every_knob_of_our_profiles_belongs_to_a_method(profile):
+    check_knobs(catalogue.profile(profile))
+
+
+def test_a_knob_of_another_method_is_fine():
+    check_knobs(with_knobs(lambda_kd=0.5, ema_alpha=0.9))
+
+
+def test_a_misspelt_knob_of_a_profile_is_refused_with_the_nearest_name():
+    profile, scenario = with_knobs(ema_alpah=0.9), catalogue.scenario("gta2cs")
+    with pytest.raises(
+        BenchError, match=r"'tiny', \[knobs\]: 'ema_alpah'; did you mean 'ema_alpha'"
+    ):
+        apply_overrides([], profile, scenario, registry.load("dacs").Config, {})
+
+
+def test_a_knob_of_a_users_method_is_known_with_its_file(tmp_path):
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(
+        "from methods.contract import Method\n\n\nclass Mine(Method):\n"
+        "    class Config(Method.Config):\n        depth_of_mine: int = 1\n"
+    )
+    profile = with_knobs(depth_of_mine=2)
+    with pytest.raises(BenchError, match="--plugin FILE"):
+        check_knobs(profile)
+    registry.use_files([plugin])
+    try:
+        check_knobs(profile)
+    finally:
+        registry.use_files([])
+
+
+def test_a_knob_may_belong_to_a_plug_in_that_cannot_be_imported(tmp_path, caplog):
+    plugin = tmp_path / "mine.py"
+    plugin.write_text("from methods.contract import Method\nimport not_there\n")
+    registry.use_files([plugin])
+    try:
+        check_knobs(with_knobs(depth_of_mine=2))
+    finally:
+        registry.use_files([])
+    assert "depth_of_mine, unless mine has, which cannot be imported" in caplog.text

@@ -14,10 +14,10 @@ from collections.abc import Iterator, Sequence
 from pydantic import Field
 from torch import Tensor, nn
 
+from methods.bases.levels import MultiLevel
 from methods.contract import NUM_CLASSES, Batch, Segmentor
 from methods.parts.adversarial import GAN, SOURCE, TARGET, gan_loss, held_fixed
 from methods.parts.discriminator import Discriminator
-from methods.parts.levels import MultiLevel
 from methods.parts.losses import upsample
 
 

@@ -23,9 +23,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from methods.bases.large_teacher import LargeTeacher
 from methods.contract import Batch, Segmentor
 from methods.parts.distillation import distill
-from methods.parts.large_teacher import LargeTeacher
 from methods.parts.pseudo_labels import PseudoLabel
 
 #: The parameters of one layer, each with the student's of the same name.

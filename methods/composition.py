@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast
 
 from pydantic import BaseModel, create_model
 
-from methods import registry
+from methods import built_in
 from methods.contract import Method
 
 
@@ -45,9 +45,9 @@ def compose(parts: tuple[Part, ...]) -> type[Method]:
 def partners(part: Part) -> list[str]:
     """Names of the built-in methods that can be joined with this one."""
     found = []
-    for name in registry.BUILT_IN:
+    for name, address in built_in.BUILT_IN.items():
         try:
-            join((part, Part(name, registry.load(name))))
+            join((part, Part(name, built_in.load(address))))
         except ValueError:
             continue
         found.append(name)

@@ -160,8 +160,8 @@ class Method(nn.Module):
         """Called after the optimiser's step."""
 
     def param_groups(self, lr: float, weight_decay: float, head_lr_factor: float) -> list[dict]:
-        """Optimiser groups by the reference's rule, critics left out: parts/param_groups.py."""
-        from methods.parts.param_groups import reference_groups
+        """Optimiser groups by the reference's rule, critics left out: methods/param_groups.py."""
+        from methods.param_groups import reference_groups
 
         critics = [p for group in self.critic_groups() for p in group["params"]]
         return reference_groups(self, lr, weight_decay, head_lr_factor, without=critics)

@@ -23,9 +23,9 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from methods.bases.large_teacher import LargeTeacher
 from methods.contract import NUM_CLASSES, Batch, CompanionSpec, Segmentor
 from methods.parts.distillation import divergence
-from methods.parts.large_teacher import LargeTeacher
 from methods.parts.losses import upsample
 
 

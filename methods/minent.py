@@ -12,9 +12,9 @@ from math import ceil
 from pydantic import Field
 from torch import Tensor
 
+from methods.bases.levels import MultiLevel
 from methods.contract import Batch
 from methods.parts.entropy import entropy
-from methods.parts.levels import MultiLevel
 from methods.parts.losses import upsample
 
 

@@ -6,35 +6,18 @@ import ast
 import logging
 from collections.abc import Iterable
 from functools import cache
-from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from methods import plug_in
+from methods import built_in, plug_in
+from methods.built_in import BUILT_IN
 
 if TYPE_CHECKING:
     from methods.contract import Method
 
 ENTRY_POINT_GROUP = "uda_bench.methods"
-
-#: name -> module:class; nothing is imported before it is asked for.
-BUILT_IN = {
-    "source_only": "methods.source_only:SourceOnly",
-    "adaptsegnet": "methods.adaptsegnet:AdaptSegNet",
-    "advent": "methods.advent:Advent",
-    "minent": "methods.minent:MinEnt",
-    "fda": "methods.fda:FDA",
-    "dacs": "methods.dacs:DACS",
-    "daformer": "methods.daformer:DAFormer",
-    "hrda": "methods.hrda:HRDA",
-    "mic": "methods.mic:MIC",
-    "dualkd": "methods.dualkd:DualKD",
-    "duda": "methods.duda:DUDA",
-    "clda": "methods.clda:CLDA",
-    "oracle": "methods.oracle:Oracle",
-}
 
 #: name -> the user's file, in this process; see `use_files`.
 FILES: dict[str, plug_in.PlugIn] = {}
@@ -126,8 +109,7 @@ def load(name: str) -> type[Method]:
         return plug_in.load(FILES[name])
     point = _plug_ins().get(name)
     try:
-        module, _, attribute = _addresses()[name].partition(":")
-        return getattr(import_module(module), attribute)
+        return built_in.load(_addresses()[name])
     except Exception as error:
         if point is None:
             raise

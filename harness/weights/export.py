@@ -23,9 +23,9 @@ from harness.records import store
 from harness.records.schema import Part
 from harness.weights.find import Checkpoint
 from methods.contract import Segmentor
+from methods.networks.names import one_scale
 from methods.networks.quiet import quiet
 from methods.networks.weights import read_metadata, save_weights
-from methods.networks.zoo import one_scale
 from methods.parts.augment import MEAN, STD
 from methods.parts.losses import upsample
 

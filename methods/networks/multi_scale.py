@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from methods.contract import Segmentation, Segmentor
+from methods.networks.names import TWO_SCALES
 from methods.networks.segformer_head import SegFormerHead
 from methods.networks.segmentor import PaddedSegmentor, reached
-from methods.networks.zoo import TWO_SCALES
 from methods.parts.losses import upsample
 
 #: Rows and columns of an image.

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from methods.networks.names import MMSEG, TIMM, TWO_SCALES, one_scale, timm_parts
+
 if TYPE_CHECKING:
     from methods.contract import Segmentor
 
@@ -116,9 +118,6 @@ NETWORKS: dict[str, NetworkSpec] = _published() | {
 }
 
 
-#: Prefix of a network that sees an image at two scales: methods/networks/multi_scale.py.
-TWO_SCALES = "hrda:"
-
 #: Names "mmseg:..." that stand for a config at hand instead of a file, as `read_config` gives it.
 CONFIGS: dict[str, dict[str, Any]] = {}
 
@@ -145,19 +144,14 @@ def read_config(name: str) -> dict[str, Any]:
     """What a network "mmseg:..." is made of, as CONFIGS holds it. Raises ValueError."""
     from methods.networks import mmseg_model
 
-    return CONFIGS.get(name) or mmseg_model.read_config(name.removeprefix("mmseg:"))
-
-
-def one_scale(name: str) -> str:
-    """The network that one at two scales is made of; any other is itself."""
-    return name.removeprefix(TWO_SCALES)
+    return CONFIGS.get(name) or mmseg_model.read_config(name.removeprefix(MMSEG))
 
 
 def describe(name: str) -> str:
     """One line on a network. Raises ValueError for an unknown name."""
     if name.startswith(TWO_SCALES):
         return f"{describe(one_scale(name))}; at two scales, as HRDA"
-    if name.startswith("mmseg:"):
+    if name.startswith(MMSEG):
         return f"mmsegmentation's {name.removeprefix('mmseg:')}"
     return _spec(name).description
 
@@ -165,13 +159,13 @@ def describe(name: str) -> str:
 def pretrained(name: str) -> str:
     """ImageNet weights that are published for the encoder, and where to get them; "" for none."""
     name = one_scale(name)
-    return "" if name.startswith("mmseg:") else _spec(name).pretrained
+    return "" if name.startswith(MMSEG) else _spec(name).pretrained
 
 
 def one_size_up(name: str) -> str:
     """The next larger network of the same family. Raises ValueError where there is none."""
     name = one_scale(name)
-    larger = None if name.startswith("mmseg:") else _spec(name).larger
+    larger = None if name.startswith(MMSEG) else _spec(name).larger
     if larger is None:
         raise ValueError(f"the zoo has no network one size up from {name!r}: name the teacher")
     return larger
@@ -187,7 +181,7 @@ def build(name: str, num_classes: int = 19, **overrides: Any) -> Segmentor:
         from methods.networks.multi_scale import MultiScale
 
         return MultiScale(build(one_scale(name), num_classes, **overrides))
-    if name.startswith("mmseg:"):
+    if name.startswith(MMSEG):
         from methods.networks import mmseg_model
 
         if overrides:
@@ -212,9 +206,8 @@ def build(name: str, num_classes: int = 19, **overrides: Any) -> Segmentor:
 def _spec(name: str) -> NetworkSpec:
     if name in NETWORKS:
         return NETWORKS[name]
-    if name.startswith("timm:"):
-        model, _, head = name.removeprefix("timm:").partition(":")
-        head = head or "daformer"
+    if name.startswith(TIMM):
+        model, head = timm_parts(name, "daformer")
         if head not in HEADS:
             raise ValueError(f"{name}: unknown head {head!r}, expected one of {', '.join(HEADS)}")
         encoder = "methods.networks.timm_encoder:TimmEncoder"

@@ -11,13 +11,13 @@ from torch import nn
 
 from methods.contract import IGNORE, Segmentation
 from methods.networks.zoo import build
+from methods.param_groups import reference_groups
 from methods.parts.augment import gaussian_blur, strong_augment
 from methods.parts.class_mix import class_mask, draw_classes, paste
 from methods.parts.distillation import Projections, distill, stage_channels, stage_maps
 from methods.parts.ema import EMATeacher, Frozen
 from methods.parts.feature_distance import downscale_label, feature_distance, label_cells
 from methods.parts.losses import cross_entropy
-from methods.parts.param_groups import reference_groups
 from methods.parts.pseudo_labels import pseudo_labels
 
 

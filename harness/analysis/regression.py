@@ -16,7 +16,7 @@ from harness.records.schema import Metrics, Record, hardware
 HOLDS, REGRESSION, ERROR, NOTHING_MEASURED = 0, 1, 2, 3
 
 #: Times that a run may be measured while its speed alone is off: other work only slows.
-TRIES = 3
+TRIES = 5
 SPEEDS = ("training speed", "inference speed")
 
 Verdict = Literal["regressed", "not measured", "improved", "not compared", "holds"]
@@ -111,13 +111,28 @@ def check(
 def _measure(
     base: Record, runner: Callable[[RunSpec], Record], tolerances: Tolerances | None
 ) -> Record:
-    """Run a baseline's spec; while its speed alone regressed, once more."""
-    for _ in range(TRIES):
-        found = runner(base.spec)
-        regressed = compare([base], [found], tolerances).of("regressed")
-        if not regressed or any(finding.quantity not in SPEEDS for finding in regressed):
-            break
-    return found
+    """Run a baseline's spec; while its speed alone regressed, once more: the best speed counts."""
+    found: list[Record] = []
+    while True:
+        found.append(runner(base.spec))
+        regressed = compare([base], found[-1:], tolerances).of("regressed")
+        if any(finding.quantity not in SPEEDS for finding in regressed):
+            return found[-1]
+        fastest = best(found)
+        if len(found) == TRIES or not compare([base], [fastest], tolerances).of("regressed"):
+            return fastest
+
+
+def best(records: list[Record]) -> Record:
+    """The last record with the best speeds and the least peak memory of all: done runs."""
+    costs = [record.cost for record in records if record.cost]
+    fastest = max(costs, key=lambda cost: cost.training.images_per_second).training
+    training = fastest.model_copy(
+        update={"memory_mib": min(cost.training.memory_mib for cost in costs)}
+    )
+    inference = max(costs, key=lambda cost: cost.inference.images_per_second).inference
+    cost = costs[-1].model_copy(update={"training": training, "inference": inference})
+    return records[-1].model_copy(update={"cost": cost})
 
 
 def compare(
@@ -146,9 +161,16 @@ def _question(spec: RunSpec) -> str:
     return spec.model_copy(update={"plugins": {}}).run_id
 
 
+def name_of(spec: RunSpec) -> str:
+    """A run as the report names it."""
+    return (
+        f"{spec.method} {spec.student}, {spec.scenario.name}, {spec.profile.name}, seed {spec.seed}"
+    )
+
+
 def _compare_run(base: Record, found: Record | None, tolerances: Tolerances) -> list[Finding]:
     spec = base.spec
-    run = f"{spec.method}, {spec.scenario.name}, {spec.profile.name}, seed {spec.seed}"
+    run = name_of(spec)
     if base.metrics is None or base.cost is None:
         raise BenchError(f"baseline {run}: no figures in it; expected a done run. Record it again.")
     if found is None:

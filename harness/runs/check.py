@@ -13,7 +13,15 @@ from shutil import unpack_archive
 
 from rich.console import Console
 
-from harness.analysis.regression import NOTHING_MEASURED, Finding, Report, check, compare
+from harness.analysis.regression import (
+    NOTHING_MEASURED,
+    Finding,
+    Report,
+    best,
+    check,
+    compare,
+    name_of,
+)
 from harness.config.schema import RunSpec
 from harness.errors import BenchError, DataError, in_one_line
 from harness.records import store
@@ -122,26 +130,15 @@ def _compare_in_turns(
         for name in names:
             record = measure(name)
             if isinstance(record, str):
-                run = f"{spec.method}, {spec.scenario.name}, {spec.profile.name}, seed {spec.seed}"
                 # What the other revision cannot run is no fault of this one.
                 new = name == names[1]
                 detail = f"{name}: {record}"
-                return [Finding(run, "run", "regressed" if new else "not measured", detail)]
+                return [
+                    Finding(name_of(spec), "run", "regressed" if new else "not measured", detail)
+                ]
             found[name].append(record.model_copy(update={"spec": spec}))
     old, new_best = (best(found[name]) for name in names)
     return compare([old], [new_best]).findings
-
-
-def best(records: list[Record]) -> Record:
-    """The last record with the best speeds and the least peak memory of all: done runs."""
-    costs = [record.cost for record in records if record.cost]
-    fastest = max(costs, key=lambda cost: cost.training.images_per_second).training
-    training = fastest.model_copy(
-        update={"memory_mib": min(cost.training.memory_mib for cost in costs)}
-    )
-    inference = max(costs, key=lambda cost: cost.inference.images_per_second).inference
-    cost = costs[-1].model_copy(update={"training": training, "inference": inference})
-    return records[-1].model_copy(update={"cost": cost})
 
 
 def checkout(revision: str, folder: Path, root: Path = ROOT) -> str:

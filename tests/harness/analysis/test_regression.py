@@ -126,7 +126,7 @@ def test_one_run_left_out_does_not_pass_unseen():
     report = compare([fake_record(seed=0), fake_record(seed=1)], [fake_record(seed=0)])
     assert report.exit_code == NOTHING_MEASURED
     assert [finding.run for finding in report.of("not measured")] == [
-        "source_only, gta2cs, tiny, seed 1"
+        "source_only mini-b0, gta2cs, tiny, seed 1"
     ]
 
 
@@ -165,7 +165,8 @@ def test_a_baseline_is_measured_again_by_the_runner(tmp_path):
     [
         (["fast"], 1, HOLDS),
         (["slow", "slow", "fast"], 3, HOLDS),
-        (["slow", "slow", "slow", "fast"], 3, REGRESSION),
+        (["slow", "slow", "slow", "slow", "fast"], 5, HOLDS),
+        (["slow", "slow", "slow", "slow", "slow", "fast"], 5, REGRESSION),
         (["worse", "fast"], 1, REGRESSION),
         (["slow", "worse", "fast"], 2, REGRESSION),
         (["worse and slow", "fast"], 1, REGRESSION),

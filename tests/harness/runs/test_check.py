@@ -17,14 +17,14 @@ import harness.runs.run as run_module
 import harness.training.loop as loop
 import methods.parts.class_mix as class_mix
 import methods.parts.losses as losses
-from harness.analysis.regression import compare
+from harness.analysis.regression import best, compare
 from harness.config.planning import replan
 from harness.errors import BenchError, in_one_line
 from harness.measure.own_time import own_time
 from harness.records import store
 from harness.report.progress import Reporter
 from harness.runs import check
-from harness.runs.check import ROOT, ROUNDS, _compare_in_turns, best, checkout
+from harness.runs.check import ROOT, ROUNDS, _compare_in_turns, checkout
 from harness.runs.run import Workplace, failed_record, run
 
 BASELINE = ROOT / "results" / "baselines" / "ci.json"

@@ -4,6 +4,9 @@ import json
 import logging
 import os
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from fake_records import fake_record
@@ -144,3 +147,17 @@ def test_what_is_broken_beside_a_new_field_is_named(tmp_path):
     path = newer(store.write(fake_record(), tmp_path), change)
     with pytest.raises(BenchError, match="broken record, created: Field required"):
         store.read(path)
+
+
+def test_the_command_line_names_it_once_beside_a_table_that_programs_read(tmp_path):
+    store.write(fake_record(), tmp_path / "records")
+    (tmp_path / "records" / "empty.json").touch()
+    code = "from harness.cli.main import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "table", "--format", "json", "--results", str(tmp_path)],
+        cwd=Path(__file__).parents[3], capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert len(json.loads(done.stdout)["measured"]) == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("skipped ")
+    assert "empty.json: not a readable JSON file" in line

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -176,7 +175,7 @@ def _ready(planned: dict[str, Job]) -> list[str]:
 def _start(
     job: Job, scratch: Path, results: Path, data_root: Path | None, device: str | None
 ) -> subprocess.Popen[bytes]:
-    from harness.runs.worker import Task
+    from harness.runs.worker import Task, worker_command
 
     run_id = job.plan.spec.run_id
     task = Task(
@@ -195,9 +194,7 @@ def _start(
     for stale in (results / "records").glob(f"*-{run_id}.failed.json"):
         stale.unlink()  # what an earlier try died of is not what this one may die of
     with (logs / f"{run_id}.txt").open("wb") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "harness.runs.worker", str(path)], stdout=log, stderr=log
-        )
+        return subprocess.Popen(worker_command(path), stdout=log, stderr=log)
 
 
 def _finish(job: Job, code: int, results: Path) -> None:

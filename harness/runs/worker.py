@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+import harness
 from harness.config.schema import RunSpec
 from harness.errors import BenchError, in_one_line
 
@@ -22,6 +23,20 @@ class Task(BaseModel):
     results: Path
     data_root: Path | None = None
     device: str | None = None
+
+
+def worker_command(task_path: Path) -> list[str]:
+    """The command of a process that carries out the task in a JSON file.
+
+    `python -m` would put the working folder first on the module path, where a user's own
+    `methods/` or `harness/` hides ours. The process gets this one's path instead, without the
+    working folder's empty entry, as multiprocessing hands it on. `python -P` would need 3.11.
+    """
+    path = [entry for entry in sys.path if entry]
+    ours = str(Path(harness.__file__).resolve().parents[1])
+    start = "from harness.runs.worker import main; main(sys.argv[1])"
+    code = f"import sys; sys.path[:] = {[*path, ours]!r}; {start}"
+    return [sys.executable, "-c", code, str(task_path)]
 
 
 def main(path: str) -> None:

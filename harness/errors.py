@@ -1,4 +1,4 @@
-"""Errors that are the user's to mend, and any error in one line."""
+"""Errors that the user can fix, and any error in one line."""
 
 from __future__ import annotations
 

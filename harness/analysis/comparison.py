@@ -173,7 +173,7 @@ def _failure(record: Record) -> str:
 
 
 def _teachers(record: Record) -> tuple[str, ...]:
-    """Frozen ones, and networks that learn beside the student."""
+    """Frozen ones, and networks trained jointly with the student."""
     networks = [*record.spec.teachers, *record.spec.companions]
     return tuple(str(network.get("network")) for network in networks)
 

@@ -1,4 +1,4 @@
-"""Figures from the literature: shown beside ours with their source, never mixed with them."""
+"""Figures from the literature: shown next to ours with their source, never mixed with them."""
 
 from __future__ import annotations
 

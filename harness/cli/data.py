@@ -30,7 +30,7 @@ def data_make(
 
 @data_app.command("verify")
 def data_verify(data_root: DataRoot = None) -> None:
-    """Check every file of every data set; say what is wrong with which, and how to mend it."""
+    """Check every file of every data set; say what is wrong with which, and how to fix it."""
     from rich.console import Console
 
     from harness.cli.data_reports import verify

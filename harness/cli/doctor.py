@@ -76,11 +76,11 @@ def torch_and_torchvision() -> Finding:
 
 
 def gpu() -> Finding:
-    """The GPU as torch sees it, its driver, and whether it computes in bf16."""
+    """The GPU as torch reports it, its driver, and whether it computes in bf16."""
     driver = driver_version()
     if failure("torch"):
         found = f"driver {driver or 'none'}; torch does not import"
-        return Finding("gpu", "warn", found, "mend torch first")
+        return Finding("gpu", "warn", found, "repair the torch installation first")
     import torch
 
     if torch.cuda.is_available():
@@ -95,7 +95,7 @@ def gpu() -> Finding:
     return Finding(
         "gpu",
         "bad",
-        f"driver {driver} is there, but torch, built for {build}, sees no GPU",
+        f"driver {driver} is there, but torch, built for {build}, finds no GPU",
         "install a torch built for a CUDA that this driver supports; look at CUDA_VISIBLE_DEVICES",
     )
 

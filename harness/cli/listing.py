@@ -127,7 +127,7 @@ def _network(name: str, console: Console) -> None:
         f"{network.fused_channels}"
     )
     if tile := getattr(network.encoder, "tile", None):
-        console.print(f"made for one size alone: sees images in tiles of {tile}x{tile}")
+        console.print(f"built for one size only: processes images in tiles of {tile}x{tile}")
     if published := zoo.pretrained(name):
         console.print(f"weights for --init: {published}", highlight=False, soft_wrap=True)
 

@@ -66,10 +66,10 @@ def doctor(data_root: DataRoot = None) -> None:
     """Say what works on this machine, what does not, and what to do."""
     from rich.console import Console
 
-    from harness.cli import doctor as surgery
+    from harness.cli.doctor import examine, render
 
-    findings = surgery.examine(data_root)
-    surgery.render(findings, Console())
+    findings = examine(data_root)
+    render(findings, Console())
     raise typer.Exit(1 if any(f.state == "bad" for f in findings) else 0)
 
 

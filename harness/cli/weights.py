@@ -133,7 +133,7 @@ def predict_(
     results: Results = Path("runs"),
     device: Device = None,
 ) -> None:
-    """Write what a checkpoint sees in images as PNG files of the images' own size."""
+    """Write a checkpoint's predictions for images as PNG files of the images' own size."""
     from rich.console import Console
 
     from harness.evaluation.inference import Views

@@ -53,7 +53,7 @@ class Teacher:
 
 @dataclass(frozen=True)
 class Companion:
-    """A network that learns beside the student, and the weights its encoder starts from."""
+    """A network trained jointly with the student, and the weights its encoder starts from."""
 
     network: str
     init: Path | None = None

@@ -41,7 +41,7 @@ class Scenario(Strict):
         description="which classes the mIoU is over, and how missing ones are treated"
     )
     generated_source: bool = Field(
-        False, description="without the source at hand, its embedded rendering takes its place"
+        False, description="without the source's files, its embedded rendering is used instead"
     )
 
 
@@ -122,7 +122,7 @@ class Suite(Strict):
 
 
 class DataRef(Strict):
-    """One data set as a run sees it."""
+    """One data set as a run uses it."""
 
     dataset: str
     generated: bool
@@ -144,7 +144,7 @@ class RunSpec(Strict):
         default_factory=list, description="frozen teachers: network, and weights_id or checkpoint"
     )
     companions: list[dict[str, Any]] = Field(
-        default_factory=list, description="networks that learn beside the student: network, init"
+        default_factory=list, description="networks trained jointly with the student: network, init"
     )
     networks: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="configs of networks that are a file of the user's"
@@ -166,7 +166,7 @@ class RunSpec(Strict):
 
     @property
     def weights_id(self) -> str:
-        """The same for the trained weights: a run that never sees the target serves all targets."""
+        """The same for the trained weights: one run without target data serves all targets."""
         spec = self._content()
         for field in ("slide", "tta_flip", "tta_scales"):  # of scoring only
             spec["profile"].pop(field, None)

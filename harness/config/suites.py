@@ -10,7 +10,7 @@ from harness.config.schema import Suite
 
 
 def requests(suite: Suite) -> list[Request]:
-    """Every run of the suite's product; a method takes part in what it has the knobs for."""
+    """Every run of the suite's product; a method runs the variants whose knobs it has."""
     knobs = {method: find_method(method).Config.model_fields for method in suite.methods}
     found = []
     for scenario, seed, method, variant in product(

@@ -115,7 +115,7 @@ def _published_grid(scenario: str, figures: Sequence[Figure]) -> Grid:
             for figure in figures
         ],
         notes=[f"[{number}] {source}" for number, source in enumerate(sources, 1)]
-        or [f"No published figure for {scenario} at hand."],
+        or [f"No published figure for {scenario} found."],
     )
 
 

@@ -11,17 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+import harness
 from harness.config.schema import RunSpec
 
 if TYPE_CHECKING:
     from harness.config.planning import Plan
-
-#: Starts the worker without the working folder on its path: a folder `methods/` or `harness/` of
-#: the user's must not stand in for ours. (-P would do it, from Python 3.11 on.)
-_BOOTSTRAP = (
-    "import sys; sys.path[:] = [p for p in sys.path if p != '']; sys.path[:0] = {paths!r}; "
-    "from {module} import main; main({task!r})"
-)
 
 
 class Task(BaseModel):
@@ -57,13 +51,17 @@ class Task(BaseModel):
 
 
 def command(task: Path, module: str = "harness.runs.worker") -> list[str]:
-    """The command line of the process that carries out the task in a file: `main` of a module."""
-    import harness
+    """The command line of a process that carries out the task in a JSON file: `main` of a module.
 
-    top = Path(harness.__file__).resolve().parents[1]
-    # A checkout goes first; site-packages stays where it is, behind the standard library.
-    paths = [] if top.name in ("site-packages", "dist-packages") else [str(top)]
-    return [sys.executable, "-c", _BOOTSTRAP.format(paths=paths, module=module, task=str(task))]
+    `python -m` would put the working folder first on the module path, where a user's own
+    `methods/` or `harness/` hides ours. The process gets this one's path instead, without the
+    working folder's empty entry, as multiprocessing hands it on. `python -P` would need 3.11.
+    """
+    path = [entry for entry in sys.path if entry]
+    ours = str(Path(harness.__file__).resolve().parents[1])
+    start = f"from {module} import main; main(sys.argv[1])"
+    code = f"import sys; sys.path[:] = {[*path, ours]!r}; {start}"
+    return [sys.executable, "-c", code, str(task)]
 
 
 def carry_out(task: Task, say: Callable[[str], None], inherit: bool) -> int:

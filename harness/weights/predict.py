@@ -1,4 +1,4 @@
-"""`bench predict`: what a network sees in image files, as PNG files."""
+"""`bench predict`: a network's predictions for image files, as PNG files."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def plan_predictions(images: Sequence[Path], out: Path, kind: Kind) -> list[Task
 
     Folders are searched to their depth, and their own folders are kept below `out`. Cityscapes'
     CITY_SEQUENCE_FRAME_leftImg8bit.png gives CITY_SEQUENCE_FRAME_labelIds.png, as its evaluation
-    script finds it; of a folder that holds such images, labels beside them are left alone.
+    script finds it; of a folder that holds such images, labels next to them are left alone.
     BenchError where there is nothing to read, or where a file would be written twice or over an
     image.
     """
@@ -111,7 +111,7 @@ def predict(
 ) -> None:
     """Predict each image and write it, whole or not at all, at the image's own resolution.
 
-    The network sees images resized into `size` = (width, height), aspect kept; None: as they are.
+    The network gets images resized into `size` = (width, height), aspect kept; None: as they are.
     BenchError for a file that is no image; what was written before it stays.
     """
     fewer = within_memory("windows (--slide 512,512,341,341), or a smaller --size")

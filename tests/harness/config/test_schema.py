@@ -102,6 +102,16 @@ def test_weights_of_a_method_that_sees_the_target_depend_on_it(method):
     assert spec(method, overrides=("generated.target=5",)).weights_id != spec(method).weights_id
 
 
+@pytest.mark.parametrize("method", ["daformer", "source_only"])
+@pytest.mark.parametrize(
+    "override", ["slide=32,32,16,16", "tta_flip=true", "tta_scales=0.75,1", "tta_scales=0.5,1,1.5"]
+)
+def test_how_images_are_scored_changes_figures_but_no_weights(method, override):
+    plain, other = spec(method), spec(method, overrides=(override,))
+    assert other.weights_id == plain.weights_id
+    assert other.run_id != plain.run_id
+
+
 def test_weights_of_different_methods_never_share_a_name():
     ids = [spec(m).weights_id for m in ("source_only", "daformer", "dualkd", "oracle")]
     assert len(set(ids)) == 4

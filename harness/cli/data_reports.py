@@ -34,11 +34,11 @@ def verify(data_root: Path | None, console: Console) -> int:
     """Print every problem of every data set below the root; return the exit code."""
     from harness.data.verify import verify as find_problems
 
-    root, found = _found(data_root)
+    root, names = _data_sets_in(data_root)
     # A folder of a set's name with nothing of the set in it is a problem, not an absence.
     there = {n for n in LAYOUTS if any((root / f).is_dir() for f in layout_of(n).folders)}
     bad = 0
-    for name in (name for name in LAYOUTS if name in there.union(found)):
+    for name in (name for name in LAYOUTS if name in there.union(names)):
         problems = find_problems(name, root)
         for problem in problems:
             console.print(str(problem), markup=False, highlight=False, soft_wrap=True)
@@ -72,8 +72,8 @@ def statistics(data_root: Path | None, console: Console) -> None:
                 if source.ref.dataset not in opened:
                     opened[source.ref.dataset] = _labelled(source.open)
     else:
-        root, found = _found(data_root)
-        opened = {name: _labelled(partial(open_dataset, name, root)) for name in found}
+        root, names = _data_sets_in(data_root)
+        opened = {name: _labelled(partial(open_dataset, name, root)) for name in names}
     table = Table("class", title="share of pixels / of images, percent", title_justify="left")
     columns = []
     for name, dataset in opened.items():
@@ -94,17 +94,17 @@ def _labelled(open_split: Callable[[Split], Dataset]) -> Dataset:
     return train if train.has_labels else open_split("val")
 
 
-def _found(data_root: Path | None) -> tuple[Path, list[str]]:
+def _data_sets_in(data_root: Path | None) -> tuple[Path, list[str]]:
     if data_root is None:
         raise DataError(
             "no data root was given; expected a folder that holds gta5/, synthia/, cityscapes/, "
             "camvid/, acdc/ or darkzurich/. Give it with --data-root or UDA_BENCH_DATA; "
             "`bench data make --out DIR` writes a generated one."
         )
-    found = [name for name in LAYOUTS if has_dataset(name, data_root)]
-    if not found:
+    names = [name for name in LAYOUTS if has_dataset(name, data_root)]
+    if not names:
         raise DataError(
             f"{data_root} holds no data set; expected one of {', '.join(LAYOUTS)} as a folder in "
             "it (links are welcome)."
         )
-    return data_root, found
+    return data_root, names

@@ -10,19 +10,19 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from harness.data.transforms import Pixels
+from harness.data.transforms import PixelArray
 
 _LEVELS = np.arange(256, dtype=np.float32)
 
 
-def augment(image: Pixels, kind: str, rng: np.random.Generator) -> Pixels:
+def augment(image: PixelArray, kind: str, rng: np.random.Generator) -> PixelArray:
     """Apply an augmentation by the name it has in a profile: none, photometric or strong."""
     if kind == "photometric":
         return photometric(image, rng)
     return strong(image, rng) if kind == "strong" else image
 
 
-def photometric(image: Pixels, rng: np.random.Generator) -> Pixels:
+def photometric(image: PixelArray, rng: np.random.Generator) -> PixelArray:
     """Distort brightness, contrast, saturation and hue, each with probability 0.5.
 
     Contrast comes before or after saturation and hue, an even chance each.
@@ -39,7 +39,7 @@ def photometric(image: Pixels, rng: np.random.Generator) -> Pixels:
     return cv2.LUT(image, _clip(_LEVELS * contrast))
 
 
-def strong(image: Pixels, rng: np.random.Generator) -> Pixels:
+def strong(image: PixelArray, rng: np.random.Generator) -> PixelArray:
     """Jitter colours, tint, blur, coarsen and add noise, each by chance."""
     if rng.random() < 0.8:
         image = _jitter(image, rng)
@@ -57,7 +57,7 @@ def strong(image: Pixels, rng: np.random.Generator) -> Pixels:
     return image
 
 
-def _jitter(image: Pixels, rng: np.random.Generator) -> Pixels:
+def _jitter(image: PixelArray, rng: np.random.Generator) -> PixelArray:
     """Brightness +-48 levels, contrast about the mean 0.5..1.6, saturation 0.3..1.8, hue +-24."""
     brightness, contrast = rng.uniform(-48, 48), rng.uniform(0.5, 1.6)
     saturation, hue = rng.uniform(0.3, 1.8), int(rng.integers(-24, 25))
@@ -66,7 +66,7 @@ def _jitter(image: Pixels, rng: np.random.Generator) -> Pixels:
     return _shift_colours(image, saturation, hue)
 
 
-def _tint(image: Pixels, rng: np.random.Generator) -> Pixels:
+def _tint(image: PixelArray, rng: np.random.Generator) -> PixelArray:
     """Change gain (0.75..1.25) and gamma (0.6..1.7, even in the logarithm) of each channel."""
     gain = rng.uniform(0.75, 1.25, 3)
     gamma = np.exp(rng.uniform(np.log(0.6), np.log(1.7), 3))
@@ -74,7 +74,7 @@ def _tint(image: Pixels, rng: np.random.Generator) -> Pixels:
     return cv2.LUT(image, _clip(curves)[:, None, :])
 
 
-def _coarsen(image: Pixels, scale: float) -> Pixels:
+def _coarsen(image: PixelArray, scale: float) -> PixelArray:
     """Shrink and enlarge again: the detail of a poorer lens."""
     height, width = image.shape[:2]
     small = (max(int(width * scale), 1), max(int(height * scale), 1))
@@ -82,7 +82,7 @@ def _coarsen(image: Pixels, scale: float) -> Pixels:
     return cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def _shift_colours(image: Pixels, saturation: float, hue: int) -> Pixels:
+def _shift_colours(image: PixelArray, saturation: float, hue: int) -> PixelArray:
     """Multiply the saturation and turn the hue, in OpenCV's units of 2 degrees."""
     if saturation == 1 and hue == 0:
         return image
@@ -92,5 +92,5 @@ def _shift_colours(image: Pixels, saturation: float, hue: int) -> Pixels:
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
 
 
-def _clip(values: npt.NDArray[np.floating]) -> Pixels:
+def _clip(values: npt.NDArray[np.floating]) -> PixelArray:
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)

@@ -18,7 +18,7 @@ import cv2
 from harness.data import adverse, camvid, png
 from harness.data.encodings import encoding_of
 from harness.data.fingerprint import SETTLED_NS, FilesRead, content_fingerprint
-from harness.data.transforms import Pixels, resize_image, resize_label
+from harness.data.transforms import PixelArray, resize_image, resize_label
 from harness.errors import DataError
 
 Split = Literal["train", "val"]
@@ -64,8 +64,10 @@ def _list_cityscapes(folder: Path, split: str) -> list[tuple[Path, Path]]:
     for image in sorted((folder / "leftImg8bit" / split).glob("*/*_leftImg8bit.png")):
         stem = image.name.removesuffix("_leftImg8bit.png")
         labels = folder / "gtFine" / split / image.parent.name
-        ids, train_ids = (labels / f"{stem}_gtFine_{kind}.png" for kind in _CITYSCAPES_LABELS)
-        pairs.append((image, train_ids if not ids.exists() and train_ids.exists() else ids))
+        label_ids, train_ids = (labels / f"{stem}_gtFine_{ids}.png" for ids in _CITYSCAPES_LABELS)
+        pairs.append(
+            (image, train_ids if not label_ids.exists() and train_ids.exists() else label_ids)
+        )
     return pairs
 
 
@@ -140,7 +142,7 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.samples)
 
-    def read_image(self, index: int, size: tuple[int, int] | None = None) -> Pixels:
+    def read_image(self, index: int, size: tuple[int, int] | None = None) -> PixelArray:
         """Read an image as RGB (H, W, 3), resized into `size` = (width, height), aspect kept."""
         path = self.samples[index].image
         bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
@@ -148,7 +150,7 @@ class Dataset:
             raise DataError(f"{path}: cannot be read; `bench data verify` says why")
         return cv2.cvtColor(resize_image(bgr, size), cv2.COLOR_BGR2RGB)
 
-    def read_label(self, index: int, size: tuple[int, int] | None = None) -> Pixels:
+    def read_label(self, index: int, size: tuple[int, int] | None = None) -> PixelArray:
         """Read a label as train ids (H, W), resized like its image by nearest neighbour."""
         path = self.samples[index].label
         try:

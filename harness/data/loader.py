@@ -24,7 +24,7 @@ from harness.data import transforms
 from harness.data.augment import augment
 from harness.data.datasets import Dataset
 from harness.data.rare_class import RareClassSampler, class_statistics
-from harness.data.transforms import Pixels
+from harness.data.transforms import PixelArray
 from methods.contract import Batch
 from methods.parts.augment import MEAN, STD
 
@@ -37,7 +37,7 @@ def normalise(image: Tensor) -> Tensor:
     return (image.float() - _channels(MEAN, image.device)) / _channels(STD, image.device)
 
 
-def denormalise(image: Tensor) -> Tensor:
+def grey_levels(image: Tensor) -> Tensor:
     """Turn the networks' input (B, 3, H, W) back into uint8 grey levels."""
     levels = image.float() * _channels(STD, image.device) + _channels(MEAN, image.device)
     return levels.round().clamp(0, 255).to(torch.uint8)
@@ -178,14 +178,14 @@ class _TrainViews(TorchDataset):
             label = self._label(self._cut(pixels, corner, flipped))
         return self._image(self._cut(image, corner, flipped)), label
 
-    def _cut(self, pixels: Pixels, corner: tuple[int, int], flipped: bool) -> Pixels:
+    def _cut(self, pixels: PixelArray, corner: tuple[int, int], flipped: bool) -> PixelArray:
         cut = transforms.crop(pixels, corner, self.profile.crop)
         return np.ascontiguousarray(transforms.flip(cut) if flipped else cut)
 
-    def _image(self, image: Pixels) -> Tensor:
+    def _image(self, image: PixelArray) -> Tensor:
         return _tensor(transforms.pad_image(image, self.profile.crop))
 
-    def _label(self, label: Pixels) -> Tensor:
+    def _label(self, label: PixelArray) -> Tensor:
         return _tensor(transforms.pad_label(label, self.profile.crop))
 
 
@@ -198,11 +198,11 @@ class _Shuffle:
         self.order: npt.NDArray[np.int64] = np.empty(0, np.int64)
 
     def __getitem__(self, number: int) -> int:
-        epoch, place = divmod(number, self.length)
+        epoch, position = divmod(number, self.length)
         if epoch != self.epoch:
             self.epoch = epoch
             self.order = generator(self.seed, self.stream, epoch).permutation(self.length)
-        return int(self.order[place])
+        return int(self.order[position])
 
 
 def eval_batches(
@@ -240,7 +240,9 @@ class _EvalViews(TorchDataset):
         return *images, _tensor(self.dataset.read_label(index))
 
 
-def at_scales(image: Pixels, size: tuple[int, int] | None, scales: Sequence[float]) -> list[Tensor]:
+def at_scales(
+    image: PixelArray, size: tuple[int, int] | None, scales: Sequence[float]
+) -> list[Tensor]:
     """Resize an image (H, W, 3) into `size` = (width, height), else its own, times each scale.
 
     Returns uint8 tensors (3, h, w).
@@ -250,7 +252,7 @@ def at_scales(image: Pixels, size: tuple[int, int] | None, scales: Sequence[floa
     return [_tensor(transforms.resize_image(image, (w, h))) for w, h in bounds]
 
 
-def _tensor(pixels: Pixels) -> Tensor:
+def _tensor(pixels: PixelArray) -> Tensor:
     """(H, W, 3) -> (3, H, W); a label (H, W) stays as it is."""
     if pixels.ndim == 3:
         pixels = np.ascontiguousarray(pixels.transpose(2, 0, 1))

@@ -12,7 +12,7 @@ from harness.errors import DataError
 
 if TYPE_CHECKING:
     from harness.data.fingerprint import FilesRead
-    from harness.data.scenes.writer import Progress
+    from harness.data.scenes.writer import ScenesDrawn
 
 #: Sets that the generator can stand in for.
 GENERATED = ("gta5", "synthia", "cityscapes", "acdc", "darkzurich")
@@ -27,7 +27,7 @@ class Source:
     counts: dict[str, int]
     size: tuple[int, int]
 
-    def open(self, split: Literal["train", "val"], progress: Progress | None = None) -> Dataset:
+    def open(self, split: Literal["train", "val"], progress: ScenesDrawn | None = None) -> Dataset:
         """The data set's split, ready to be read."""
         root = self.root
         if root is None:

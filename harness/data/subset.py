@@ -23,7 +23,7 @@ SHARE = 1e-3
 
 
 @dataclass(frozen=True)
-class Part:
+class Selection:
     """The images that are taken of one split."""
 
     dataset: Dataset
@@ -51,11 +51,11 @@ def subset(
     """
     datasets = _open(scenario, data_root)
     _check_place(out, datasets)
-    parts = [_choose(dataset, images, seed, console) for dataset in datasets]
+    selections = [_choose(dataset, images, seed, console) for dataset in datasets]
     assert data_root is not None
-    _write(parts, data_root, out)
+    _write(selections, data_root, out)
     use = f"use it: bench run --method daformer --scenario {scenario.name} --profile tiny"
-    for line in (*parts, f"{use} --data-root {out}"):
+    for line in (*selections, f"{use} --data-root {out}"):
         console.print(str(line), markup=False, highlight=False, soft_wrap=True)
 
 
@@ -83,7 +83,7 @@ def _check_place(out: Path, datasets: list[Dataset]) -> None:
             )
 
 
-def _choose(dataset: Dataset, images: int, seed: int, console: Console) -> Part:
+def _choose(dataset: Dataset, images: int, seed: int, console: Console) -> Selection:
     """First the images that show every class between them, then any others."""
     order = np.random.default_rng(seed).permutation(len(dataset))
     lacking: tuple[str, ...] | None = None
@@ -99,7 +99,7 @@ def _choose(dataset: Dataset, images: int, seed: int, console: Console) -> Part:
             f"its classes; expected that many or more."
         )
     others = [i for i in order.tolist() if i not in cover]
-    return Part(dataset, sorted((cover + others)[:images]), lacking)
+    return Selection(dataset, sorted((cover + others)[:images]), lacking)
 
 
 def _counts(dataset: Dataset, console: Console) -> npt.NDArray[np.int64]:
@@ -129,18 +129,18 @@ def covering(counts: npt.NDArray[np.int64], order: npt.NDArray[np.int64]) -> lis
     return chosen
 
 
-def _write(parts: list[Part], data_root: Path, out: Path) -> None:
+def _write(selections: list[Selection], data_root: Path, out: Path) -> None:
     """Copy beside `out`, then rename: a broken-off copy never stands under its name."""
     with folder_written_whole(out.resolve()) as building:
-        for part in parts:
-            for file in _files(part):
+        for selection in selections:
+            for file in _files(selection):
                 copy = building / file.relative_to(data_root)
                 if file.exists() and not copy.exists():
                     copy.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(file, copy)
 
 
-def _files(part: Part) -> list[Path]:
+def _files(selection: Selection) -> list[Path]:
     """The chosen images with their labels, and the lists of frames that lie beside the folders."""
-    files = [file for i in part.chosen for file in part.dataset.samples[i]]
-    return files + sorted(part.dataset.root.glob("*.txt"))
+    files = [file for i in selection.chosen for file in selection.dataset.samples[i]]
+    return files + sorted(selection.dataset.root.glob("*.txt"))

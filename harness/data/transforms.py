@@ -11,7 +11,7 @@ import numpy.typing as npt
 from harness.data.classes import CLASSES, IGNORE
 
 #: uint8, which OpenCV's stubs do not promise.
-Pixels = npt.NDArray[Any]
+PixelArray = npt.NDArray[Any]
 
 #: ImageNet's mean colour in whole grey levels: what pads an image, 0 after normalisation.
 MEAN_GREY = (124, 116, 104)
@@ -28,17 +28,17 @@ def fit_size(size: tuple[int, int], bound: tuple[int, int]) -> tuple[int, int]:
     return int(size[0] * scale + 0.5), int(size[1] * scale + 0.5)
 
 
-def resize_image(image: Pixels, bound: tuple[int, int] | None) -> Pixels:
+def resize_image(image: PixelArray, bound: tuple[int, int] | None) -> PixelArray:
     """Resize into `bound` = (width, height), bilinear without antialiasing, as the reference."""
     return _resize(image, bound, cv2.INTER_LINEAR)
 
 
-def resize_label(label: Pixels, bound: tuple[int, int] | None) -> Pixels:
+def resize_label(label: PixelArray, bound: tuple[int, int] | None) -> PixelArray:
     """Resize into `bound` = (width, height), nearest neighbour."""
     return _resize(label, bound, cv2.INTER_NEAREST)
 
 
-def _resize(pixels: Pixels, bound: tuple[int, int] | None, interpolation: int) -> Pixels:
+def _resize(pixels: PixelArray, bound: tuple[int, int] | None, interpolation: int) -> PixelArray:
     height, width = pixels.shape[:2]
     size = (width, height) if bound is None else fit_size((width, height), bound)
     if size == (width, height):
@@ -46,7 +46,7 @@ def _resize(pixels: Pixels, bound: tuple[int, int] | None, interpolation: int) -
     return cv2.resize(pixels, size, interpolation=interpolation)
 
 
-def crop(pixels: Pixels, corner: tuple[int, int], size: tuple[int, int]) -> Pixels:
+def crop(pixels: PixelArray, corner: tuple[int, int], size: tuple[int, int]) -> PixelArray:
     """Cut (height, width) at the corner (top, left); less where the image ends."""
     (top, left), (height, width) = corner, size
     return pixels[top : top + height, left : left + width]
@@ -62,7 +62,7 @@ def draw_corner(
 
 
 def draw_balanced_corner(
-    label: Pixels, size: tuple[int, int], rng: np.random.Generator, max_class_ratio: float
+    label: PixelArray, size: tuple[int, int], rng: np.random.Generator, max_class_ratio: float
 ) -> tuple[int, int]:
     """Draw a crop again, up to 10 times, while one class covers `max_class_ratio` or more of it.
 
@@ -81,7 +81,7 @@ def draw_balanced_corner(
 
 
 def draw_rare_corner(
-    label: Pixels,
+    label: PixelArray,
     size: tuple[int, int],
     rng: np.random.Generator,
     max_class_ratio: float,
@@ -97,28 +97,28 @@ def draw_rare_corner(
     return corner
 
 
-def class_counts(label: Pixels) -> npt.NDArray[np.int64]:
+def class_counts(label: PixelArray) -> npt.NDArray[np.int64]:
     """Count the pixels of each class (20,): the 19 train ids, then the ignored ones."""
     counts = np.bincount(label.ravel(), minlength=IGNORE + 1)
     return np.append(counts[: len(CLASSES)], counts[len(CLASSES) :].sum())
 
 
-def flip(pixels: Pixels) -> Pixels:
+def flip(pixels: PixelArray) -> PixelArray:
     """Mirror left and right."""
     return pixels[:, ::-1]
 
 
-def pad_image(image: Pixels, size: tuple[int, int]) -> Pixels:
+def pad_image(image: PixelArray, size: tuple[int, int]) -> PixelArray:
     """Pad below and to the right up to (height, width) with the mean grey."""
     return _pad(image, size, MEAN_GREY)
 
 
-def pad_label(label: Pixels, size: tuple[int, int]) -> Pixels:
+def pad_label(label: PixelArray, size: tuple[int, int]) -> PixelArray:
     """Pad below and to the right up to (height, width) with ignored pixels."""
     return _pad(label, size, (IGNORE,))
 
 
-def _pad(pixels: Pixels, size: tuple[int, int], value: tuple[int, ...]) -> Pixels:
+def _pad(pixels: PixelArray, size: tuple[int, int], value: tuple[int, ...]) -> PixelArray:
     below, right = size[0] - pixels.shape[0], size[1] - pixels.shape[1]
     if below <= 0 and right <= 0:
         return pixels

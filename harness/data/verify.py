@@ -200,10 +200,10 @@ def _gather(problems: Iterable[Problem]) -> list[Problem]:
     """Make one line of the same problem in many files of a folder."""
     gathered = []
 
-    def kind(problem: Problem) -> tuple[str, str, str, str]:
+    def what_is_wrong(problem: Problem) -> tuple[str, str, str, str]:
         return str(problem.file.parent), problem.found, problem.expected, problem.remedy
 
-    for _, group in itertools.groupby(sorted(problems, key=kind), kind):
+    for _, group in itertools.groupby(sorted(problems, key=what_is_wrong), what_is_wrong):
         same = list(group)
         if len(same) > SAME_PROBLEM:
             first = same[0].file

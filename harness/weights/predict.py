@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 from harness.data.classes import CITYSCAPES_IDS, PALETTE, colourise
 from harness.data.loader import at_scales, normalise
-from harness.data.transforms import Pixels
+from harness.data.transforms import PixelArray
 from harness.errors import BenchError
 from harness.evaluation.inference import Views, class_scores, within_memory
 from harness.files import written_whole
@@ -125,7 +125,7 @@ def predict(
             progress(done, len(tasks))
 
 
-def read_image(path: Path) -> Pixels:
+def read_image(path: Path) -> PixelArray:
     """Read any image as RGB (H, W, 3), upright. BenchError where that fails."""
     try:
         with Image.open(path) as image:
@@ -138,7 +138,7 @@ def read_image(path: Path) -> Pixels:
         ) from error
 
 
-def write_prediction(path: Path, train_ids: Pixels, kind: Kind, image: Pixels) -> None:
+def write_prediction(path: Path, train_ids: PixelArray, kind: Kind, image: PixelArray) -> None:
     """Write train ids (H, W) as PNG of that kind; an overlay is over the image (H, W, 3).
 
     Label ids are Cityscapes', 0 (unlabelled) for ignored pixels.
@@ -148,7 +148,7 @@ def write_prediction(path: Path, train_ids: Pixels, kind: Kind, image: Pixels) -
         picture.save(partial, format="PNG")
 
 
-def _draw(train_ids: Pixels, kind: Kind, image: Pixels) -> Image.Image:
+def _draw(train_ids: PixelArray, kind: Kind, image: PixelArray) -> Image.Image:
     if kind == "overlay":
         mixed = (1 - OPACITY) * image + OPACITY * colourise(train_ids)
         return Image.fromarray(mixed.round().astype(np.uint8))

@@ -39,13 +39,13 @@ def draw(
     name: str, index: int, size: tuple[int, int], rng: np.random.Generator
 ) -> tuple[Array, Array]:
     """Draw a scene of ``size`` (W, H): its image (H, W, 3) and label ids (H, W)."""
-    kind = condition(name, index)
-    style, (width, height) = STYLES[kind], size
+    scene_condition = condition(name, index)
+    style, (width, height) = STYLES[scene_condition], size
     canvas = layout.compose(style, (2 * width, 2 * height), rng, full=True, surface=DepthCanvas)
     assert isinstance(canvas, DepthCanvas)
     cover: Callable[[DepthCanvas, np.random.Generator], None] = {
         "fog": weather.fog, "night": _night, "rain": weather.rain, "snow": weather.snow,
-    }[kind]  # fmt: skip
+    }[scene_condition]  # fmt: skip
     cover(canvas, rng)
     return sensor.expose(canvas, style, size, rng)
 

@@ -231,9 +231,9 @@ class Canvas:
         reach = sizes[:, None] + 1
         inside = ((places > -reach) & (places < np.add(self.camera.size, reach))).all(1)
         balls = zip(places.tolist(), sizes.tolist(), shades, strict=True)
-        for place, size, shade in compress(balls, inside.tolist()):
-            cv2.circle(self.image, place, size, shade, -1)
-            cv2.circle(self.label, place, size, (label,), -1)
+        for centre, size, shade in compress(balls, inside.tolist()):
+            cv2.circle(self.image, centre, size, shade, -1)
+            cv2.circle(self.label, centre, size, (label,), -1)
 
     def textured(
         self, corners: Array, texture: npt.NDArray[np.uint8], label: int, *, solid: bool = False

@@ -83,9 +83,9 @@ class Street:
         self.sun = np.array([np.cos(angle), np.sin(angle)]) * reach
         self.lane = float(rng.uniform(*style.lane))
         # Lanes in the camera's direction, and against it.
-        self.own, self.other = (style.lanes[rng.integers(len(style.lanes))] for _ in range(2))
+        self.own_lanes, self.other = (style.lanes[rng.integers(len(style.lanes))] for _ in range(2))
         self.tram = full and rng.random() < 0.36
-        self.right = self.lane * (self.own - 0.5)
+        self.right = self.lane * (self.own_lanes - 0.5)
         self.left = -self.lane * (self.other + 0.5)
         self.section = self._section()
 
@@ -143,7 +143,7 @@ class Street:
             (self.right - 0.15, "solid"),
             (-self.lane / 2, "centre"),
         ]
-        lines += [(self.lane * (i + 0.5), "dashed") for i in range(self.own - 1)]
+        lines += [(self.lane * (i + 0.5), "dashed") for i in range(self.own_lanes - 1)]
         lines += [(-self.lane * (i + 1.5), "dashed") for i in range(self.other - 1)]
         return Section(edges, kinds, crossing, lines, rails)
 
@@ -188,13 +188,13 @@ class Street:
 
     def things(self) -> list[Thing]:
         """Everything that stands or moves on the street."""
-        found: list[Thing] = []
-        found += self._moving()
-        found += self._parked()
-        found += self._furniture()
-        found += self._trees()
-        found += self._people()
-        return found
+        things: list[Thing] = []
+        things += self._moving()
+        things += self._parked()
+        things += self._furniture()
+        things += self._trees()
+        things += self._people()
+        return things
 
     def _vehicle(self, kind: str, x: float, z: float, heading: float) -> Thing:
         canvas, style, rng = self.canvas, self.style, self.rng
@@ -215,8 +215,8 @@ class Street:
     def _moving(self) -> list[Thing]:
         """Vehicles in the lanes, one large one among them at most, and a tram on its track."""
         style, rng = self.style, self.rng
-        found: list[Thing] = []
-        lanes = [(self.lane * i, 0.0) for i in range(self.own)]
+        things: list[Thing] = []
+        lanes = [(self.lane * i, 0.0) for i in range(self.own_lanes)]
         lanes += [(-self.lane * (i + 1), np.pi) for i in range(self.other)]
         sizes = (["bus"] * (rng.random() < 0.34)) + (
             ["truck"] * (self.full and rng.random() < 0.36)
@@ -235,15 +235,15 @@ class Street:
                     z += rng.uniform(8, 16)
                     continue
                 turn = heading + rng.normal(0, 0.04)
-                found.append(self._vehicle(kind, x + rng.normal(0, 0.2), z, turn))
+                things.append(self._vehicle(kind, x + rng.normal(0, 0.2), z, turn))
                 z += {"car": 4.5, "bus": 12, "truck": 9}[kind] + rng.uniform(4, 14)
         if self.track is not None:
-            found.append(self._vehicle("train", self.track, float(rng.uniform(7, 22)), 0.0))
-        return found
+            things.append(self._vehicle("train", self.track, float(rng.uniform(7, 22)), 0.0))
+        return things
 
     def _parked(self) -> list[Thing]:
         """Cars along the kerb, most of them close together."""
-        found: list[Thing] = []
+        things: list[Thing] = []
         for side, x in self.parked.items():
             z = float(self.rng.uniform(3, 10))
             while z < 60:
@@ -251,14 +251,14 @@ class Street:
                 clear = crossing and crossing[0] - 6 < z < crossing[1] + 2
                 if self.rng.random() < 0.6 and not clear:
                     heading = 0.0 if side > 0 or self.rng.random() < 0.4 else np.pi
-                    found.append(self._vehicle("car", side * x, z, heading))
+                    things.append(self._vehicle("car", side * x, z, heading))
                 z += 5.8
-        return found
+        return things
 
     def _furniture(self) -> list[Thing]:
         """Lamps, lights and signs near the kerb; lights stand where a street crosses."""
         canvas, style, rng = self.canvas, self.style, self.rng
-        found: list[Thing] = []
+        things: list[Thing] = []
         crossing = self.section.crossing
         for _ in range(rng.poisson(style.poles_mean) + 1):
             side = SIDES[rng.integers(2)]
@@ -266,37 +266,37 @@ class Street:
             kind = frontage.weighted(rng, {"lamp": 0.36, "light": 0.26, "sign": 0.32, "bin": 0.06})
             self._shade(x, z, (0.1, 0.1), 3.0)
             if kind == "lamp":
-                found.append(
+                things.append(
                     (x, z, partial(furniture.street_lamp, canvas, style, rng, x, z, -side))
                 )
             elif kind == "light":
                 z = crossing[0] - 1.0 if crossing and crossing[0] < 24 else min(z, 18.0)
-                found.append(
+                things.append(
                     (x, z, partial(furniture.traffic_light, canvas, style, rng, x, z, -side))
                 )
             elif kind == "sign":
                 z = min(z, 22.0)
-                found.append((x, z, partial(furniture.traffic_sign, canvas, style, rng, x, z)))
+                things.append((x, z, partial(furniture.traffic_sign, canvas, style, rng, x, z)))
             else:
-                found.append((x, z, partial(furniture.bin_, canvas, rng, x, z)))
-        return found
+                things.append((x, z, partial(furniture.bin_, canvas, rng, x, z)))
+        return things
 
     def _trees(self) -> list[Thing]:
         canvas, style, rng = self.canvas, self.style, self.rng
-        found: list[Thing] = []
+        things: list[Thing] = []
         for _ in range(rng.poisson(style.trees_mean)):
             side = SIDES[rng.integers(2)]
             low, high = self.grass.get(side, (self.kerb[side] + 0.6, self.kerb[side] + 1.0))
             x, z = float(side * rng.uniform(low, high)), float(rng.uniform(9, 60))
             kind = style.trees[rng.integers(len(style.trees))]
             self._shade(x, z, (1.2, 1.2), 3.0)
-            found.append((x, z, partial(plants.tree, canvas, style, rng, kind, x, z)))
-        return found
+            things.append((x, z, partial(plants.tree, canvas, style, rng, kind, x, z)))
+        return things
 
     def _people(self) -> list[Thing]:
         """Persons on the pavements, some on the road; two-wheelers with and without riders."""
         canvas, rng = self.canvas, self.rng
-        found: list[Thing] = []
+        things: list[Thing] = []
         for _ in range(rng.poisson(self.style.people_mean)):
             side = SIDES[rng.integers(2)]
             crossing_over = rng.random() < 0.15
@@ -305,7 +305,7 @@ class Street:
             if self._blocked(x, z, 0.5):
                 continue
             self._shade(x, z, (0.25, 0.2), 1.7)
-            found.append((x, z, partial(people.person, canvas, rng, x, z)))
+            things.append((x, z, partial(people.person, canvas, rng, x, z)))
         for draw, mean in ((people.bicycle, 2.2), (people.motorcycle, 1.7)):
             for _ in range(rng.poisson(mean)):
                 side = SIDES[rng.integers(2)]
@@ -316,5 +316,5 @@ class Street:
                 if self._blocked(x, z, 0.8):
                     continue
                 self._shade(x, z, (0.8, 0.3), 1.2)
-                found.append((x, z, partial(draw, canvas, rng, x, z, ridden)))
-        return found
+                things.append((x, z, partial(draw, canvas, rng, x, z, ridden)))
+        return things

@@ -83,9 +83,9 @@ def bloom(light: Floats, widths: tuple[tuple[float, float], ...]) -> Floats:
     return total
 
 
-def _lamp_light(place: Floats, rng: np.random.Generator) -> Floats:
+def _lamp_light(points: Floats, rng: np.random.Generator) -> Floats:
     """Light (H, W) of a row of street lamps on each side at the places (H, W, 3)."""
-    x, y, z = cv2.split(place)
+    x, y, z = cv2.split(points)
     light = np.zeros(x.shape, np.float32)
     gap, offset = rng.uniform(20, 30), rng.uniform(0, 20)
     for side in (-1, 1):
@@ -96,9 +96,9 @@ def _lamp_light(place: Floats, rng: np.random.Generator) -> Floats:
     return light
 
 
-def _head_light(place: Floats, depth: Floats) -> Floats:
+def _head_light(points: Floats, depth: Floats) -> Floats:
     """Light (H, W) of the own car's headlights: a low, wide beam."""
-    x, y, _ = cv2.split(place)
+    x, y, _ = cv2.split(points)
     wide = np.exp(-((x / (0.45 * depth + 1.5)) ** 2))
     low = 1 / (1 + np.exp(np.clip(4 * (y - 0.9 - 0.01 * depth), -20, 20)))
     glow: Floats = (0.08 + low) * wide * 14 / (depth * depth + 60)
@@ -110,13 +110,13 @@ def darken(canvas: DepthCanvas, rng: np.random.Generator, exposure: float) -> No
     depth, rays = canvas.depth(), canvas.rays()
     sky = np.isinf(depth)
     near = np.where(sky, np.float32(1e3), depth)
-    place = canvas.camera.position.astype(np.float32) + rays * near[..., None]
+    points = canvas.camera.position.astype(np.float32) + rays * near[..., None]
     lamps, rooms = shining(canvas), windows(canvas, rng.uniform(0.12, 0.4), rng)
     street = SODIUM if rng.random() < 0.65 else LED
-    beam = _head_light(place, near)
+    beam = _head_light(points, near)
     # Signs throw a headlight's light back to where it came from.
     beam[canvas.label == ids.TRAFFIC_SIGN] *= 5
-    light = _lamp_light(place, rng)[..., None] * tone(1, street)
+    light = _lamp_light(points, rng)[..., None] * tone(1, street)
     light += beam[..., None] * tone(1, (1.0, 0.95, 0.85))
     light += tone(rng.uniform(0.6, 2.0), (0.006, 0.007, 0.011))
     albedo = ((np.arange(256, dtype=np.float32) / 255) ** GAMMA)[canvas.image]

@@ -32,7 +32,8 @@ from harness.measure.environment import usable_cpus
 MANIFEST = "manifest.json"
 CITIES = {"train": ("altburg", "neustadt", "seehafen"), "val": ("bergheim", "flussau")}
 SEQUENCE = 40  # frames of a sequence
-Progress = Callable[[int, int], None]
+#: Told the scenes drawn so far and all that are wanted.
+ScenesDrawn = Callable[[int, int], None]
 Job: TypeAlias = "tuple[str, int]"  # split, index
 Size: TypeAlias = "tuple[int, int]"  # stored width, height
 
@@ -67,7 +68,7 @@ def ensure_dataset(
     cache: Path | None = None,
     seed: int = 0,
     size: Size | None = None,
-    progress: Progress | None = None,
+    progress: ScenesDrawn | None = None,
 ) -> Path:
     """Return a data root, the folder that holds ``name``/, from the cache; make it if missing.
 
@@ -88,7 +89,7 @@ def write_dataset(
     seed: int = 0,
     size: Size | None = None,
     workers: int | None = None,
-    progress: Progress | None = None,
+    progress: ScenesDrawn | None = None,
 ) -> Path:
     """Write ``counts`` (split -> images) as ``out``/``name`` and return that folder.
 
@@ -113,15 +114,15 @@ def _is_made_of(folder: Path, recipe: dict[str, object]) -> bool:
     if not folder.exists():
         return False
     try:
-        found = json.loads((folder / MANIFEST).read_text())
+        manifest = json.loads((folder / MANIFEST).read_text())
     except (OSError, ValueError):
-        found = None
-    if not isinstance(found, dict) or found.get("made_by") != recipe["made_by"]:
+        manifest = None
+    if not isinstance(manifest, dict) or manifest.get("made_by") != recipe["made_by"]:
         raise DataError(
             f"{folder} exists and was not made by this generator (it has no {MANIFEST} of ours). "
             "Nothing was written; choose another folder."
         )
-    return found == recipe
+    return manifest == recipe
 
 
 def _publish(building: Path, final: Path, recipe: dict[str, object]) -> None:
@@ -142,7 +143,7 @@ def _publish(building: Path, final: Path, recipe: dict[str, object]) -> None:
 
 
 def _fill(
-    store: Callable[[Job], None], jobs: list[Job], workers: int | None, progress: Progress | None
+    store: Callable[[Job], None], jobs: list[Job], workers: int | None, progress: ScenesDrawn | None
 ) -> None:
     """Draw and store every scene, in parallel where that pays."""
     if workers is None:

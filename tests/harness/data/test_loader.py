@@ -8,7 +8,7 @@ import torch
 from real_formats import street, write_camvid, write_cityscapes, write_gta5, write_synthia
 
 from harness.data.datasets import Dataset, open_dataset
-from harness.data.loader import TrainLoader, denormalise, eval_batches, normalise
+from harness.data.loader import TrainLoader, eval_batches, grey_levels, normalise
 from methods import registry
 from methods.networks import zoo
 
@@ -62,7 +62,7 @@ def test_images_and_labels_are_cropped_and_flipped_alike(tmp_path, target, profi
             (batch.source_image, batch.source_label),
             (batch.target_image, batch.target_label),
         ):
-            levels = denormalise(image)
+            levels = grey_levels(image)
             assert torch.equal(levels[:, 0].long(), label)
             step = levels[:, 1, 0, 1].int() - levels[:, 1, 0, 0].int()  # green is the column
             flipped |= set(step.tolist())
@@ -74,7 +74,7 @@ def test_the_flip_follows_its_chance(source, target, profile, chance, step):
     profile = profile.model_copy(update={"flip": chance})
     for batch in batches(source, target, profile):
         for image in (batch.source_image, batch.target_image):
-            green = denormalise(image)[:, 1, 0].int()
+            green = grey_levels(image)[:, 1, 0].int()
             assert (green[:, 1] - green[:, 0]).tolist() == [step, step]
 
 
@@ -217,7 +217,7 @@ def test_normalise_and_back():
     levels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).expand(1, 3, 16, 16)
     out = normalise(levels)
     assert out[0, :, 0, 0].tolist() == pytest.approx([-2.1179, -2.0357, -1.8044], abs=1e-4)
-    assert torch.equal(denormalise(out), levels)
+    assert torch.equal(grey_levels(out), levels)
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from methods.contract import NUM_CLASSES, Method, Segmentor
-from methods.networks.deeplabv2 import DLV2Head
+from methods.networks.heads.dlv2 import DLV2Head
 from methods.parts.losses import cross_entropy
 
 

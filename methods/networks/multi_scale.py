@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from methods.contract import Segmentation, Segmentor
+from methods.networks.heads.segformer import SegFormerHead
 from methods.networks.names import TWO_SCALES
-from methods.networks.segformer_head import SegFormerHead
 from methods.networks.segmentor import PaddedSegmentor, reached
 from methods.parts.losses import upsample
 

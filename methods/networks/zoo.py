@@ -29,14 +29,14 @@ class NetworkSpec:
 
 
 HEADS = {
-    "daformer": "methods.networks.daformer_head:DAFormerHead",
-    "segformer": "methods.networks.segformer_head:SegFormerHead",
-    "topdown": "methods.networks.topdown_head:TopDownHead",
-    "dlv2": "methods.networks.deeplabv2:DLV2Head",
+    "daformer": "methods.networks.heads.daformer:DAFormerHead",
+    "segformer": "methods.networks.heads.segformer:SegFormerHead",
+    "topdown": "methods.networks.heads.topdown:TopDownHead",
+    "dlv2": "methods.networks.heads.dlv2:DLV2Head",
 }
 
-_MIT = "methods.networks.mit:MixTransformer"
-_RESNET = "methods.networks.deeplabv2:DilatedResNet"
+_MIT = "methods.networks.encoders.mit:MixTransformer"
+_RESNET = "methods.networks.encoders.resnet:DilatedResNet"
 
 
 def _published() -> dict[str, NetworkSpec]:
@@ -46,7 +46,7 @@ def _published() -> dict[str, NetworkSpec]:
         for i in range(6):
             zoo[f"{head}_mitb{i}"] = NetworkSpec(
                 f"MiT-B{i} with the {title}",
-                "methods.networks.mit:mit",
+                "methods.networks.encoders.mit:mit",
                 {"size": f"b{i}"},
                 head,
                 {"channels": 768} if head == "segformer" and i > 1 else {},
@@ -58,7 +58,7 @@ def _published() -> dict[str, NetworkSpec]:
         folder = "https://download.openmmlab.com/pretrain/third_party"
         zoo[f"deeplabv2_r{depth}"] = NetworkSpec(
             f"DeepLab-V2: ResNet-{depth} at output stride 8, dilations 6 and 12",
-            f"methods.networks.deeplabv2:resnet{depth}",
+            f"methods.networks.encoders.resnet:resnet{depth}",
             {},
             "dlv2",
             larger="deeplabv2_r101" if depth == 50 else None,

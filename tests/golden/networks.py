@@ -9,9 +9,10 @@ from golden.compare import Comparison, deviation, differing, largest, prefixed, 
 from torch import Tensor, nn
 
 from methods.contract import Segmentor
-from methods.networks.daformer_head import DAFormerHead
-from methods.networks.deeplabv2 import DilatedResNet, DLV2Head
-from methods.networks.mit import MixTransformer
+from methods.networks.encoders.mit import MixTransformer
+from methods.networks.encoders.resnet import DilatedResNet
+from methods.networks.heads.daformer import DAFormerHead
+from methods.networks.heads.dlv2 import DLV2Head
 from methods.networks.segmentor import EncoderDecoder
 from methods.parts.augment import MEAN, STD
 from methods.parts.losses import upsample

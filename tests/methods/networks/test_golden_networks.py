@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 
 from methods.networks.checkpoint_formats import convert
-from methods.networks.daformer_head import DAFormerHead
-from methods.networks.deeplabv2 import DilatedResNet, DLV2Head
-from methods.networks.mit import MixTransformer
+from methods.networks.encoders.mit import MixTransformer
+from methods.networks.encoders.resnet import DilatedResNet
+from methods.networks.heads.daformer import DAFormerHead
+from methods.networks.heads.dlv2 import DLV2Head
 from methods.networks.segmentor import EncoderDecoder
 
 GOLDEN = Path(__file__).parents[2] / "data" / "golden"

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from methods.networks import zoo
 from methods.networks.checkpoint_formats import convert
-from methods.networks.mit import mit
+from methods.networks.encoders.mit import mit
 
 DEPTHS = {
     "b0": [2, 2, 2, 2],

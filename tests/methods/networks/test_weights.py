@@ -12,9 +12,10 @@ from torch import nn
 
 from methods.networks import zoo
 from methods.networks.checkpoint_formats import convert
-from methods.networks.daformer_head import DAFormerHead
-from methods.networks.deeplabv2 import DilatedResNet, DLV2Head
-from methods.networks.mit import MixTransformer
+from methods.networks.encoders.mit import MixTransformer
+from methods.networks.encoders.resnet import DilatedResNet
+from methods.networks.heads.daformer import DAFormerHead
+from methods.networks.heads.dlv2 import DLV2Head
 from methods.networks.multi_scale import MultiScale
 from methods.networks.segmentor import EncoderDecoder
 from methods.networks.weights import load_weights, save_weights

@@ -1,0 +1,1 @@
+"""Encoders: an image to one map a stage."""

@@ -1,0 +1,1 @@
+"""Heads: maps of the stages to class scores."""

@@ -181,6 +181,18 @@ def test_both_are_measured_in_turns_and_the_best_of_each_counts():
     assert speed.detail.startswith("40 -> 39 img/s")
 
 
+def test_speed_that_stays_off_is_measured_twice_as_often():
+    asked = []
+
+    def measure(name):
+        asked.append(name)
+        return fake_record(cost=fake_cost(images_per_second=40.0 if name == "old" else 20.0))
+
+    findings = _compare_in_turns(fake_record().spec, ["old", "new"], measure)
+    assert asked == ["old", "new"] * (2 * ROUNDS)
+    assert [f.quantity for f in findings if f.verdict == "regressed"] == ["training speed"]
+
+
 @pytest.mark.parametrize(("broken", "verdict"), [("old", "not measured"), ("new", "regressed")])
 def test_a_side_without_a_record_is_named(broken, verdict):
     (finding,) = _compare_in_turns(

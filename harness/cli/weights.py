@@ -165,6 +165,7 @@ def predict_(
             size=pixels,
             views=views,
             device=torch_device,
+            precision=spec.profile.precision if spec else "fp32",
             progress=progress,
         )
     report.say(f"{out}: {len(tasks)} images as {as_}")

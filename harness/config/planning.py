@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -227,6 +228,8 @@ def plan(
     for network, checkpoint in beside:
         network = _network(network)
         start = teacher_init or (init if network == profile.student else None)
+        if start and not checkpoint:
+            _check_init(start, network)
         companions.append(Companion(network, Path(checkpoint) if checkpoint else start))
     method_config = config.model_dump(mode="json", exclude={"teacher_checkpoint"})
     networks = [t.network for t in teachers] + [c.network for c in companions]
@@ -281,10 +284,27 @@ def _check_network(name: str) -> None:
 
 
 def _init_hash(path: Path, network: str) -> str:
-    """The hash of the encoder's first weights. BenchError, with those that fit, when unreadable."""
+    """The hash of the encoder's first weights. BenchError, with those that fit, for others."""
     try:
-        return file_hash(path)
+        found = file_hash(path)
+        _check_init(path, network)
     except BenchError as error:
         published = zoo.pretrained(network)
         hint = f" For {network}: {published}." if published else ""
         raise BenchError(f"{error}{hint}") from error
+    return found
+
+
+def _check_init(path: Path, network: str) -> None:
+    """BenchError unless the file holds every parameter of the network's encoder, in its shape.
+
+    Checked on a network without storage, before any frozen teacher is trained.
+    """
+    from methods.networks.weights import load_weights
+
+    try:
+        with warnings.catch_warnings():  # of weights that a network without storage ignores
+            warnings.simplefilter("ignore", UserWarning)
+            load_weights(outline(network), path, part="encoder")
+    except ValueError as error:
+        raise BenchError(f"--init {error}.") from error

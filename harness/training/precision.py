@@ -1,8 +1,9 @@
-"""Mixed precision."""
+"""Mixed precision, and the number of threads that compute."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
@@ -18,3 +19,18 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager:
     if precision == "fp32":
         return nullcontext()
     return torch.autocast(device.type, PRECISIONS[precision], cache_enabled=False)
+
+
+@contextmanager
+def computing_threads(threads: int | None, device: torch.device) -> Iterator[None]:
+    """Compute with that many CPU threads inside, with as many as before afterwards.
+
+    None or 0, and any device but the CPU: as many as it has.
+    """
+    before = torch.get_num_threads()
+    if threads and device.type == "cpu":
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

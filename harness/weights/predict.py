@@ -16,6 +16,7 @@ from harness.data.transforms import PixelArray
 from harness.errors import BenchError
 from harness.evaluation.inference import Views, class_scores, within_memory
 from harness.files import written_whole
+from harness.training.precision import autocast
 from methods.contract import Segmentor
 from methods.networks.modes import evaluating
 
@@ -107,11 +108,13 @@ def predict(
     size: tuple[int, int] | None,
     views: Views,
     device: torch.device,
+    precision: str = "fp32",
     progress: Callable[[int, int], None],
 ) -> None:
     """Predict each image and write it, whole or not at all, at the image's own resolution.
 
     The network gets images resized into `size` = (width, height), aspect kept; None: as they are.
+    precision: fp32, bf16 or fp16, what the forward passes are computed in.
     BenchError for a file that is no image; what was written before it stays.
     """
     fewer = within_memory("windows (--slide 512,512,341,341), or a smaller --size")
@@ -120,7 +123,9 @@ def predict(
             image = read_image(task.image)
             scaled = at_scales(image, size, views.scales)
             inputs = [normalise(view[None].to(device)) for view in scaled]
-            scored = class_scores(network, inputs, image.shape[:2], views)
+            scored = class_scores(
+                network, inputs, image.shape[:2], views, lambda: autocast(device, precision)
+            )
             write_prediction(task.out, scored.argmax(1)[0].cpu().numpy(), kind, image)
             progress(done, len(tasks))
 

@@ -24,6 +24,7 @@ from harness.measure import environment
 from harness.records.schema import Part, Scores
 from harness.report.columns import NONE, Grid
 from harness.report.progress import Reporter
+from harness.training.precision import computing_threads
 from harness.weights.find import Checkpoint, NetworkPart, load_network, network_of
 from methods.contract import Method
 
@@ -70,9 +71,8 @@ def evaluate_checkpoint(question: Question, device: torch.device, report: Report
     with report.counting(f"drawing street scenes, {target.ref.dataset}-like") as progress:
         dataset = target.open("val", progress)
     quick_check(dataset)
-    if profile.threads and device.type == "cpu":
-        torch.set_num_threads(profile.threads)
-    with within_memory("--set slide=512,512,341,341, or a smaller --set image_size"):
+    fewer = within_memory("--set slide=512,512,341,341, or a smaller --set image_size")
+    with computing_threads(profile.threads, device), fewer:
         found = score(network.to(device), dataset, scenario, profile, device)
     return Evaluation(
         checkpoint=checkpoint.path.name,

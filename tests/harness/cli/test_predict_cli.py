@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from bench_cli import bench, refused
+from fake_records import fake_record
 from PIL import Image
 
 from harness.data.classes import CITYSCAPES_IDS, CLASSES, colourise
@@ -16,6 +17,7 @@ from harness.data.loader import at_scales, eval_batches, normalise
 from harness.data.scenes import write_dataset
 from harness.evaluation.inference import Views, class_scores
 from harness.evaluation.metrics import confusion, evaluate, iou
+from harness.training.precision import autocast
 from harness.weights.predict import read_image, write_prediction
 from methods.networks import zoo
 from methods.networks.weights import load_weights, save_weights
@@ -97,6 +99,27 @@ def test_the_network_sees_the_size_asked_for_and_the_file_has_the_images_own(
     views = Views(slide=(32, 40, 16, 20), flip=True, scales=(0.5, 1))
     np.testing.assert_array_equal(found, predicted(picture, (100, 80), views))
     assert (found != predicted(picture)).any()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_run_predicts_in_its_own_precision(picture, tmp_path, monkeypatch, precision):
+    record = fake_record()
+    profile = record.spec.profile.model_copy(update={"precision": precision})
+    record.spec = record.spec.model_copy(update={"profile": profile})
+    folder = tmp_path / "run"
+    folder.mkdir()
+    save_weights(network(), folder / "student.safetensors", {"network": "test_mit"})
+    (folder / "run.json").write_text(record.model_dump_json())
+    used = []
+
+    def recorded(device, precision):
+        used.append(precision)
+        return autocast(device, precision)
+
+    monkeypatch.setattr("harness.weights.predict.autocast", recorded)
+    outcome = run(picture, folder, tmp_path / "out")
+    assert outcome.code == 0, outcome.err
+    assert set(used) == {precision}
 
 
 def test_folders_are_searched_and_kept(picture, weights, tmp_path):

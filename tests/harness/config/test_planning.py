@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from real_formats import write_camvid, write_cityscapes, write_gta5
 
 from harness.config import catalogue
@@ -13,12 +14,20 @@ from harness.config.schema import RunSpec
 from harness.errors import BenchError, DataError
 from harness.files import file_hash
 from methods import registry
+from methods.networks import zoo
+from methods.networks.weights import save_weights
 
 TINY = {"profile": "tiny"}
 
 
 def plan(method: str = "dualkd", scenario: str = "gta2cs", root: Path | None = None, **options):
     return resolve(Request(method=method, scenario=scenario, **options), root)
+
+
+def start_weights(path: Path, *, network: str = "mini_s", seed: int = 0) -> Path:
+    torch.manual_seed(seed)
+    save_weights(zoo.build(network), path, {})
+    return path
 
 
 def test_the_default_profile_is_tiny_on_generated_data():
@@ -118,12 +127,14 @@ def test_the_teachers_run_is_the_same_as_one_asked_for_by_hand():
 
 
 def test_a_checkpoint_is_known_by_its_content_not_its_path(tmp_path):
-    files = [tmp_path / name for name in ("a.pt", "b.pt", "c.pt")]
+    files = [tmp_path / name for name in ("a.safetensors", "b.safetensors", "c.safetensors")]
     for file, content in zip(files, (b"same", b"same", b"other"), strict=True):
         file.write_bytes(content)
     ids = [plan(teacher_checkpoint=str(file)).spec.run_id for file in files]
     assert ids[0] == ids[1] != ids[2]
     assert str(tmp_path) not in plan(teacher_checkpoint=str(files[0])).spec.model_dump_json()
+    for file, seed in zip(files, (1, 1, 2), strict=True):
+        start_weights(file, seed=seed)
     init = [plan("daformer", init=str(file)).spec for file in files]
     assert init[0] == init[1] != init[2]
     assert init[0].init == file_hash(files[0])
@@ -202,9 +213,20 @@ def test_every_method_resolves_in_every_profile(profile, method):
 
 
 def test_init_serves_a_frozen_teacher_of_the_same_network(tmp_path):
-    file = tmp_path / "mit_b5.pth"
-    file.write_bytes(b"weights")
-    found = plan(profile="paper", init=str(file))
-    assert found.teachers[0].network == found.spec.student
+    file = start_weights(tmp_path / "own.safetensors")
+    found = plan(student="mini_s", teacher="mini_s", init=str(file))
     assert found.teachers[0].plan.spec.init == found.spec.init is not None
-    assert plan(profile="tiny", init=str(file)).teachers[0].plan.spec.init is None
+    assert plan(student="mini_s", init=str(file)).teachers[0].plan.spec.init is None
+
+
+@pytest.mark.parametrize("option", ["init", "teacher_init"])
+def test_weights_of_another_network_are_refused_before_anything_is_trained(tmp_path, option):
+    file = start_weights(tmp_path / "other.safetensors", network="test_mit")
+    with pytest.raises(BenchError, match=r"other\.safetensors"):
+        plan(student="mini_s", teacher="mini_m", **{option: str(file)})
+
+
+def test_companions_weights_of_another_network_are_refused_too(tmp_path):
+    file = start_weights(tmp_path / "other.safetensors", network="test_mit")
+    with pytest.raises(BenchError, match=r"other\.safetensors"):
+        plan("duda", student="mini_s", teacher_init=str(file))

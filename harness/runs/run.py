@@ -27,11 +27,20 @@ from harness.measure.clock import StepClock
 from harness.measure.energy import Energy
 from harness.measure.flops import gflops, parameters_m
 from harness.measure.inference_speed import measure_inference
-from harness.measure.memory import PeakMemory
+from harness.measure.memory import PeakMemory, TreeMemory, baseline
 from harness.records import store
-from harness.records.schema import Cost, Metrics, Record, Scores, TeacherCost, Training
+from harness.records.schema import (
+    Cost,
+    Metrics,
+    Record,
+    Scores,
+    TeacherCost,
+    Training,
+    TrainingPhase,
+)
 from harness.report.progress import Reporter
 from harness.training.loop import train
+from harness.training.precision import set_float32
 from harness.weights.find import RUN, WEIGHTS, load
 from methods import registry
 from methods.contract import Method, Segmentor
@@ -59,11 +68,12 @@ def run(plan: Plan, place: Workplace) -> Record:
     been run yet.
     """
     keep_freed_blocks()
+    memory_before = baseline()
     place.report.headline(plan)
     check_data(plan, place.report)
     teachers = [frozen_teacher(teacher, place) for teacher in plan.teachers]
     try:
-        record = _train_and_measure(plan, place, teachers)
+        record = _train_and_measure(plan, place, teachers, memory_before)
     except torch.OutOfMemoryError as error:
         advice = (
             f"out of GPU memory in {plan.spec.method}; expected it to fit. Try --set batch_size=1 "
@@ -80,12 +90,16 @@ def run(plan: Plan, place: Workplace) -> Record:
 
 
 def _train_and_measure(
-    plan: Plan, place: Workplace, teachers: list[tuple[Segmentor, TeacherCost]]
+    plan: Plan,
+    place: Workplace,
+    teachers: list[tuple[Segmentor, TeacherCost]],
+    memory_before: TreeMemory,
 ) -> Record:
     start = time.perf_counter()
     spec, profile, device = plan.spec, plan.spec.profile, place.device
     if profile.threads and device.type == "cpu":
         torch.set_num_threads(profile.threads)
+    set_float32(profile.tf32)
 
     torch.manual_seed(spec.seed)
     student = zoo.build(spec.student)
@@ -95,7 +109,7 @@ def _train_and_measure(
 
     folder = place.weights(spec.weights_id)
     folder.mkdir(parents=True, exist_ok=True)
-    training, losses = _train(method, plan, place, folder / "log.jsonl")
+    training, losses = _train(method, plan, place, folder / "log.jsonl", memory_before)
 
     metrics = Metrics(
         convention=spec.scenario.convention,
@@ -160,7 +174,7 @@ def check_data(plan: Plan, report: Reporter) -> None:
 
 
 def _train(
-    method: Method, plan: Plan, place: Workplace, log: Path
+    method: Method, plan: Plan, place: Workplace, log: Path, memory_before: TreeMemory
 ) -> tuple[Training, dict[str, list[float]]]:
     spec, profile = plan.spec, plan.spec.profile
     loader = TrainLoader(
@@ -175,13 +189,14 @@ def _train(
     clock = StepClock(profile.batch_size * profile.accumulation, place.device)
     start = time.perf_counter()
     with (
-        PeakMemory(place.device) as memory,
+        PeakMemory(place.device, baseline=memory_before) as memory,
         Energy(place.device) as energy,
         place.report.training(profile.iterations) as progress,
     ):
         losses = train(
             method, loader, profile, place.device, clock=clock, progress=progress, log=log
         )
+    seconds = time.perf_counter() - start
     speed = clock.summary()
     return (
         Training(
@@ -190,7 +205,11 @@ def _train(
             images_per_second_p90=speed.p90,
             data_share=speed.data_share,
             steps=speed.steps,
-            wall_seconds=time.perf_counter() - start,
+            wall_seconds=seconds,
+            wall_images_per_second=clock.images_per_step * len(clock.steps) / seconds,
+            phases=[TrainingPhase(**phase._asdict()) for phase in clock.phases()],
+            memory_peak_mib=memory.peak_mib,
+            memory_baseline_mib=memory.baseline_mib,
             memory_mib=memory.mib,
             memory_reserved_mib=memory.reserved_mib,
             memory_kind=memory.kind,

@@ -14,3 +14,13 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager:
     if precision == "fp32":
         return nullcontext()
     return torch.autocast(device.type, PRECISIONS[precision])
+
+
+def set_float32(tf32: bool) -> None:
+    """Say for all of this process whether a GPU may round float32 operands to TF32's 10 bits.
+
+    It holds for matrix products and convolutions. torch's own choice is True for convolutions
+    and False for matrix products.
+    """
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    torch.backends.cudnn.allow_tf32 = tf32

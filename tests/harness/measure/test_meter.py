@@ -121,7 +121,7 @@ def test_gflops_are_the_same_wherever_the_model_lies(build):
         assert gflops(build(), (64, 64)) == here
     assert next(model.parameters()).device.type == "cpu"
     # It reads a value: there is none on tensors without storage.
-    model.register_forward_pre_hook(lambda _, images: float(images[0].sum()) and None)
+    model.register_forward_pre_hook(lambda _, images: float(images[0].sum()) or None)
     assert gflops(model, (64, 64)) == here
     assert torch.backends.mha.get_fastpath_enabled()
 

@@ -1,7 +1,7 @@
 import torch
+from fake_records import fake_record
 
 from harness.training.precision import set_float32
-from tests.fake_records import fake_record
 
 
 def test_float32_is_float32_unless_the_profile_says_tf32():

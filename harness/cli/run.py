@@ -21,7 +21,7 @@ from harness.errors import BenchError, explain
 if TYPE_CHECKING:
     from harness.config.schema import Suite
     from harness.records.schema import Record
-    from harness.runs.run import Workplace
+    from harness.runs.workplace import Workplace
 
 app = typer.Typer()
 
@@ -77,8 +77,8 @@ def run(
     from harness.config.planning import Request, resolve
     from harness.measure.environment import choose_device
     from harness.report.progress import Reporter
-    from harness.runs.run import Workplace, is_current, record_of
     from harness.runs.run import run as carry_out
+    from harness.runs.workplace import Workplace, is_current, record_of
 
     request = Request(
         method=method,
@@ -169,9 +169,9 @@ def sweep(
     from harness.records import store
     from harness.report import formats
     from harness.report.progress import Reporter
-    from harness.runs.run import Workplace
     from harness.runs.sweep import announce, planned_jobs
     from harness.runs.sweep import sweep as carry_out
+    from harness.runs.workplace import Workplace
 
     console = Console()
     chosen = _changed_suite(

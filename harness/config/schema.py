@@ -66,6 +66,9 @@ class Profile(Strict):
     warmup_ratio: float = Field(1e-6, ge=0, le=1, description="where the warm-up starts")
     power: float = Field(1.0, description="of the polynomial decay")
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    tf32: bool = Field(
+        False, description="a GPU may compute float32 products and convolutions in TF32"
+    )
     source_augmentation: Literal["none", "photometric", "strong"] = Field(
         "none", description="of source images, the same for every method"
     )

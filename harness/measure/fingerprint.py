@@ -52,10 +52,13 @@ def code_fingerprint(root: Path = ROOT) -> str | None:
     return content_hash(trees) if trees else None
 
 
-def environment_fingerprint(device: torch.device | str | None, precision: str) -> dict[str, Any]:
+def environment_fingerprint(
+    device: torch.device | str | None, precision: str, allowed: bool | None = None
+) -> dict[str, Any]:
     """What of torch moves figures beside the code, and `fingerprint`, 10 hex digits over it.
 
-    `device` counts by its kind: cpu or cuda; None where it is not known.
+    `device` counts by its kind: cpu or cuda; None where it is not known. `allowed` is the TF32
+    setting of a run that has yet to set it; None: as it is now.
     """
     from harness.measure.environment import version
 
@@ -63,16 +66,16 @@ def environment_fingerprint(device: torch.device | str | None, precision: str) -
         "torch": version("torch"),
         "device": None if device is None else str(device).partition(":")[0],
         "precision": precision,
-        "tf32": tf32(),
+        "tf32": tf32() if allowed is None else {"matmul": allowed, "cudnn": allowed},
     }
     return {**found, "fingerprint": content_hash(found)}
 
 
-def made_by(device: torch.device | str, precision: str) -> dict[str, Any]:
+def made_by(device: torch.device | str, precision: str, tf32: bool) -> dict[str, Any]:
     """What must be equal for weights, scores or records to be used again without a word."""
     return {
         "code": code_fingerprint(),
-        "environment": environment_fingerprint(device, precision)["fingerprint"],
+        "environment": environment_fingerprint(device, precision, tf32)["fingerprint"],
     }
 
 

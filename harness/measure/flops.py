@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from methods.networks.modes import evaluating
@@ -21,13 +23,40 @@ def gflops(model: nn.Module, size: tuple[int, int]) -> float:
 
     Counted by torch's FlopCounterMode: matrix products, convolutions and attention, a
     multiply-add as TWO operations. Papers that count multiply-adds once print half of it.
+
+    The same wherever the model lies: it is counted on tensors without storage, and on the
+    model's own device only if it can do without them. Fused kernels that the counter does not
+    know (attention on a CPU, torch's own encoder layers) are replaced by their matrix products.
     """
     import torch
+    from torch.func import functional_call
+
+    tensors = itertools.chain(
+        model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False)
+    )
+    meta = {name: tensor.to("meta") for name, tensor in tensors}
+    with evaluating(model):
+        try:
+            image = torch.zeros(1, 3, *size, device="meta")
+            return _counted(lambda: functional_call(model, meta, (image,), tie_weights=False))
+        except (RuntimeError, NotImplementedError):  # it computes with values or plain tensors
+            image = torch.zeros(1, 3, *size, device=_device_of(model))
+            return _counted(lambda: model(image))
+
+
+def _counted(forward: Callable[[], object]) -> float:
+    import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
     counter = FlopCounterMode(display=False)
-    with evaluating(model), torch.no_grad(), counter:
-        model(torch.zeros(1, 3, *size, device=_device_of(model)))
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
+            forward()
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
     return counter.get_total_flops() / 1e9
 
 

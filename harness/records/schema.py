@@ -62,6 +62,14 @@ class Inference(Part):
     precision: str
 
 
+class TrainingPhase(Part):
+    """Speed in one part of the schedule, the parts being the same for every method."""
+
+    first_step: int
+    steps: int
+    images_per_second: float = Field(description="source images / wall seconds of the part")
+
+
 class Training(Part):
     """What the training loop cost."""
 
@@ -71,9 +79,27 @@ class Training(Part):
     data_share: float = Field(description="share of the step's time spent waiting for data")
     steps: int
     wall_seconds: float
-    memory_mib: float = Field(description="peak")
+    wall_images_per_second: float | None = Field(
+        None, description="source images of the whole training / wall_seconds"
+    )
+    phases: list[TrainingPhase] = Field(
+        default_factory=list, description="speed by tenth of the schedule"
+    )
+    memory_mib: float = Field(description="peak, of the kind that memory_kind names")
+    memory_peak_mib: float | None = Field(
+        None, description="peak of the whole process and its workers, of a CPU's run"
+    )
+    memory_baseline_mib: float | None = Field(
+        None, description="of that, what was there before the run built anything"
+    )
     memory_reserved_mib: float | None = None
-    memory_kind: Literal["gpu allocated", "cpu rss"]
+    memory_kind: Literal[
+        "gpu allocated",
+        "cpu rss",
+        "cpu pss above baseline",
+        "cpu uss above baseline",
+        "cpu rss above baseline",
+    ]
     energy_kj: float | None = Field(None, description="of the GPU, where NVML gives it")
 
 

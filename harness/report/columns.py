@@ -13,7 +13,22 @@ from harness.analysis.statistics import Difference, Summary
 
 NONE = "-"
 TEXT_COLUMNS = {"method", "student", "teacher", "class", "network", "role", "convention"}
-MEMORY = {"gpu allocated": "GPU", "cpu rss": "CPU"}
+MEMORY = {
+    "gpu allocated": "GPU",
+    "cpu rss": "CPU",
+    "cpu pss above baseline": "CPU",
+    "cpu uss above baseline": "CPU",
+    "cpu rss above baseline": "CPU",
+}
+MEMORY_NOTES = {
+    "gpu allocated": "GPU: memory that torch allocated",
+    "cpu rss": "CPU: resident memory of process and workers, imports included",
+    "cpu pss above baseline": "CPU: process and workers, above what imports take",
+    "cpu uss above baseline": "CPU: process and workers, shared pages not counted, above what "
+    "imports take",
+    "cpu rss above baseline": "CPU: resident memory of process and workers, above what imports "
+    "take",
+}
 #: A scenario scored over SYNTHIA's 16 classes shows the other convention's figure too.
 OTHER_CONVENTION = {"rescaled19": "ignored16", "ignored16": "rescaled19"}
 
@@ -49,8 +64,7 @@ def _main_grid(table: Table) -> Grid:
     rows, convention = table.rows, table.scenario.convention
     kinds = {row.memory_kind for row in rows if row.memory_kind}
     other = OTHER_CONVENTION.get(convention, "")
-    mixed = len(kinds) > 1
-    kind = "" if mixed else "".join(f" ({MEMORY[k]})" for k in kinds)
+    kind = "".join(f" ({MEMORY[k]})" for k in kinds) if len(kinds) == 1 else ""
     columns: list[tuple[str, Callable[[Row], str], bool]] = [
         ("method", lambda r: r.label, True),
         ("student", lambda r: r.student, len({r.student for r in rows}) > 1),
@@ -58,7 +72,7 @@ def _main_grid(table: Table) -> Grid:
         (f"mIoU % ({convention}, {table.profile})", lambda r: _spread(r.miou), True),
         ("gain", lambda r: _gain(r.gain), any(r.gain for r in rows)),
         ("train img/s", lambda r: _number(r.train_images_per_second), True),
-        (f"peak MiB{kind}", lambda r: _memory(r, mixed), True),
+        (f"peak MiB{kind}", lambda r: _memory(r, kinds), True),
         (
             f"mIoU % ({other})",
             lambda r: _number(r.conventions.get(other), ".1f"),
@@ -80,8 +94,23 @@ def _main_grid(table: Table) -> Grid:
         heading=table.heading,
         columns=[name for name, _ in shown],
         rows=[[cell(row) for _, cell in shown] for row in rows],
-        notes=[*table.notes, *table.failed],
+        notes=[*table.notes, *_memory_notes(kinds), *table.failed],
     )
+
+
+def _memory_notes(kinds: Iterable[str]) -> list[str]:
+    """What the memory column holds, and that its rows are not all comparable where they are not."""
+    listed = sorted(kinds)
+    if len(listed) < 2:
+        return [f"peak MiB, {MEMORY_NOTES[kind]}." for kind in listed]
+    named = "; ".join(f'"{_memory_name(kind, listed)}" {MEMORY_NOTES[kind]}' for kind in listed)
+    return [f"Warning: peak MiB is of several kinds, not comparable between rows: {named}."]
+
+
+def _memory_name(kind: str, kinds: Iterable[str]) -> str:
+    """GPU or CPU; the kind itself where several of a table's kinds are a CPU's."""
+    alike = [other for other in kinds if MEMORY[other] == MEMORY[kind]]
+    return MEMORY[kind] if len(alike) == 1 else kind
 
 
 def _class_grid(table: Table) -> Grid:
@@ -145,9 +174,10 @@ def _gain(value: Difference | None) -> str:
     return f"{value.mean:+.1f}{' ~' if unsure else ''}"
 
 
-def _memory(row: Row, mixed: bool) -> str:
-    kind = f" {MEMORY[row.memory_kind]}" if mixed and row.memory_kind else ""
-    return _number(row.memory_mib, ".0f") + kind
+def _memory(row: Row, kinds: set[str]) -> str:
+    kind = row.memory_kind
+    name = f" {_memory_name(kind, kinds)}" if kind and len(kinds) > 1 else ""
+    return _number(row.memory_mib, ".0f") + name
 
 
 def _teacher_seconds(row: Row) -> str:

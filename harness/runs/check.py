@@ -73,7 +73,8 @@ def _runner(
     from harness.measure.environment import choose_device
     from harness.measure.own_time import own_time
     from harness.report.progress import Reporter
-    from harness.runs.run import Workplace, failed_record, run
+    from harness.runs.run import run
+    from harness.runs.workplace import Workplace, failed_record
 
     for record in store.read_all(baseline):
         _refuse_files(baseline, record.spec)

@@ -12,7 +12,7 @@ from rich.console import Console
 from harness.config.planning import Plan
 from harness.measure.clock import synchronise
 from harness.measure.flops import gflops, parameters_m
-from harness.runs.run import build_method
+from harness.runs.training import build_method
 from harness.training.trainer import Trainer
 from methods.contract import Batch
 from methods.networks import zoo

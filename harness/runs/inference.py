@@ -49,7 +49,7 @@ def inference_speed(
     }
     known_by = {
         **question,
-        "made_by": fingerprint.made_by(device, profile.precision),
+        "made_by": fingerprint.made_by(device, profile.precision, profile.tf32),
         "hardware": _hardware(device),
     }
     folder = cache_dir() / "inference"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from harness.runs.estimate import CPU_LIMIT_GFLOPS, size, step_seconds
 
 if TYPE_CHECKING:
-    from harness.runs.run import Workplace
     from harness.runs.sweep import Job
+    from harness.runs.workplace import Workplace
 
 
 def show_outlook(planned: dict[str, Job], place: Workplace, side_by_side: int) -> None:

@@ -6,44 +6,34 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Literal
 
 import torch
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
-from harness.config.planning import Plan, Teacher
-from harness.config.schema import DataRef, RunSpec
-from harness.data.loader import TrainLoader
+from harness.config.planning import Plan
 from harness.data.rare_class import class_statistics
 from harness.data.verify import quick_check
-from harness.errors import BenchError, in_one_line, without_folders
-from harness.evaluation.inference import Views
+from harness.errors import BenchError, in_one_line
 from harness.evaluation.scoring import score
 from harness.files import write_text
-from harness.measure import environment, fingerprint
 from harness.measure.allocator import keep_freed_blocks
-from harness.measure.clock import Clock, StepClock
-from harness.measure.energy import Energy
 from harness.measure.flops import gflops, parameters_m
 from harness.measure.inference_speed import measure_inference
-from harness.measure.memory import PeakMemory
+from harness.measure.memory import TreeMemory, baseline
 from harness.records import store
 from harness.records.schema import (
     Cost,
-    Golden,
     Inference,
     Metrics,
     Record,
     Scores,
     TeacherCost,
-    Training,
 )
 from harness.report.progress import Reporter
 from harness.runs.inference import BATCH, inference_speed
-from harness.runs.launchers import Task, carry_out
+from harness.runs.teachers import frozen_teacher
 from harness.runs.trained import (
     Trained,
     begin,
@@ -54,32 +44,13 @@ from harness.runs.trained import (
     stage_file,
     write_stage,
 )
-from harness.training import loop
+from harness.runs.training import build_method, train
+from harness.runs.workplace import Workplace, failed_record, new_record
+from harness.training.precision import computing_threads, set_float32
 from harness.weights.find import EMA_WEIGHTS, RUN, WEIGHTS, load
 from methods import registry
-from methods.contract import Method, Segmentor
+from methods.contract import Segmentor
 from methods.networks import zoo
-
-
-@dataclass(frozen=True)
-class Workplace:
-    """Where a run works and what it tells: results folder, device, reporter."""
-
-    results: Path
-    device: torch.device
-    report: Reporter
-    keep_other_code: bool = False  # use weights that other code or another torch made
-    side_by_side: int = 1  # runs that a sweep has going at a time
-    #: Measures the speeds; `bench check` has one that a busy machine does not slow.
-    clock: Clock = time.perf_counter
-
-    def weights(self, weights_id: str) -> Path:
-        """Folder of a trained network: its weights, training.json, run.json, log.jsonl."""
-        return self.results / "artifacts" / weights_id
-
-    def made_by(self, plan: Plan) -> dict[str, Any]:
-        """What a figure depends on beside the spec: the code, and what it runs on."""
-        return fingerprint.made_by(self.device, plan.spec.profile.precision)
 
 
 def run(plan: Plan, place: Workplace, *, fresh: bool = False) -> Record:
@@ -92,11 +63,13 @@ def run(plan: Plan, place: Workplace, *, fresh: bool = False) -> Record:
     recorded: nothing has been run yet.
     """
     keep_freed_blocks()
+    memory_before = baseline()
     place.report.headline(plan)
     check_data(plan, place.report)
     folder = place.weights(plan.spec.weights_id)
     earlier = 0.0  # seconds of training that an earlier try spent
-    with _threads(plan, place.device):
+    set_float32(plan.spec.profile.tf32)
+    with computing_threads(plan.spec.profile.threads, place.device):
         trained = None if fresh else _trained_before(plan, place)
         start = time.perf_counter()
         if trained is None:
@@ -108,7 +81,7 @@ def run(plan: Plan, place: Workplace, *, fresh: bool = False) -> Record:
                 trained = None if fresh else _trained_before(plan, place)
                 if trained is None:
                     with _stage("training", "nothing is kept", plan, place):
-                        trained = _train_stage(plan, place, teachers, folder)
+                        trained = _train_stage(plan, place, teachers, folder, memory_before)
         if trained.student is None:
             earlier = trained.outcome.training.wall_seconds
         kept = f"the trained weights are kept in {folder}" if trained.whole else "nothing is kept"
@@ -117,7 +90,7 @@ def run(plan: Plan, place: Workplace, *, fresh: bool = False) -> Record:
         with _stage("measuring", f"{kept}, the scores too", plan, place):
             seconds = earlier + time.perf_counter() - start
             cost = _measure_stage(plan, place, trained, seconds)
-    record = _record(plan, "done", place, metrics=metrics, cost=cost)
+    record = new_record(plan, "done", place, metrics=metrics, cost=cost)
     with _stage("writing the record", f"{kept}, the scores too", plan, place):
         _keep_record(record, place, folder, trained.whole)
     return record
@@ -156,6 +129,7 @@ def _train_stage(
     place: Workplace,
     teachers: Sequence[tuple[Segmentor, TeacherCost]],
     folder: Path,
+    memory_before: TreeMemory,
 ) -> _Networks:
     spec = plan.spec
     torch.manual_seed(spec.seed)
@@ -164,7 +138,7 @@ def _train_stage(
         load(student, plan.init, part="encoder")
     method = build_method(plan, student, [network for network, _ in teachers]).to(place.device)
     begin(folder)
-    training, losses, golden = _train(method, plan, place, folder / "log.jsonl")
+    training, losses, golden = train(method, plan, place, folder / "log.jsonl", memory_before)
     whole, hashes = True, {}
     try:
         hashes = keep(method, spec.run_id, folder)
@@ -307,37 +281,6 @@ def _only_one(folder: Path, report: Reporter) -> Iterator[None]:
         lock.release()
 
 
-@contextmanager
-def _threads(plan: Plan, device: torch.device) -> Iterator[None]:
-    """The profile's number of CPU threads, for the run alone."""
-    before = torch.get_num_threads()
-    if plan.spec.profile.threads and device.type == "cpu":
-        torch.set_num_threads(plan.spec.profile.threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def build_method(plan: Plan, student: Segmentor, teachers: Sequence[Segmentor]) -> Method:
-    """The plan's method around its networks; companions are built here, and start as they shall."""
-    companions = [zoo.build(companion.network) for companion in plan.companions]
-    for network, companion in zip(companions, plan.companions, strict=True):
-        if companion.init:
-            load(network, companion.init, part="encoder")
-    try:
-        return registry.load(plan.spec.method)(
-            plan.config,
-            student,
-            teachers,
-            generator=torch.Generator().manual_seed(plan.spec.seed),
-            iterations=plan.spec.profile.iterations,
-            **({"companions": companions} if companions else {}),
-        )
-    except ValueError as error:  # networks that the method cannot bring together
-        raise BenchError(f"method {plan.spec.method}: {error}.") from error
-
-
 def check_data(plan: Plan, report: Reporter) -> None:
     """Generate what is missing, and stop before training when a file is missing or broken.
 
@@ -357,159 +300,8 @@ def check_data(plan: Plan, report: Reporter) -> None:
             class_statistics(labelled, progress)
 
 
-def _train(
-    method: Method, plan: Plan, place: Workplace, log: Path
-) -> tuple[Training, dict[str, list[float]], Golden]:
-    spec, profile = plan.spec, plan.spec.profile
-    loader = TrainLoader(
-        plan.sources.source.open("train") if method.uses_source else None,
-        plan.sources.target.open("train") if method.uses_target else None,
-        profile,
-        spec.seed,
-        target_labels=method.needs_target_labels,
-        device=place.device,
-        steps=profile.iterations * profile.accumulation,
-    )
-    clock = StepClock(profile.batch_size * profile.accumulation, place.device, place.clock)
-    golden = loop.Golden(profile.iterations)
-    start = time.perf_counter()
-    with (
-        PeakMemory(place.device) as memory,
-        Energy(place.device) as energy,
-        place.report.training(profile.iterations) as progress,
-    ):
-        losses = loop.train(
-            method,
-            loader,
-            profile,
-            place.device,
-            clock=clock,
-            progress=progress,
-            golden=golden,
-            log=log,
-        )
-    speed = clock.summary()
-    return (
-        Training(
-            images_per_second=speed.images_per_second,
-            images_per_second_p10=speed.p10,
-            images_per_second_p90=speed.p90,
-            data_share=speed.data_share,
-            steps=speed.steps,
-            wall_seconds=time.perf_counter() - start,
-            memory_mib=memory.mib,
-            memory_reserved_mib=memory.reserved_mib,
-            memory_kind=memory.kind,
-            energy_kj=energy.kj,
-        ),
-        losses,
-        Golden(losses=golden.losses, held_mib=golden.held_mib),
-    )
-
-
 def _scores(network: Segmentor, plan: Plan, place: Workplace) -> Scores:
     spec = plan.spec
     return score(
         network, plan.sources.target.open("val"), spec.scenario, spec.profile, place.device
-    )
-
-
-def frozen_teacher(teacher: Teacher, place: Workplace) -> tuple[Segmentor, TeacherCost]:
-    """The frozen network and what it cost: read from a file, found trained, or trained now.
-
-    It trains in a process of its own, so that what it leaves in memory is not the student's.
-    """
-    network = zoo.build(teacher.network)
-    if teacher.checkpoint:
-        load(network, teacher.checkpoint)
-        return network, TeacherCost(
-            network=teacher.network,
-            parameters_m=parameters_m(network),
-            weights_id=None,
-            checkpoint=teacher.checkpoint.name,
-            reused=True,
-        )
-    assert teacher.plan is not None
-    weights_id = teacher.plan.spec.weights_id
-    folder = place.weights(weights_id)
-    kept = look(folder, place.made_by(teacher.plan))
-    usable = kept.state == "whole" or (kept.state == "other code" and place.keep_other_code)
-    reused = usable and (folder / RUN).is_file()
-    if not reused:
-        _train_apart(teacher, kept.state, place)
-    load(network, folder / WEIGHTS)
-    record = store.read(folder / RUN)
-    assert record.cost is not None
-    assert record.metrics is not None
-    comparable = _scored_as(record.spec) == _scored_as(teacher.plan.spec)
-    return network, TeacherCost(
-        network=teacher.network,
-        parameters_m=record.cost.parameters_m,
-        weights_id=weights_id,
-        miou=record.metrics.student.miou if comparable else None,
-        training=record.cost.training,
-        reused=reused,
-    )
-
-
-def _train_apart(teacher: Teacher, state: str, place: Workplace) -> None:
-    """Train a frozen teacher in a process of its own. BenchError where that fails."""
-    assert teacher.plan is not None
-    if state == "nothing":
-        place.report.say(f"frozen teacher {teacher.network}: trained on the source first")
-    task = Task.of(
-        teacher.plan,
-        place.results,
-        device=str(place.device),
-        keep_other_code=place.keep_other_code,
-        side_by_side=place.side_by_side,
-    )
-    terminal = place.report.console.is_terminal
-    last = [""]
-
-    def relay(line: str) -> None:
-        last[0] = line or last[0]
-        place.report.say(line)
-
-    if carry_out(task, relay, inherit=terminal):
-        reason = last[0].removeprefix("bench: ") or "its own lines above say why"
-        raise BenchError(f"frozen teacher {teacher.network} could not be trained: {reason}")
-
-
-def _scored_as(spec: RunSpec) -> tuple[DataRef, Views]:
-    """What a run that reuses weights must share with their own run to take over its score."""
-    return spec.target, Views.of(spec.profile)
-
-
-def record_of(plan: Plan, place: Workplace) -> Record | None:
-    """The done record of a plan in the results folder, None where there is none."""
-    for path in (place.results / "records").glob(f"*-{plan.spec.run_id}.json"):
-        record = store.read(path)
-        if record.state == "done":
-            return record
-    return None
-
-
-def is_current(record: Record, plan: Plan, place: Workplace) -> bool:
-    """Whether this code, torch and kind of device made the record."""
-    kept = record.provenance
-    made_by = {name: kept.get(name, {}).get("fingerprint") for name in ("code", "environment")}
-    return made_by == place.made_by(plan)
-
-
-def failed_record(plan: Plan, error: str, place: Workplace) -> Record:
-    """The record of a run that came to nothing; no folder's name leaves the machine with it."""
-    return _record(plan, "failed", place, error=without_folders(error))
-
-
-def _record(plan: Plan, state: Literal["done", "failed"], place: Workplace, **parts: Any) -> Record:
-    return Record(
-        run_id=plan.spec.run_id,
-        state=state,
-        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        spec=plan.spec,
-        provenance=environment.collect(
-            place.device, plan.spec.profile.precision, place.side_by_side
-        ),
-        **parts,
     )

@@ -21,16 +21,10 @@ from harness.records import store
 from harness.records.schema import Record
 from harness.report.progress import Reporter
 from harness.runs.launchers import Task, command
-from harness.runs.run import (
-    Workplace,
-    build_method,
-    check_data,
-    failed_record,
-    is_current,
-    measured_speed,
-    record_of,
-)
+from harness.runs.run import check_data, measured_speed
 from harness.runs.trained import look
+from harness.runs.training import build_method
+from harness.runs.workplace import Workplace, failed_record, is_current, record_of
 from harness.weights.find import RUN
 from methods.networks import zoo
 

@@ -16,7 +16,8 @@ def main(path: str) -> None:
     from harness.config.planning import replan, use_plugins
     from harness.measure.environment import choose_device
     from harness.report.progress import Reporter
-    from harness.runs.run import Workplace, run
+    from harness.runs.run import run
+    from harness.runs.workplace import Workplace
 
     task = Task.model_validate_json(Path(path).read_text(encoding="utf-8"))
     try:

@@ -1,4 +1,4 @@
-"""Mixed precision, and the number of threads that compute."""
+"""Mixed precision, TF32, and the number of threads that compute."""
 
 from __future__ import annotations
 
@@ -34,3 +34,13 @@ def computing_threads(threads: int | None, device: torch.device) -> Iterator[Non
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def set_float32(tf32: bool) -> None:
+    """Say for all of this process whether a GPU may round float32 operands to TF32's 10 bits.
+
+    It holds for matrix products and convolutions. torch's own choice is True for convolutions
+    and False for matrix products.
+    """
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    torch.backends.cudnn.allow_tf32 = tf32

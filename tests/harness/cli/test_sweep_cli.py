@@ -21,9 +21,9 @@ from harness.files import file_hash
 from harness.records import store
 from harness.report.progress import Reporter
 from harness.runs import sweep as sweep_module
-from harness.runs.run import Workplace
 from harness.runs.sweep import _reuse, _skip_orphans, plan_jobs
 from harness.runs.trained import Trained, finish
+from harness.runs.workplace import Workplace
 
 CONFIG = {
     "question": "Does the sweep work?",

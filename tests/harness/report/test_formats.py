@@ -227,6 +227,18 @@ def test_gpu_and_cpu_have_tables_of_their_own():
     assert "not comparable between" not in text
 
 
+def test_memory_of_two_kinds_is_named_in_each_row_and_warned_of():
+    new = fake_cost(memory_kind="cpu pss above baseline", memory_mib=150.0)
+    both = render([fake_record(), fake_record("daformer", cost=new)], "markdown")
+    assert "900 cpu rss" in both
+    assert "150 cpu pss above baseline" in both
+    assert "peak MiB is of several kinds, not comparable between rows" in both
+    alone = render([fake_record("daformer", cost=new)], "markdown")
+    assert "peak MiB (CPU)" in alone
+    assert "above what imports take" in alone
+    assert "Warning: peak" not in alone
+
+
 def test_classes_have_a_table_of_their_own():
     text = render(four_methods(), "markdown", per_class=True)
     assert "| road" in text
@@ -310,6 +322,7 @@ gain: points over source_only with the same student, mean over seeds.
 ~ not significant: p >= 0.05, two-sided t-test paired over seeds.
 Speed and memory measured on Test CPU.
 Inference at 96x192 (height x width), fp32, batch 4.
+peak MiB, CPU: resident memory of process and workers, imports included.
 
 """.splitlines()
 

@@ -25,7 +25,8 @@ from harness.records import store
 from harness.report.progress import Reporter
 from harness.runs import check
 from harness.runs.check import ROOT, ROUNDS, _compare_in_turns, checkout
-from harness.runs.run import Workplace, failed_record, run
+from harness.runs.run import run
+from harness.runs.workplace import Workplace, failed_record
 
 BASELINE = ROOT / "results" / "baselines" / "ci.json"
 METHODS = ("source_only", "daformer", "dualkd", "oracle")

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from harness.analysis.comparison import comparison
 from harness.config.planning import Request, resolve
 from harness.records import store
-from harness.runs.run import build_method
+from harness.runs.training import build_method
 from harness.training.trainer import Trainer
 from methods import registry
 from methods.contract import Batch, CompanionSpec, Method

@@ -1,0 +1,88 @@
+"""Frozen teachers: read from a file, found trained, or trained now in a process of their own."""
+
+from __future__ import annotations
+
+from harness.config.planning import Teacher
+from harness.config.schema import DataRef, RunSpec
+from harness.errors import BenchError
+from harness.evaluation.inference import Views
+from harness.measure.flops import parameters_m
+from harness.records import store
+from harness.records.schema import (
+    TeacherCost,
+)
+from harness.runs.launchers import Task, carry_out
+from harness.runs.trained import (
+    look,
+)
+from harness.runs.workplace import Workplace
+from harness.weights.find import RUN, WEIGHTS, load
+from methods.contract import Segmentor
+from methods.networks import zoo
+
+
+def frozen_teacher(teacher: Teacher, place: Workplace) -> tuple[Segmentor, TeacherCost]:
+    """The frozen network and what it cost: read from a file, found trained, or trained now.
+
+    It trains in a process of its own, so that what it leaves in memory is not the student's.
+    """
+    network = zoo.build(teacher.network)
+    if teacher.checkpoint:
+        load(network, teacher.checkpoint)
+        return network, TeacherCost(
+            network=teacher.network,
+            parameters_m=parameters_m(network),
+            weights_id=None,
+            checkpoint=teacher.checkpoint.name,
+            reused=True,
+        )
+    assert teacher.plan is not None
+    weights_id = teacher.plan.spec.weights_id
+    folder = place.weights(weights_id)
+    kept = look(folder, place.made_by(teacher.plan))
+    usable = kept.state == "whole" or (kept.state == "other code" and place.keep_other_code)
+    reused = usable and (folder / RUN).is_file()
+    if not reused:
+        _train_apart(teacher, kept.state, place)
+    load(network, folder / WEIGHTS)
+    record = store.read(folder / RUN)
+    assert record.cost is not None
+    assert record.metrics is not None
+    comparable = _scored_as(record.spec) == _scored_as(teacher.plan.spec)
+    return network, TeacherCost(
+        network=teacher.network,
+        parameters_m=record.cost.parameters_m,
+        weights_id=weights_id,
+        miou=record.metrics.student.miou if comparable else None,
+        training=record.cost.training,
+        reused=reused,
+    )
+
+
+def _train_apart(teacher: Teacher, state: str, place: Workplace) -> None:
+    """Train a frozen teacher in a process of its own. BenchError where that fails."""
+    assert teacher.plan is not None
+    if state == "nothing":
+        place.report.say(f"frozen teacher {teacher.network}: trained on the source first")
+    task = Task.of(
+        teacher.plan,
+        place.results,
+        device=str(place.device),
+        keep_other_code=place.keep_other_code,
+        side_by_side=place.side_by_side,
+    )
+    terminal = place.report.console.is_terminal
+    last = [""]
+
+    def relay(line: str) -> None:
+        last[0] = line or last[0]
+        place.report.say(line)
+
+    if carry_out(task, relay, inherit=terminal):
+        reason = last[0].removeprefix("bench: ") or "its own lines above say why"
+        raise BenchError(f"frozen teacher {teacher.network} could not be trained: {reason}")
+
+
+def _scored_as(spec: RunSpec) -> tuple[DataRef, Views]:
+    """What a run that reuses weights must share with their own run to take over its score."""
+    return spec.target, Views.of(spec.profile)

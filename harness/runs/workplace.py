@@ -1,0 +1,79 @@
+"""Where a run works, and the records that it leaves there."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from harness.config.planning import Plan
+from harness.errors import without_folders
+from harness.measure import environment, fingerprint
+from harness.measure.clock import Clock
+from harness.records import store
+from harness.records.schema import (
+    Record,
+)
+from harness.report.progress import Reporter
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where a run works and what it tells: results folder, device, reporter."""
+
+    results: Path
+    device: torch.device
+    report: Reporter
+    keep_other_code: bool = False  # use weights that other code or another torch made
+    side_by_side: int = 1  # runs that a sweep has going at a time
+    #: Measures the speeds; `bench check` has one that a busy machine does not slow.
+    clock: Clock = time.perf_counter
+
+    def weights(self, weights_id: str) -> Path:
+        """Folder of a trained network: its weights, training.json, run.json, log.jsonl."""
+        return self.results / "artifacts" / weights_id
+
+    def made_by(self, plan: Plan) -> dict[str, Any]:
+        """What a figure depends on beside the spec: the code, and what it runs on."""
+        profile = plan.spec.profile
+        return fingerprint.made_by(self.device, profile.precision, profile.tf32)
+
+
+def record_of(plan: Plan, place: Workplace) -> Record | None:
+    """The done record of a plan in the results folder, None where there is none."""
+    for path in (place.results / "records").glob(f"*-{plan.spec.run_id}.json"):
+        record = store.read(path)
+        if record.state == "done":
+            return record
+    return None
+
+
+def is_current(record: Record, plan: Plan, place: Workplace) -> bool:
+    """Whether this code, torch and kind of device made the record."""
+    kept = record.provenance
+    made_by = {name: kept.get(name, {}).get("fingerprint") for name in ("code", "environment")}
+    return made_by == place.made_by(plan)
+
+
+def failed_record(plan: Plan, error: str, place: Workplace) -> Record:
+    """The record of a run that came to nothing; no folder's name leaves the machine with it."""
+    return new_record(plan, "failed", place, error=without_folders(error))
+
+
+def new_record(
+    plan: Plan, state: Literal["done", "failed"], place: Workplace, **parts: Any
+) -> Record:
+    return Record(
+        run_id=plan.spec.run_id,
+        state=state,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        spec=plan.spec,
+        provenance=environment.collect(
+            place.device, plan.spec.profile.precision, place.side_by_side
+        ),
+        **parts,
+    )

@@ -1,0 +1,106 @@
+import mmap
+import os
+import subprocess
+import sys
+import time
+import warnings
+
+import psutil
+import pytest
+import torch
+
+from harness.measure import memory as memory_module
+from harness.measure.memory import PeakMemory, TreeMemory, baseline, resident_mib, tree_memory
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+@linux
+def test_a_peak_that_lies_between_two_samples_is_not_missed():
+    before = baseline()
+    with PeakMemory("cpu", interval=60, baseline=before) as memory:
+        block = mmap.mmap(-1, 200 * 2**20, flags=mmap.MAP_PRIVATE)
+        for page in range(0, len(block), mmap.PAGESIZE):
+            block[page] = 1
+        block.close()
+    assert memory.kind == "cpu pss above baseline"
+    assert 190 < memory.mib < 260
+    assert memory.baseline_mib == before.mib
+    assert memory.peak_mib == pytest.approx(memory.mib + before.mib)
+    assert memory.reserved_mib is None
+
+
+@linux
+def test_what_was_there_before_the_baseline_does_not_count():
+    block = torch.ones(200, 2**18)
+    with PeakMemory("cpu", baseline=baseline()) as memory:
+        time.sleep(0.05)
+    assert memory.mib < 60
+    assert len(block) == 200
+
+
+CHILD = (
+    "import mmap, sys, time; b = mmap.mmap(-1, 120 * 2**20, flags=mmap.MAP_PRIVATE); "
+    "[b.__setitem__(i, 1) for i in range(0, len(b), 4096)]; print('full', flush=True); "
+    "sys.stdin.readline()"
+)
+
+
+@linux
+def test_a_forked_worker_adds_what_it_does_not_share():
+    before, resident = tree_memory().mib, resident_mib()
+    reads, writes = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # torch has threads
+        child = os.fork()
+    if not child:
+        os.close(writes)
+        os.read(reads, 1)
+        os._exit(0)
+    try:
+        assert tree_memory().mib - before < 60
+        assert resident_mib() - resident > 60
+    finally:
+        os.close(writes)
+        os.waitpid(child, 0)
+        os.close(reads)
+
+
+@linux
+def test_children_count():
+    alone = tree_memory().mib
+    with PeakMemory("cpu", interval=0.005, baseline=baseline()) as memory:
+        command = [sys.executable, "-c", CHILD]
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert child.stdout.readline() == "full\n"
+        assert tree_memory().mib - alone > 115
+        time.sleep(0.05)  # several samples
+        child.communicate("\n")
+    assert 115 < memory.mib < 220
+
+
+def test_the_second_choice_is_named(monkeypatch):
+    class NoPss:
+        uss = 64 * 2**20
+
+    monkeypatch.setattr(psutil.Process, "memory_full_info", lambda _: NoPss())
+    monkeypatch.setattr(psutil.Process, "children", lambda *_, **__: [])
+    assert tree_memory() == (64.0, "uss")
+
+    def denied(_):
+        raise psutil.AccessDenied
+
+    monkeypatch.setattr(psutil.Process, "memory_full_info", denied)
+    assert tree_memory().kind == "rss"
+    with PeakMemory("cpu", baseline=tree_memory()) as memory:
+        pass
+    assert memory.kind == "cpu rss above baseline"
+
+
+def test_without_proc_every_sample_reads_the_tree(monkeypatch):
+    sizes = iter([100.0, *[180.0] * 50])
+    monkeypatch.setattr(memory_module, "_status", lambda _: {})
+    monkeypatch.setattr(memory_module, "tree_memory", lambda: TreeMemory(next(sizes), "uss"))
+    with PeakMemory("cpu", interval=60, baseline=TreeMemory(90.0, "uss")) as memory:
+        memory._tree._due = 0.0
+    assert (memory.kind, memory.mib, memory.peak_mib) == ("cpu uss above baseline", 90.0, 180.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -9,7 +10,11 @@ from typing import Any, NamedTuple
 
 from methods.contract import Method
 from methods.testing import learning, precision, repeating, talking
-from methods.testing.tools import NETWORKS, Subject, variants_of
+from methods.testing.tools import NETWORKS, VARIANTS, Subject, variants_of
+
+#: Where the start of the schedule matters, and at its end, which "source phase" does not change.
+EVERY = tuple(VARIANTS)
+AT_THE_END = ("defaults", "all terms")
 
 
 class Check(NamedTuple):
@@ -17,39 +22,55 @@ class Check(NamedTuple):
 
     function: Callable[[Subject], None]
     networks: bool = False  # with each network, else with the first
-    variants: bool = False  # in each variant, else in `variant`
-    variant: str = "defaults"
+    variants: tuple[str, ...] = ("defaults",)  # of several, those that differ for the method
     applies: Callable[[type[Method]], bool] = lambda method: True
+
+
+def overrides(hook: str) -> Callable[[type[Method]], bool]:
+    """Whether a method has a hook of its own, be it a function or a class method."""
+
+    def has(method: type[Method]) -> bool:
+        return inspect.getattr_static(method, hook) is not inspect.getattr_static(Method, hook)
+
+    return has
 
 
 CHECKS = (
     Check(talking.it_says_what_it_is),
     Check(talking.unknown_knobs_are_refused),
-    Check(talking.terms_are_named_finite_scalars, networks=True, variants=True),
-    Check(talking.an_unlabelled_source_crop_stays_finite, variant="all terms"),
-    Check(talking.any_crop_will_do, networks=True, variant="source phase"),
+    Check(talking.terms_are_named_finite_scalars, networks=True, variants=EVERY),
+    Check(talking.an_unlabelled_source_crop_stays_finite, variants=("all terms",)),
+    Check(talking.any_crop_will_do, networks=True, variants=("source phase",)),
     Check(talking.its_networks_answer_at_any_size, networks=True),
-    Check(talking.the_batch_stays_as_it_is, variants=True),
-    Check(learning.gradients_reach_the_student_and_nothing_frozen, variants=True),
-    Check(learning.a_frozen_teacher_stays_as_it_was_given, variants=True),
-    Check(learning.param_groups_hold_what_learns_each_once, networks=True, variant="all terms"),
-    Check(learning.a_group_teaches_the_student_or_its_critics, variants=True),
-    Check(learning.every_term_teaches_someone, variants=True),
-    Check(precision.its_gradients_are_the_same_in_bf16, variant="all terms"),
-    Check(precision.its_gradients_are_the_same_in_fp16, variant="all terms"),
+    Check(talking.the_batch_stays_as_it_is, variants=AT_THE_END),
+    Check(learning.gradients_reach_the_student_and_nothing_frozen, variants=AT_THE_END),
+    Check(
+        learning.a_frozen_teacher_stays_as_it_was_given,
+        variants=AT_THE_END,
+        applies=overrides("frozen_teachers"),
+    ),
+    Check(learning.param_groups_hold_what_learns_each_once, variants=("all terms",)),
+    Check(
+        learning.a_group_teaches_the_student_or_its_critics,
+        variants=AT_THE_END,
+        applies=overrides("critic_groups"),
+    ),
+    Check(learning.every_term_teaches_someone, variants=AT_THE_END),
+    Check(precision.its_gradients_are_the_same_in_bf16, variants=("all terms",)),
+    Check(precision.its_gradients_are_the_same_in_fp16, variants=("all terms",)),
     Check(learning.the_head_learns_faster_by_the_factor),
     Check(
         learning.target_labels_change_nothing,
-        variants=True,
+        variants=EVERY,
         applies=lambda method: not method.needs_target_labels,
     ),
     Check(learning.it_looks_at_the_target, applies=lambda method: method.uses_target),
     Check(learning.it_works_without_a_target, applies=lambda method: not method.uses_target),
-    Check(repeating.equal_seeds_give_equal_steps, variants=True),
-    Check(repeating.its_draws_leave_torchs_generator_alone, variants=True),
-    Check(repeating.the_state_dict_resumes_it_exactly, networks=True, variant="source phase"),
-    Check(repeating.one_graph_is_alive_at_a_time, variants=True),
-    Check(repeating.memory_does_not_grow, variants=True),
+    Check(repeating.equal_seeds_give_equal_steps, variants=("all terms",)),
+    Check(repeating.its_draws_leave_torchs_generator_alone, variants=AT_THE_END),
+    Check(repeating.the_state_dict_resumes_it_exactly, networks=True, variants=("source phase",)),
+    Check(repeating.one_graph_is_alive_at_a_time, variants=AT_THE_END),
+    Check(repeating.memory_does_not_grow, variants=("all terms",)),
 )
 
 
@@ -81,13 +102,13 @@ def cases(
 
     `knobs` set its Config beside the suite's own variants, which come on top.
     """
-    variants = variants_of(method)
+    differing = variants_of(method)
     return [
         Case(check, Subject(method, network, variant, knobs or {}))
         for check in CHECKS
         if check.applies(method)
         for network, variant in product(
             networks if check.networks else networks[:1],
-            variants if check.variants else [check.variant],
+            [v for v in check.variants if v in differing or len(check.variants) == 1],
         )
     ]

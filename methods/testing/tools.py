@@ -22,6 +22,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "source phase": {"mix_start": 0.5, "warm_target": True, "lambda_fd": 0.005},
     "all terms": {
         "loss_stride": 2,
+        "lambda_fd": 0.005,
         "stages": ("2", "4", "fused"),
         "images": ("source", "target", "mixed"),
         "projection": "conv",

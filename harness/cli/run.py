@@ -274,8 +274,8 @@ def table(
             "`bench run` or `bench sweep` first, or name other files: results/records holds "
             "what this project published."
         )
-    typer.echo(f"{len(kept)} of {len(found)} records of {where}", err=True)
     if format_ == "rich":
         formats.print_rich(kept, Console(), per_class=per_class, published=published)
+        typer.echo(f"{len(kept)} of {len(found)} records in {where}")
     else:
         print(formats.render(kept, format_, per_class=per_class, published=published))

@@ -26,6 +26,7 @@ CODE = (
     "harness/evaluation",
     "harness/measure",
     "harness/runs/run.py",
+    "harness/runs/training.py",
     "harness/runs/inference.py",
     "harness/weights/find.py",
 )

@@ -139,20 +139,11 @@ def _train_stage(
     method = build_method(plan, student, [network for network, _ in teachers]).to(place.device)
     begin(folder)
     training, losses, golden = train(method, plan, place, folder / "log.jsonl", memory_before)
-    whole, hashes = True, {}
-    try:
-        hashes = keep(method, spec.run_id, folder)
-    except (OSError, SafetensorError) as error:
-        whole = False
-        place.report.say(
-            f"the weights could not be written to {folder} ({in_one_line(error)}): they are lost "
-            "when this run ends; scoring goes on"
-        )
     outcome = Trained(
         run_id=spec.run_id,
         network=method.student.name,
         ema_network=method.ema_teacher.name if method.ema_teacher else None,
-        weights_sha256=hashes,
+        weights_sha256={},
         losses=losses,
         golden=golden,
         parameters_m=parameters_m(method.student),
@@ -161,8 +152,16 @@ def _train_stage(
         teachers=[cost for _, cost in teachers],
         made_by=place.made_by(plan),
     )
-    if whole:
-        finish(outcome, folder)
+    whole = True
+    try:
+        hashes = keep(method, spec.run_id, folder)
+        finish(outcome.model_copy(update={"weights_sha256": hashes}), folder)
+    except (OSError, SafetensorError) as error:
+        whole = False
+        place.report.say(
+            f"the weights could not be written to {folder} ({in_one_line(error)}): they are lost "
+            "when this run ends; scoring goes on"
+        )
     return _Networks(outcome, whole, method.student, method.ema_teacher)
 
 
@@ -182,7 +181,8 @@ def _score_stage(plan: Plan, place: Workplace, trained: _Networks, folder: Path)
         golden=outcome.golden,
     )
     if trained.whole:
-        write_stage(path, metrics, made_by)
+        with suppress(OSError):  # a full disk: the record, smaller, may still find room
+            write_stage(path, metrics, made_by)
     return metrics
 
 
@@ -286,16 +286,16 @@ def check_data(plan: Plan, report: Reporter) -> None:
 
     DataError with one line a problem. Counts the source's classes too, once for all runs.
     """
-    needs_labels = registry.load(plan.spec.method).needs_target_labels
+    method = registry.load(plan.spec.method)
     source, target = plan.sources.source, plan.sources.target
     with report.counting(f"drawing street scenes, {source.ref.dataset}-like") as progress:
         labelled = source.open("train", progress)
     with report.counting(f"drawing street scenes, {target.ref.dataset}-like") as progress:
         unlabelled = target.open("train", progress)
     quick_check(labelled)
-    quick_check(unlabelled, labels=needs_labels)
+    quick_check(unlabelled, labels=method.needs_target_labels)
     quick_check(target.open("val"))
-    if plan.spec.profile.rare_class_sampling:
+    if plan.spec.profile.rare_class_sampling and method.uses_source:
         with report.counting(f"counting the classes of {source.ref.dataset}, once") as progress:
             class_statistics(labelled, progress)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from harness.config.schema import Profile
 from harness.errors import BenchError
@@ -62,7 +62,8 @@ def held_mib(device: torch.device) -> float:
         return torch.cuda.memory_allocated(device) / MIB
     storages = {}
     for item in gc.get_objects():
-        if issubclass(type(item), Tensor) and item.device.type == device.type:
+        # Not tensors without memory, such as torch's fake ones.
+        if type(item) in (Tensor, nn.Parameter) and item.device.type == device.type:
             storage = item.untyped_storage()
             storages[storage.data_ptr()] = storage.nbytes()
     return sum(storages.values()) / MIB

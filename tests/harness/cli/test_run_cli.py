@@ -35,6 +35,11 @@ def made(first, results) -> dict[str, Record]:
     return {r.spec.method: r for r in store.read_all(results / "records")}
 
 
+def reproducible(metrics):
+    """Without the memory that tensors held: this process holds those of other tests too."""
+    return metrics.model_copy(update={"golden": metrics.golden.losses})
+
+
 def test_a_run_ends_well_and_first_says_that_its_data_is_generated(first):
     assert first.code == 0, first.err
     assert first.out.splitlines()[0] == NOTICE
@@ -146,7 +151,7 @@ def test_the_teacher_is_found_again_and_the_run_repeats_exactly(made, results):
     record = found["dualkd"]
     assert record.cost.teachers[0].reused
     assert record.cost.teachers[0].training == made["source_only"].cost.training
-    assert record.metrics == made["dualkd"].metrics
+    assert reproducible(record.metrics) == reproducible(made["dualkd"].metrics)
 
 
 @pytest.mark.parametrize("method", ["daformer", "oracle"])
@@ -182,7 +187,9 @@ def test_a_checkpoint_can_be_the_frozen_teacher_and_the_students_start(made, res
     assert outcome.code == 0, outcome.err
     (record,) = store.read_all(tmp_path / "records")
     assert record.cost.teachers[0].checkpoint == "student.safetensors"
-    assert record.metrics == made["dualkd"].metrics, "the same teacher, whichever way it came"
+    assert reproducible(record.metrics) == reproducible(made["dualkd"].metrics), (
+        "the same teacher, whichever way it came"
+    )
 
     own = results / "artifacts" / made["dualkd"].spec.weights_id / "student.safetensors"
     args = ["run", "--method", "source_only", "--scenario", "gta2cs", *QUICK]

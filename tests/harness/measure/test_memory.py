@@ -68,15 +68,16 @@ def test_a_forked_worker_adds_what_it_does_not_share():
 
 @linux
 def test_children_count():
-    alone = tree_memory().mib
     with PeakMemory("cpu", interval=0.005, baseline=baseline()) as memory:
         command = [sys.executable, "-c", CHILD]
         child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert child.stdout.readline() == "full\n"
-        assert tree_memory().mib - alone > 115
+        with_child = tree_memory().mib
         time.sleep(0.05)  # several samples
         child.communicate("\n")
-    assert 115 < memory.mib < 220
+    # Both in a row: what other processes share with this one changes with them.
+    assert with_child - tree_memory().mib > 100
+    assert 100 < memory.mib < 240
 
 
 def test_the_second_choice_is_named(monkeypatch):

@@ -39,7 +39,7 @@ def again(tmp_path_factory, own_environment):
         r.spec.method: r.spec for r in store.read_all(BASELINE) if r.spec.student == "test_mit"
     }
     quick = Reporter(Console(quiet=True))
-    place = Workplace(tmp_path_factory.mktemp("runs"), torch.device("cpu"), quick, own_time)
+    place = Workplace(tmp_path_factory.mktemp("runs"), torch.device("cpu"), quick, clock=own_time)
     whole = run_module.measure_inference
 
     def measure(name):
@@ -51,7 +51,7 @@ def again(tmp_path_factory, own_environment):
         try:
             return run(plan, place)
         except Exception as error:
-            return failed_record(plan, in_one_line(error))
+            return failed_record(plan, in_one_line(error), place)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_module, "measure_inference", lambda *a, **k: whole(*a, **k, seconds=0.05))

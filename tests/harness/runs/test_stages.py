@@ -20,6 +20,11 @@ def only_folder(results: Path) -> Path:
     return folder
 
 
+def reproducible(metrics):
+    """Without the memory that tensors held: this process holds those of other tests too."""
+    return metrics.model_copy(update={"golden": metrics.golden.losses})
+
+
 def break_stage(monkeypatch, name: str, error: BaseException) -> None:
     def broken(*_, **__):
         raise error
@@ -57,7 +62,7 @@ def test_what_fails_after_training_loses_no_training(stage, words, tmp_path, mon
     undisturbed = bench(*DAFORMER, "--results", tmp_path / "other")
     assert undisturbed.code == 0
     (same,) = store.read_all(tmp_path / "other/records")
-    assert record.metrics == same.metrics
+    assert reproducible(record.metrics) == reproducible(same.metrics)
     assert {p.name for p in folder.iterdir()} == {
         p.name for p in only_folder(tmp_path / "other").iterdir()
     }

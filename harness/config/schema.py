@@ -154,7 +154,8 @@ class RunSpec(Strict):
     )
     plugins: dict[str, str] = Field(
         default_factory=dict,
-        description="code of methods that are not built in: a file's sha256, a package's version and code",
+        description="code of methods that are not built in: a file's sha256, a package's version "
+        "and the sha256 of its code",
     )
     init: str | None = Field(None, description="sha256 of the weights the encoder starts from")
     seed: int = 0

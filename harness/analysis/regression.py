@@ -19,6 +19,10 @@ HOLDS, REGRESSION, ERROR, NOTHING_MEASURED = 0, 1, 2, 3
 TRIES = 5
 SPEEDS = ("training speed", "inference speed")
 
+#: Added to both sides before memory is compared: a figure above a baseline may be near zero, and
+#: moves by about that much with what other processes share.
+MEMORY_NOISE_MIB = 64
+
 Verdict = Literal["regressed", "not measured", "improved", "not compared", "holds"]
 
 
@@ -291,7 +295,7 @@ def _memory(run: str, base: Record, found: Record, tolerance: float) -> Finding:
     if machines[0] != machines[1]:
         # What the libraries hold, and which kernels they choose, differs with the processor.
         return Finding(run, "peak memory", "not compared", _machines(*machines))
-    ratio = new.memory_mib / old.memory_mib
+    ratio = (new.memory_mib + MEMORY_NOISE_MIB) / (old.memory_mib + MEMORY_NOISE_MIB)
     return Finding(
         run,
         "peak memory",

@@ -84,7 +84,8 @@ def test_the_record_holds_figures_and_their_cost(made):
     assert cost.gflops > 0
     assert cost.training.steps > 0
     assert cost.training.images_per_second > 0
-    assert cost.training.memory_mib > 0
+    assert cost.training.memory_mib >= 0  # above the baseline: four steps may fit in freed pages
+    assert cost.training.memory_peak_mib > 0
     assert cost.inference.resolution == (48, 96)
     assert cost.wall_seconds > cost.training.wall_seconds > 0
 

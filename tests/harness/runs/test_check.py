@@ -49,7 +49,7 @@ def again(tmp_path_factory, own_environment):
             spec.model_copy(update={"profile": spec.profile.model_copy(update=short)}), None
         )
         try:
-            return run(plan, place)
+            return run(plan, place, fresh=True)
         except Exception as error:
             return failed_record(plan, in_one_line(error), place)
 
@@ -119,7 +119,8 @@ def test_a_slow_step_and_a_leak_are_seen_by_every_run(again, clean, monkeypatch,
     seconds = spec.batch_size / clean[name].cost.training.images_per_second
 
     def worse(self, batches, number):
-        kept.append(batches[0].source_image.clone())
+        images = (batches[0].source_image, batches[0].target_image)  # the oracle has no source
+        kept.extend(image.clone() for image in images)
         time.sleep(1.5 * seconds)
         return step(self, batches, number)
 

@@ -8,13 +8,9 @@ from harness.errors import BenchError
 from harness.evaluation.inference import Views
 from harness.measure.flops import parameters_m
 from harness.records import store
-from harness.records.schema import (
-    TeacherCost,
-)
+from harness.records.schema import TeacherCost
 from harness.runs.launchers import Task, carry_out
-from harness.runs.trained import (
-    look,
-)
+from harness.runs.trained import look
 from harness.runs.workplace import Workplace
 from harness.weights.find import RUN, WEIGHTS, load
 from methods.contract import Segmentor

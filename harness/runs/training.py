@@ -14,11 +14,7 @@ from harness.errors import BenchError
 from harness.measure.clock import StepClock
 from harness.measure.energy import Energy
 from harness.measure.memory import PeakMemory, TreeMemory
-from harness.records.schema import (
-    Golden,
-    Training,
-    TrainingPhase,
-)
+from harness.records.schema import Golden, Training, TrainingPhase
 from harness.runs.workplace import Workplace
 from harness.training import loop
 from harness.weights.find import load
@@ -28,7 +24,7 @@ from methods.networks import zoo
 
 
 def build_method(plan: Plan, student: Segmentor, teachers: Sequence[Segmentor]) -> Method:
-    """The plan's method around its networks; companions are built here, and start as they shall."""
+    """The plan's method around its networks; companions are built here, from their own weights."""
     companions = [zoo.build(companion.network) for companion in plan.companions]
     for network, companion in zip(companions, plan.companions, strict=True):
         if companion.init:
@@ -49,6 +45,7 @@ def build_method(plan: Plan, student: Segmentor, teachers: Sequence[Segmentor]) 
 def train(
     method: Method, plan: Plan, place: Workplace, log: Path, memory_before: TreeMemory
 ) -> tuple[Training, dict[str, list[float]], Golden]:
+    """Train the method -> what it cost, its first losses, and what `bench check` compares."""
     spec, profile = plan.spec, plan.spec.profile
     loader = TrainLoader(
         plan.sources.source.open("train") if method.uses_source else None,

@@ -15,9 +15,7 @@ from harness.errors import without_folders
 from harness.measure import environment, fingerprint
 from harness.measure.clock import Clock
 from harness.records import store
-from harness.records.schema import (
-    Record,
-)
+from harness.records.schema import Record
 from harness.report.progress import Reporter
 
 
@@ -67,6 +65,7 @@ def failed_record(plan: Plan, error: str, place: Workplace) -> Record:
 def new_record(
     plan: Plan, state: Literal["done", "failed"], place: Workplace, **parts: Any
 ) -> Record:
+    """A record of the plan with the scores and cost in `parts`, and what it ran on."""
     return Record(
         run_id=plan.spec.run_id,
         state=state,

@@ -13,7 +13,7 @@ from harness.analysis.provenance import device_kind, mixture
 from harness.analysis.statistics import Difference, Summary, paired_difference, summary
 from harness.analysis.variants import settings, spelled, usual, variant
 from harness.config.schema import CHANGE_NO_FIGURE, RunSpec, Scenario
-from harness.records.schema import Record, hardware
+from harness.records.schema import Record, hardware, training_speed
 
 BASELINE, ORACLE = "source_only", "oracle"
 ENOUGH_SEEDS = 3
@@ -95,6 +95,12 @@ def comparison(records: Iterable[Record]) -> list[Table]:
         neighbours = [c for c in conditions.values() if _place(c) == place]
         tables.append(_table(groups[key], _differences(conditions[key], neighbours)))
     return tables
+
+
+def comparable(record: Record, others: Iterable[Record]) -> list[Record]:
+    """Those of the others that may share a table with a record, itself among them."""
+    key = _key(record, device_kind(record))
+    return [other for other in others if _key(other, device_kind(other)) == key]
 
 
 def _key(record: Record, device: str | None) -> str:
@@ -250,7 +256,7 @@ def _row(runs: Sequence[Record], variant: dict[str, Any], baseline: list[Record]
             if all(name in s.conventions for s in students)
         },
         iou={name: _mean([s.iou.get(name) for s in students]) for name in students[0].iou},
-        train_images_per_second=_median([_training_speed(r) for r in runs if r.cost]),
+        train_images_per_second=_median([training_speed(r) for r in runs if r.cost]),
         memory_mib=max(c.training.memory_mib for c in costs) if kind else None,
         memory_kind=kind,
         inference_images_per_second=_median([c.inference.images_per_second for c in costs]),
@@ -263,18 +269,6 @@ def _row(runs: Sequence[Record], variant: dict[str, Any], baseline: list[Record]
 
 def _by_seed(runs: Iterable[Record]) -> dict[int, float]:
     return {r.spec.seed: r.metrics.student.miou for r in runs if r.metrics}
-
-
-def _training_speed(record: Record) -> float:
-    """Source images a second over the whole training.
-
-    The record's median step would not show what a method does in a part of the schedule only, such
-    as mixing after a source phase.
-    """
-    assert record.cost is not None
-    profile = record.spec.profile
-    images = profile.iterations * profile.accumulation * profile.batch_size
-    return images / record.cost.training.wall_seconds
 
 
 def _teacher_seconds(record: Record) -> float | None:

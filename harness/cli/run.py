@@ -119,19 +119,16 @@ def run(
 
 def _show(record: Record, workplace: Workplace) -> None:
     """A run's own figures and where they lie, then the runs that it may be compared with."""
+    from harness.analysis.comparison import comparable
     from harness.records import store
     from harness.report import formats
     from harness.report.outcome import own_lines
 
-    spec, results = record.spec, workplace.results
+    results = workplace.results
     for line in own_lines(record, results):
         workplace.report.say(line)
-    same = [
-        r
-        for r in store.read_all(results / "records")
-        if (r.spec.scenario.name, r.spec.profile.name) == (spec.scenario.name, spec.profile.name)
-    ]
-    formats.print_rich(same, workplace.report.console)
+    alike = comparable(record, store.read_all(results / "records"))
+    formats.print_rich(alike, workplace.report.console)
 
 
 @app.command()

@@ -150,3 +150,15 @@ def provenance(record: Record, part: str) -> dict[str, Any]:
     """A part of a record's provenance by its name; empty where the record has none."""
     found = record.provenance.get(part)
     return found if isinstance(found, dict) else {}
+
+
+def training_speed(record: Record) -> float:
+    """Source images a second over the whole training of a done record, by wall time.
+
+    The record's median step would not show what a method does in a part of the schedule only, such
+    as mixing after a source phase.
+    """
+    assert record.cost is not None
+    profile = record.spec.profile
+    images = profile.iterations * profile.accumulation * profile.batch_size
+    return images / record.cost.training.wall_seconds

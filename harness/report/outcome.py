@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.records.schema import Record
+from harness.records.schema import Record, training_speed
 
 
 def own_lines(record: Record, results: Path) -> list[str]:
@@ -13,9 +13,7 @@ def own_lines(record: Record, results: Path) -> list[str]:
     assert record.cost is not None
     spec, metrics, cost = record.spec, record.metrics, record.cost
     ema = f", EMA teacher {metrics.ema_teacher.miou:.1f}" if metrics.ema_teacher else ""
-    profile = spec.profile
-    images = profile.iterations * profile.accumulation * profile.batch_size
-    speed = images / cost.training.wall_seconds
+    speed = training_speed(record)
     lines = [
         f"{spec.method}, {spec.scenario.name}, seed {spec.seed}: {metrics.student.miou:.1f} mIoU "
         f"({metrics.convention}){ema}; trained at {speed:.1f} source images/s, peak memory "

@@ -18,14 +18,12 @@ from harness.config.schema import Suite
 from harness.config.suites import requests
 from harness.measure.environment import choose_device
 from harness.records import store
-from harness.records.schema import Record
 from harness.report.progress import Reporter
 from harness.runs.launchers import Task, command
 from harness.runs.run import check_data, measured_speed
-from harness.runs.trained import look
+from harness.runs.teachers import is_usable
 from harness.runs.training import build_method
 from harness.runs.workplace import Workplace, failed_record, is_current, record_of
-from harness.weights.find import RUN
 from methods.networks import zoo
 
 State = Literal["waiting", "running", "done", "reused", "failed", "skipped"]
@@ -116,7 +114,7 @@ def sweep(
                     del running[run_id]
                     _finish(planned[run_id], process.returncode, place)
                     left = sum(j.state in ("waiting", "running") for j in planned.values())
-                    report.say(f"{_line(planned[run_id], results)}  ({left} left)")
+                    report.say(f"{_line(planned[run_id], place)}  ({left} left)")
 
 
 @contextmanager
@@ -175,11 +173,7 @@ def _reuse(planned: dict[str, Job], place: Workplace) -> int:
             done.add(run_id)
     needed = {n for run_id, job in planned.items() if run_id not in done for n in job.needs}
     for run_id, job in planned.items():
-        folder = place.weights(job.plan.spec.weights_id)
-        kept = look(folder, place.made_by(job.plan)).state
-        usable = {"whole", "other code"} if place.keep_other_code else {"whole"}
-        whole = kept in usable and (folder / RUN).is_file()
-        if run_id in needed and not whole:
+        if run_id in needed and not is_usable(job.plan, place):
             continue
         if run_id in done or not job.wanted:
             job.state = "reused"
@@ -200,13 +194,18 @@ def _prepare_data(planned: dict[str, Job], report: Reporter) -> None:
 
 def _measure_inference(planned: dict[str, Job], place: Workplace) -> None:
     """Time each network once, before anything else runs beside it."""
-    for job in planned.values():
-        if job.state == "waiting" and place.side_by_side > 1:
-            plan = job.plan
-            # A method may make more of the network asked for.
-            teachers = [zoo.build(teacher.network) for teacher in plan.teachers]
-            network = build_method(plan, zoo.build(plan.spec.student), teachers).student.name
-            measured_speed(network, plan, place)
+    timed = set()
+    for job in planned.values() if place.side_by_side > 1 else ():
+        plan, spec = job.plan, job.plan.spec
+        size = spec.profile.image_size[spec.target.dataset]
+        alike = (spec.method, spec.student, size, spec.profile.precision, spec.profile.threads)
+        if job.state != "waiting" or alike in timed:
+            continue
+        timed.add(alike)
+        # A method may make more of the network asked for.
+        teachers = [zoo.build(teacher.network) for teacher in plan.teachers]
+        network = build_method(plan, zoo.build(spec.student), teachers).student.name
+        measured_speed(network, plan, place)
 
 
 def _skip_orphans(planned: dict[str, Job]) -> None:
@@ -251,12 +250,12 @@ def _start(job: Job, scratch: Path, place: Workplace, fresh: bool) -> subprocess
 def _finish(job: Job, code: int, place: Workplace) -> None:
     """Take the run's outcome from its record; of a process without one, its log's last line."""
     results = place.results
-    done = _record_of(job, results, "done")
+    done = record_of(job.plan, place)
     if code == 0 and done:
         job.state = "done"
         return
     job.state = "failed"
-    failed = _record_of(job, results, "failed")
+    failed = record_of(job.plan, place, "failed")
     log = results / "artifacts" / "logs" / f"{job.plan.spec.run_id}.txt"
     last = log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
     job.error = (failed and failed.error) or f"exit code {code}: {last} (see {log})"
@@ -266,18 +265,11 @@ def _finish(job: Job, code: int, place: Workplace) -> None:
         )
 
 
-def _record_of(job: Job, results: Path, state: str) -> Record | None:
-    ending = ".failed.json" if state == "failed" else ".json"
-    for path in (results / "records").glob(f"*-{job.plan.spec.run_id}{ending}"):
-        return store.read(path)
-    return None
-
-
-def _line(job: Job, results: Path) -> str:
+def _line(job: Job, place: Workplace) -> str:
     text = f"{job.state}: {job.name}"
     if job.error:
         return f"{text}: {job.error}"
-    record = _record_of(job, results, "done")
+    record = record_of(job.plan, place)
     if record and record.metrics and record.cost:
         text += f"  mIoU {record.metrics.student.miou:.1f}  {record.cost.wall_seconds:.0f} s"
     return text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.config.planning import Teacher
+from harness.config.planning import Plan, Teacher
 from harness.config.schema import DataRef, RunSpec
 from harness.errors import BenchError
 from harness.evaluation.inference import Views
@@ -35,11 +35,9 @@ def frozen_teacher(teacher: Teacher, place: Workplace) -> tuple[Segmentor, Teach
     assert teacher.plan is not None
     weights_id = teacher.plan.spec.weights_id
     folder = place.weights(weights_id)
-    kept = look(folder, place.made_by(teacher.plan))
-    usable = kept.state == "whole" or (kept.state == "other code" and place.keep_other_code)
-    reused = usable and (folder / RUN).is_file()
+    reused = is_usable(teacher.plan, place)
     if not reused:
-        _train_apart(teacher, kept.state, place)
+        _train_apart(teacher, place)
     load(network, folder / WEIGHTS)
     record = store.read(folder / RUN)
     assert record.cost is not None
@@ -55,11 +53,21 @@ def frozen_teacher(teacher: Teacher, place: Workplace) -> tuple[Segmentor, Teach
     )
 
 
-def _train_apart(teacher: Teacher, state: str, place: Workplace) -> None:
+def is_usable(plan: Plan, place: Workplace) -> bool:
+    """Whether the run of a frozen teacher is done, its weights whole and of this code.
+
+    Weights of other code will do where the user says so.
+    """
+    folder = place.weights(plan.spec.weights_id)
+    kept = look(folder, place.made_by(plan)).state
+    usable = kept == "whole" or (kept == "other code" and place.keep_other_code)
+    return usable and (folder / RUN).is_file()
+
+
+def _train_apart(teacher: Teacher, place: Workplace) -> None:
     """Train a frozen teacher in a process of its own. BenchError where that fails."""
     assert teacher.plan is not None
-    if state == "nothing":
-        place.report.say(f"frozen teacher {teacher.network}: trained on the source first")
+    place.report.say(f"frozen teacher {teacher.network}: trained on the source first")
     task = Task.of(
         teacher.plan,
         place.results,

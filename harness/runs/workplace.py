@@ -41,12 +41,13 @@ class Workplace:
         return fingerprint.made_by(self.device, profile.precision, profile.tf32)
 
 
-def record_of(plan: Plan, place: Workplace) -> Record | None:
-    """The done record of a plan in the results folder, None where there is none."""
-    for path in (place.results / "records").glob(f"*-{plan.spec.run_id}.json"):
-        record = store.read(path)
-        if record.state == "done":
-            return record
+def record_of(
+    plan: Plan, place: Workplace, state: Literal["done", "failed"] = "done"
+) -> Record | None:
+    """The record of a plan in the results folder, None where there is none in that state."""
+    ending = ".failed.json" if state == "failed" else ".json"
+    for path in (place.results / "records").glob(f"*-{plan.spec.run_id}{ending}"):
+        return store.read(path)
     return None
 
 

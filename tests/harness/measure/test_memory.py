@@ -24,7 +24,7 @@ def test_a_peak_that_lies_between_two_samples_is_not_missed():
             block[page] = 1
         block.close()
     assert memory.kind == "cpu pss above baseline"
-    assert 150 < memory.mib < 260
+    assert 190 < memory.mib < 260
     assert memory.baseline_mib == before.mib
     assert memory.peak_mib == pytest.approx(memory.mib + before.mib)
     assert memory.reserved_mib is None
@@ -37,6 +37,21 @@ def test_what_was_there_before_the_baseline_does_not_count():
         time.sleep(0.05)
     assert memory.mib < 60
     assert len(block) == 200
+
+
+@linux
+def test_pages_that_strangers_share_move_nothing(tmp_path):
+    """Libraries are mapped by processes of no concern: one that starts or ends is not seen."""
+    path = tmp_path / "library"
+    path.write_bytes(bytes(64 * 2**20))
+    with path.open("rb") as file:
+        block = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+        before = tree_memory().mib
+        with PeakMemory("cpu", interval=0.005, baseline=baseline()) as memory:
+            assert sum(block[page] for page in range(0, len(block), mmap.PAGESIZE)) == 0
+            time.sleep(0.05)
+        assert tree_memory().mib - before < 16
+    assert memory.mib < 32
 
 
 CHILD = (
@@ -76,14 +91,15 @@ def test_children_count():
         time.sleep(0.05)  # several samples
         child.communicate("\n")
     # Both in a row: what other processes share with this one changes with them.
-    assert with_child - tree_memory().mib > 100
-    assert 100 < memory.mib < 240
+    assert with_child - tree_memory().mib > 115
+    assert 115 < memory.mib < 220
 
 
 def test_the_second_choice_is_named(monkeypatch):
     class NoPss:
         uss = 64 * 2**20
 
+    monkeypatch.setattr(memory_module, "_without_files", lambda _: None)
     monkeypatch.setattr(psutil.Process, "memory_full_info", lambda _: NoPss())
     monkeypatch.setattr(psutil.Process, "children", lambda *_, **__: [])
     assert tree_memory() == (64.0, "uss")

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+#: Records that a checkout of the project holds; an installed package has none.
+PUBLISHED = Path(__file__).parents[2] / "results" / "records"
+
 Format = Literal["rich", "markdown", "latex", "csv", "json", "html"]
 
 
@@ -200,6 +203,14 @@ def sweep(
     asked = {run_id for run_id, job in outcome.items() if job.wanted}
     done = [r for r in store.read_all(results / "records") if r.run_id in asked]
     formats.print_rich(done, console)
+    if known := asked & {path.stem.rpartition("-")[2] for path in PUBLISHED.glob("*.json")}:
+        console.print(
+            f"{len(known)} of these runs are published with the project, maybe of other code and "
+            f"machines: bench table {PUBLISHED} --suite {suite}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
     lost = [job for job in outcome.values() if job.state in ("failed", "skipped")]
     for job in lost:
         console.print(f"{job.state}: {job.name}: {job.error}", markup=False, highlight=False)

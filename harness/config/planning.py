@@ -186,8 +186,13 @@ def plan(
     sources: Sources,
     init: Path | None = None,
     teacher_init: Path | None = None,
+    *,
+    init_option: str = "--init",
 ) -> Plan:
-    """Plan one run, and before it a source-only run for each frozen teacher without a file."""
+    """Plan one run, and before it a source-only run for each frozen teacher without a file.
+
+    `init_option` is what errors call `init`.
+    """
     method = find_method(method_name)
     method_name = registry.canonical(method_name)
     try:
@@ -200,6 +205,7 @@ def plan(
         beside = method.companions(config, profile.student)
     except ValueError as error:
         raise BenchError(f"{error}: --teacher NETWORK.") from error
+    other_option = "--teacher-init" if teacher_init else "--init"  # of networks beside the student
     teachers = []
     references: list[dict[str, Any]] = []
     for network, checkpoint in wanted:
@@ -218,7 +224,10 @@ def plan(
             )
             source_knobs = {"loss_stride": config.loss_stride}
             start = teacher_init or (init if network == profile.student else None)
-            teacher = plan("source_only", source_knobs, scenario, own, seed, sources, start)
+            teacher = plan(
+                "source_only", source_knobs, scenario, own, seed, sources, start,
+                init_option=other_option,
+            )  # fmt: skip
             teachers.append(Teacher(network, plan=teacher))
             reference = {"network": network, "weights_id": teacher.spec.weights_id}
             if teacher_init:
@@ -229,7 +238,7 @@ def plan(
         network = _network(network)
         start = teacher_init or (init if network == profile.student else None)
         if start and not checkpoint:
-            _check_init(start, network)
+            _check_init(start, network, other_option)
         companions.append(Companion(network, Path(checkpoint) if checkpoint else start))
     method_config = config.model_dump(mode="json", exclude={"teacher_checkpoint"})
     networks = [t.network for t in teachers] + [c.network for c in companions]
@@ -248,7 +257,7 @@ def plan(
         companions=[companion.reference() for companion in companions],
         networks=configs((profile.student, *networks)),
         plugins=registry.origins(method_name),
-        init=_init_hash(init, profile.student) if init else None,
+        init=_init_hash(init, profile.student, init_option) if init else None,
         seed=seed,
         source=sources.source.ref,
         target=sources.target.ref,
@@ -283,11 +292,11 @@ def _check_network(name: str) -> None:
         outline(name)
 
 
-def _init_hash(path: Path, network: str) -> str:
+def _init_hash(path: Path, network: str, option: str) -> str:
     """The hash of the encoder's first weights. BenchError, with those that fit, for others."""
     try:
         found = file_hash(path)
-        _check_init(path, network)
+        _check_init(path, network, option)
     except BenchError as error:
         published = zoo.pretrained(network)
         hint = f" For {network}: {published}." if published else ""
@@ -295,7 +304,7 @@ def _init_hash(path: Path, network: str) -> str:
     return found
 
 
-def _check_init(path: Path, network: str) -> None:
+def _check_init(path: Path, network: str, option: str) -> None:
     """BenchError unless the file holds every parameter of the network's encoder, in its shape.
 
     Checked on a network without storage, before any frozen teacher is trained.
@@ -307,4 +316,4 @@ def _check_init(path: Path, network: str) -> None:
             warnings.simplefilter("ignore", UserWarning)
             load_weights(outline(network), path, part="encoder")
     except ValueError as error:
-        raise BenchError(f"--init {error}.") from error
+        raise BenchError(f"{option} {error}.") from error

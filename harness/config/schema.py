@@ -9,7 +9,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from harness import PROTOCOL
 from harness.files import content_hash
 
-Pixels = Annotated[int, Field(ge=1)]
+#: Of an image or a window, in pixels.
+Side = Annotated[int, Field(ge=1)]
 
 
 def _without_gaps(slide: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
@@ -19,7 +20,7 @@ def _without_gaps(slide: tuple[int, int, int, int]) -> tuple[int, int, int, int]
 
 
 #: Height and width of a window, then how far apart windows start, down and across.
-Slide = Annotated[tuple[Pixels, Pixels, Pixels, Pixels], AfterValidator(_without_gaps)]
+Slide = Annotated[tuple[Side, Side, Side, Side], AfterValidator(_without_gaps)]
 Scales = Annotated[tuple[Annotated[float, Field(gt=0, le=16)], ...], Field(min_length=1)]
 
 #: Profile fields that change no figure: no part of a run's name, and no tables are parted by them.
@@ -50,10 +51,10 @@ class Profile(Strict):
 
     name: str
     description: str
-    image_size: dict[str, tuple[Pixels, Pixels]] = Field(
+    image_size: dict[str, tuple[Side, Side]] = Field(
         description="width, height that each data set's images are resized to"
     )
-    crop: tuple[Pixels, Pixels] = Field(description="height, width of a training crop")
+    crop: tuple[Side, Side] = Field(description="height, width of a training crop")
     batch_size: int = Field(ge=1, description="source images a step; as many target images")
     accumulation: int = Field(1, ge=1, description="batches a step of the optimiser")
     iterations: int = Field(ge=1, description="steps of the optimiser")

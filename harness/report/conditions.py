@@ -9,7 +9,8 @@ import sys
 
 from harness.data.classes import CITYSCAPES_IDS, colourise, lookup_table
 from harness.data.scenes import draw_scene
-from harness.report.figures import CELL, Pixels, compose
+from harness.data.transforms import PixelArray
+from harness.report.figures import CELL, compose
 
 #: Rendering, index, caption.
 SHOWN = (
@@ -20,7 +21,7 @@ SHOWN = (
 )
 
 
-def rows() -> list[list[tuple[str, Pixels]]]:
+def rows() -> list[list[tuple[str, PixelArray]]]:
     """A scene of each condition above its label, with captions."""
     train_ids = lookup_table(CITYSCAPES_IDS)
     scenes = [draw_scene(name, "train", index, size=CELL) for name, index, _ in SHOWN]

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-Pixels = npt.NDArray[np.uint8]
+from harness.data.transforms import PixelArray
 
 CELL = (384, 192)  # width, height of a panel
 GAP, CAPTION = 8, 22
 
 
-def compose(rows: list[list[tuple[str, Pixels]]]) -> Image.Image:
+def compose(rows: list[list[tuple[str, PixelArray]]]) -> Image.Image:
     """Lay out rows of captioned panels."""
     columns = max(map(len, rows))
     step_x, step_y = CELL[0] + GAP, CELL[1] + GAP + CAPTION

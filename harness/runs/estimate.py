@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from functools import cache
+from statistics import fmean
 
 import torch
 from rich.console import Console
@@ -13,12 +14,17 @@ from harness.config.planning import Plan
 from harness.measure.clock import synchronise
 from harness.measure.flops import gflops, parameters_m
 from harness.runs.training import build_method
+from harness.training.precision import computing_threads, set_float32
 from harness.training.trainer import Trainer
 from methods.contract import Batch
 from methods.networks import zoo
 
 #: A student above this many GFLOPs a crop is not timed on a CPU: one step would take minutes.
 CPU_LIMIT_GFLOPS = 40.0
+#: Of the schedule, a step of each of which is timed.
+PARTS = 10
+#: Images a step that are timed at most.
+LARGEST_BATCH = 8
 
 
 def show_estimate(plan: Plan, device: torch.device, console: Console) -> None:
@@ -59,34 +65,45 @@ def _show_time(plan: Plan, device: torch.device, console: Console) -> None:
         return
     seconds = step_seconds(plan, device) * profile.accumulation
     total = seconds * profile.iterations
+    scaled = ""
+    if profile.batch_size > LARGEST_BATCH:
+        scaled = f", timed with {LARGEST_BATCH} images and scaled to {profile.batch_size}"
     console.print(
-        f"{seconds * 1e3:.0f} ms a step measured on random images here ({device.type}): about "
-        f"{total / 60:.1f} minutes for {profile.iterations} iterations, loading and evaluation "
-        "aside",
+        f"{seconds * 1e3:.0f} ms a step on average over the schedule, measured on random images "
+        f"here ({device.type}){scaled}: about {total / 60:.1f} minutes for {profile.iterations} "
+        "iterations, loading and evaluation aside",
         highlight=False,
     )
 
 
-def step_seconds(plan: Plan, device: torch.device, steps: int = 3) -> float:
-    """Seconds of one training step on random images, the fastest of a few after one of warm-up.
+def step_seconds(plan: Plan, device: torch.device) -> float:
+    """Seconds of one training step on random images, on average over the schedule.
 
-    Steps are those of the schedule's end, when every term is active.
+    A method's cost may change within its schedule, as when it starts to mix: a step in the middle
+    of each of PARTS equal parts is timed, twice after one of warm-up, the faster counts. A batch
+    above LARGEST_BATCH is timed at that and scaled, so that none fills the memory.
     """
     profile = plan.spec.profile
-    if profile.threads and device.type == "cpu":
-        torch.set_num_threads(profile.threads)
     teachers = [zoo.build(teacher.network) for teacher in plan.teachers]
     method = build_method(plan, zoo.build(plan.spec.student), teachers).to(device)
     method.train()
-    size = (profile.batch_size, *profile.crop)
-    image = torch.randn(size[0], 3, *size[1:], device=device)
-    label = torch.randint(0, 19, size, device=device)
+    images = min(profile.batch_size, LARGEST_BATCH)
+    image = torch.randn(images, 3, *profile.crop, device=device)
+    label = torch.randint(0, 19, (images, *profile.crop), device=device)
     batch = Batch(image, label, image, label)
+    set_float32(profile.tf32)
     trainer = Trainer(method, profile.model_copy(update={"accumulation": 1}), device)
-    took = []
-    for _ in range(steps + 1):
+
+    def timed(step: int) -> float:
         start = time.perf_counter()
-        trainer.step([batch], profile.iterations - 1)
+        trainer.step([batch], step)
         synchronise(device)
-        took.append(time.perf_counter() - start)
-    return min(took[1:])
+        return time.perf_counter() - start
+
+    took = []
+    with computing_threads(profile.threads, device):
+        for part in range(PARTS):
+            step = (2 * part + 1) * profile.iterations // (2 * PARTS)
+            timed(step)
+            took.append(min(timed(step), timed(step)))
+    return fmean(took) * profile.batch_size / images

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from harness.errors import BenchError
-from harness.files import file_hash, write_text
+from harness.files import file_hash, write_text, written_whole
 from harness.records.schema import Golden, Part, TeacherCost, Training
 from harness.records.store import as_json
 from harness.weights.find import EMA_WEIGHTS, WEIGHTS
@@ -72,7 +72,8 @@ def keep(method: Method, run_id: str, folder: Path) -> dict[str, str]:
         if network is None:
             (folder / name).unlink(missing_ok=True)
             continue
-        save_weights(network, folder / name, {"network": network.name, "run_id": run_id})
+        with written_whole(folder / name) as partial:
+            save_weights(network, partial, {"network": network.name, "run_id": run_id})
         hashes[name] = file_hash(folder / name)
     return hashes
 

@@ -17,17 +17,18 @@ from harness.data.classes import CITYSCAPES_IDS, colourise, lookup_table
 from harness.data.loader import eval_batches
 from harness.data.scenes import draw_scene
 from harness.data.sources import find_sources
+from harness.data.transforms import PixelArray
 from harness.errors import BenchError
 from harness.records import store
 from harness.records.schema import Record
-from harness.report.figures import CELL, Pixels, compose
+from harness.report.figures import CELL, compose
 from harness.weights.find import find_checkpoint, load_network, network_name
 from methods.parts.losses import upsample
 
 METHODS = ("source_only", "daformer", "dualkd", "oracle")
 
 
-def renderings() -> list[list[tuple[str, Pixels]]]:
+def renderings() -> list[list[tuple[str, PixelArray]]]:
     """One scene of each rendering above its label, with captions."""
     scenes = {
         name: draw_scene(name, "train", index, size=CELL)
@@ -40,7 +41,7 @@ def renderings() -> list[list[tuple[str, Pixels]]]:
     ]
 
 
-def predictions(results: Path, scenario: str, index: int) -> list[list[tuple[str, Pixels]]]:
+def predictions(results: Path, scenario: str, index: int) -> list[list[tuple[str, PixelArray]]]:
     """A validation image, its label, and each method's prediction at seed 0."""
     chosen = _records(results, scenario)
     spec = chosen[0].spec

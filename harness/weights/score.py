@@ -24,7 +24,7 @@ from harness.measure import environment
 from harness.records.schema import Part, Scores
 from harness.report.columns import NONE, Grid
 from harness.report.progress import Reporter
-from harness.training.precision import computing_threads
+from harness.training.precision import computing_threads, set_float32
 from harness.weights.find import Checkpoint, NetworkPart, load_network, network_of
 from methods.contract import Method
 
@@ -71,6 +71,7 @@ def evaluate_checkpoint(question: Question, device: torch.device, report: Report
     with report.counting(f"drawing street scenes, {target.ref.dataset}-like") as progress:
         dataset = target.open("val", progress)
     quick_check(dataset)
+    set_float32(profile.tf32)
     fewer = within_memory("--set slide=512,512,341,341, or a smaller --set image_size")
     with computing_threads(profile.threads, device), fewer:
         found = score(network.to(device), dataset, scenario, profile, device)
@@ -84,7 +85,7 @@ def evaluate_checkpoint(question: Question, device: torch.device, report: Report
         profile=profile,
         target=target.ref,
         scores=found,
-        provenance=environment.collect(device),
+        provenance=environment.collect(device, profile.precision),
     )
 
 

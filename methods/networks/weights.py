@@ -7,7 +7,6 @@ seen from the names of the parameters.
 
 from __future__ import annotations
 
-import os
 import pickle
 import re
 import tarfile
@@ -61,15 +60,9 @@ def load_weights(
 
 
 def save_weights(segmentor: Segmentor, path: str | Path, metadata: dict[str, str]) -> None:
-    """Write the network's parameters and buffers as safetensors; a crash leaves the old file."""
-    path = Path(path)
+    """Write the network's parameters and buffers as safetensors."""
     state = {k: v.detach().cpu().contiguous() for k, v in segmentor.state_dict().items()}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        save_file(state, temporary, metadata=metadata)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    save_file(state, path, metadata=metadata)
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:

@@ -272,6 +272,22 @@ def test_dry_run_prints_the_spec_and_the_cost_and_writes_nothing(tmp_path, monke
     assert "frozen teacher mini_xs" in outcome.out
 
 
+def test_dry_run_times_the_whole_schedule_and_no_batch_that_fills_the_memory(monkeypatch):
+    steps = []
+
+    def step(self, batches, number):
+        steps.append((number, len(batches[0].source_image)))
+
+    monkeypatch.setattr("harness.runs.estimate.Trainer.step", step)
+    arguments = ["--set", "iterations=1000", "--set", "batch_size=100000"]
+    plain = ["run", "--method", "source_only", "--scenario", "gta2cs", *QUICK]
+    outcome = bench(*plain, *arguments, "--dry-run")
+    assert outcome.code == 0, outcome.err
+    assert "timed with 8 images and scaled to 100000" in " ".join(outcome.out.split())
+    assert {images for _, images in steps} == {8}
+    assert sorted({number for number, _ in steps}) == list(range(50, 1000, 100))
+
+
 def test_dry_run_of_the_papers_profile_answers_on_a_cpu():
     outcome = bench(
         "run", "--method", "source_only", "--scenario", "gta2cs", "--profile", "paper",

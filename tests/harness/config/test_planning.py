@@ -222,11 +222,12 @@ def test_init_serves_a_frozen_teacher_of_the_same_network(tmp_path):
 @pytest.mark.parametrize("option", ["init", "teacher_init"])
 def test_weights_of_another_network_are_refused_before_anything_is_trained(tmp_path, option):
     file = start_weights(tmp_path / "other.safetensors", network="test_mit")
-    with pytest.raises(BenchError, match=r"other\.safetensors"):
+    spelled = "--" + option.replace("_", "-")
+    with pytest.raises(BenchError, match=rf"^{spelled} .*other\.safetensors"):
         plan(student="mini_s", teacher="mini_m", **{option: str(file)})
 
 
 def test_companions_weights_of_another_network_are_refused_too(tmp_path):
     file = start_weights(tmp_path / "other.safetensors", network="test_mit")
-    with pytest.raises(BenchError, match=r"other\.safetensors"):
+    with pytest.raises(BenchError, match=r"^--teacher-init .*other\.safetensors"):
         plan("duda", student="mini_s", teacher_init=str(file))

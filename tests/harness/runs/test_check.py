@@ -17,7 +17,7 @@ import harness.runs.run as run_module
 import harness.training.loop as loop
 import methods.parts.class_mix as class_mix
 import methods.parts.losses as losses
-from harness.analysis.regression import best, compare
+from harness.analysis.regression import best, compare, schedule_speed
 from harness.config.planning import replan
 from harness.errors import BenchError, in_one_line
 from harness.measure.own_time import own_time
@@ -116,7 +116,7 @@ def test_a_slow_step_and_a_leak_are_seen_by_every_run(again, clean, monkeypatch,
     kept = []
     step = loop.Trainer.step
     spec = clean[name].spec.profile
-    seconds = spec.batch_size / clean[name].cost.training.images_per_second
+    seconds = spec.batch_size / schedule_speed(clean[name].cost.training)
 
     def worse(self, batches, number):
         images = (batches[0].source_image, batches[0].target_image)  # the oracle has no source
@@ -126,6 +126,22 @@ def test_a_slow_step_and_a_leak_are_seen_by_every_run(again, clean, monkeypatch,
 
     monkeypatch.setattr(loop.Trainer, "step", worse)
     assert {"training speed", "held tensors"} <= regressed(clean[name], again(name))
+
+
+@pytest.mark.parametrize("name", ["daformer", "dualkd"])
+def test_a_slowdown_of_mixing_alone_is_seen(again, clean, monkeypatch, name):
+    """It takes 40 % of the steps: their median does not show it."""
+    step = loop.Trainer.step
+    spec = clean[name].spec.profile
+    seconds = spec.batch_size / schedule_speed(clean[name].cost.training)
+
+    def worse(self, batches, number):
+        if number >= 0.6 * spec.iterations:
+            time.sleep(3 * seconds)
+        return step(self, batches, number)
+
+    monkeypatch.setattr(loop.Trainer, "step", worse)
+    assert "training speed" in regressed(clean[name], again(name))
 
 
 def git(folder: Path, *arguments: str) -> str:

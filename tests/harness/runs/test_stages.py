@@ -99,6 +99,16 @@ def test_a_full_disk_at_the_weights_costs_no_score(tmp_path, monkeypatch):
     assert not (only_folder(tmp_path) / OUTCOME).exists()
 
 
+def test_weights_are_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    def half(network, path, metadata):
+        Path(path).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("harness.runs.trained.save_weights", half)
+    assert bench(*DAFORMER, "--results", tmp_path).code == 0
+    assert {path.name for path in only_folder(tmp_path).iterdir()} == {"log.jsonl", ".lock"}
+
+
 def test_the_ema_teacher_of_an_own_run_is_scored(tmp_path):
     assert bench(*DAFORMER, "--results", tmp_path).code == 0
     (record,) = store.read_all(tmp_path / "records")

@@ -24,7 +24,7 @@ from harness.analysis.regression import (
     name_of,
 )
 from harness.config.schema import RunSpec
-from harness.errors import BenchError, DataError, in_one_line
+from harness.errors import BenchError, in_one_line
 from harness.records import store
 from harness.records.schema import Record
 
@@ -68,29 +68,36 @@ def measure_again(baseline: Path, data_root: Path | None, device: str | None) ->
 def _runner(
     baseline: Path, data_root: Path | None, device: str | None
 ) -> Iterator[Callable[[RunSpec], Record]]:
-    """What runs a spec of the baseline in this process, in a scratch folder."""
+    """What runs a spec of the baseline in a process of its own, in a scratch folder."""
     from harness.config.planning import replan
     from harness.measure.environment import choose_device
-    from harness.measure.own_time import own_time
     from harness.report.progress import Reporter
-    from harness.runs.run import run
-    from harness.runs.workplace import Workplace, failed_record
+    from harness.runs.launchers import Task, carry_out
+    from harness.runs.run import check_data
+    from harness.runs.workplace import Workplace, failed_record, record_of
 
     for record in store.read_all(baseline):
         _refuse_files(baseline, record.spec)
     with tempfile.TemporaryDirectory() as scratch:
         reporter = Reporter(Console(stderr=True))
-        place = Workplace(Path(scratch), choose_device(device), reporter, clock=own_time)
+        place = Workplace(Path(scratch), choose_device(device), reporter)
 
         def measure(spec: RunSpec) -> Record:
             plan = replan(spec, data_root)
-            try:
-                return run(plan, place, fresh=True)
-            except DataError:
-                raise
-            except Exception as error:
-                # One run that crashes is a regression of that run, not of the whole gate.
-                return failed_record(plan, in_one_line(error), place)
+            check_data(plan, reporter)  # bad data is an error of the gate, not of one run
+            for stale in (place.results / "records").glob(f"*-{plan.spec.run_id}*.json"):
+                stale.unlink()
+            task = Task.of(plan, place.results, device=str(place.device), fresh=True, own_time=True)
+            printed: list[str] = []
+            code = carry_out(task, printed.append, inherit=False)
+            for line in printed:
+                reporter.say(line)
+            # One run that crashes is a regression of that run, not of the whole gate.
+            return (
+                record_of(plan, place)
+                or record_of(plan, place, "failed")
+                or failed_record(plan, f"exit code {code}: {' '.join(printed[-1:])}", place)
+            )
 
         yield measure
 
@@ -111,13 +118,14 @@ def gate_against(
         commit = checkout(revision, folder / "code")
         say = Console(stderr=True).print
         trees = {f"{revision} ({commit[:10]})": folder / "code", "this tree": ROOT}
+        own_time = all(map(_knows_own_time, trees.values()))  # the same clock for both
         findings: list[Finding] = []
         for spec in specs:
 
             def measure(name: str, spec: RunSpec = spec) -> Record | str:
                 say(f"{spec.method} {spec.student}: {name}", highlight=False)
                 place = folder / ("new" if name == "this tree" else "old")
-                return _run_with(trees[name], spec, place, data_root, device)
+                return _run_with(trees[name], spec, place, data_root, device, own_time)
 
             findings += _compare_in_turns(spec, list(trees), measure)
     report = Report(findings)
@@ -178,8 +186,19 @@ def _git(root: Path, *arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
+def _knows_own_time(code: Path) -> bool:
+    """Whether a revision's worker can leave out the time that other work takes."""
+    launchers = code / "harness/runs/launchers.py"
+    return launchers.is_file() and "own_time" in launchers.read_text(encoding="utf-8")
+
+
 def _run_with(
-    code: Path, spec: RunSpec, results: Path, data_root: Path | None, device: str | None
+    code: Path,
+    spec: RunSpec,
+    results: Path,
+    data_root: Path | None,
+    device: str | None,
+    own_time: bool = False,
 ) -> Record | str:
     """Run a spec in a process with the code of a folder -> its record, or why there is none."""
     from harness.runs.launchers import Task
@@ -200,6 +219,7 @@ def _run_with(
         data_root=data_root.resolve() if data_root else None,
         device=device,
         fresh=True,
+        own_time=own_time,
     )
     # Their records are read anew each time; the frozen teachers' weights stay for the next round.
     folder = results / "records"

@@ -31,6 +31,7 @@ class Task(BaseModel):
     fresh: bool = False
     keep_other_code: bool = False
     side_by_side: int = 1
+    own_time: bool = False  # timed by a clock that other work on the machine does not slow
 
     @classmethod
     def of(cls, plan: Plan, results: Path, **options: Any) -> Task:

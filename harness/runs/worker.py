@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 from harness.errors import BenchError, in_one_line
@@ -15,6 +16,7 @@ def main(path: str) -> None:
 
     from harness.config.planning import replan, use_plugins
     from harness.measure.environment import choose_device
+    from harness.measure.own_time import own_time
     from harness.report.progress import Reporter
     from harness.runs.run import run
     from harness.runs.workplace import Workplace
@@ -34,6 +36,7 @@ def main(path: str) -> None:
             Reporter(Console()),
             keep_other_code=task.keep_other_code,
             side_by_side=task.side_by_side,
+            clock=own_time if task.own_time else time.perf_counter,
         )
         run(plan, workplace, fresh=task.fresh)
     except (BenchError, OSError) as error:

@@ -135,6 +135,12 @@ def test_no_file_names_a_private_folder():
     assert not [relative(file) for file in files if private.search(file.read_text("utf-8"))]
 
 
+def test_the_architecture_page_names_every_module_of_the_harness():
+    text = (ROOT / "docs/architecture.md").read_text("utf-8")
+    modules = [p for p in (ROOT / "harness").glob("*/*.py") if p.name != "__init__.py"]
+    assert not [relative(path) for path in modules if f"`{path.name}`" not in text]
+
+
 def test_published_figures_are_valid_json():
     assert json.loads(PUBLISHED.read_text(encoding="utf-8"))["results"]
 

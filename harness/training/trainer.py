@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
@@ -14,6 +15,13 @@ from methods.contract import Batch, Method
 #: Of the critics' Adam, whatever the student's optimiser is. Source: AdaptSegNet's code.
 CRITIC_BETAS = (0.9, 0.99)
 CRITIC_POWER = 0.9
+
+#: Entered around each named part of a step by what times them; by default nothing does.
+Watch = Callable[[str], AbstractContextManager]
+
+
+def unwatched(part: str) -> AbstractContextManager:
+    return nullcontext()
 
 
 def rate_factor(step: int, profile: Profile) -> float:
@@ -54,8 +62,15 @@ def has_gradients(optimiser: torch.optim.Optimizer) -> bool:
 class Trainer:
     """Optimiser, schedule, autocast, gradient scaling and accumulation around a method's losses."""
 
-    def __init__(self, method: Method, profile: Profile, device: torch.device) -> None:
-        self.method, self.profile, self.device = method, profile, device
+    def __init__(
+        self,
+        method: Method,
+        profile: Profile,
+        device: torch.device,
+        watch: Watch = unwatched,
+    ) -> None:
+        """`watch` is entered around the parts "losses", "backward", "optimiser", "after step"."""
+        self.method, self.profile, self.device, self.watch = method, profile, device, watch
         self.optimiser = make_optimiser(method, profile)
         self.schedules: dict[torch.optim.Optimizer, Callable[[int, Profile], float]]
         self.schedules = {self.optimiser: rate_factor}
@@ -78,21 +93,24 @@ class Trainer:
             for group_terms in self.groups(batch, step):
                 minimised = [v for name, v in group_terms.items() if not name.startswith("log/")]
                 if minimised:
-                    self.scaler.scale(torch.stack(minimised).sum() * share).backward()
+                    with self.watch("backward"):
+                        self.scaler.scale(torch.stack(minimised).sum() * share).backward()
                 for name, value in group_terms.items():
                     terms[name] = terms.get(name, 0) + value.detach() * share
-        for optimiser in self.schedules:
-            if has_gradients(optimiser):  # fp16's scaler refuses critics that rested
-                self.scaler.step(optimiser)
-        self.scaler.update()
-        self.method.after_step(step)
+        with self.watch("optimiser"):
+            for optimiser in self.schedules:
+                if has_gradients(optimiser):  # fp16's scaler refuses critics that rested
+                    self.scaler.step(optimiser)
+            self.scaler.update()
+        with self.watch("after step"):
+            self.method.after_step(step)
         return terms
 
     def groups(self, batch: Batch, step: int) -> Iterator[dict[str, Tensor]]:
         """The method's groups, each computed under autocast; backward runs outside of it."""
         groups = self.method.losses(batch, step)
         while True:
-            with autocast(self.device, self.profile.precision):
+            with self.watch("losses"), autocast(self.device, self.profile.precision):
                 terms = next(groups, None)
             if terms is None:
                 return

@@ -70,6 +70,18 @@ class Profile(Strict):
     tf32: bool = Field(
         False, description="a GPU may compute float32 products and convolutions in TF32"
     )
+    compile: Literal["off", "default", "cudagraphs"] = Field(
+        "off", description="torch.compile of encoders and heads; the latter with CUDA graphs"
+    )
+    channels_last: bool = Field(
+        False, description="images and convolutions in the channels-last memory format"
+    )
+    checkpointing: bool = Field(
+        False, description="compute the student's blocks again in backward: less memory, more time"
+    )
+    frozen_precision: Literal["fp32", "bf16"] = Field(
+        "fp32", description="of the weights of networks that never learn; needs precision=bf16"
+    )
     source_augmentation: Literal["none", "photometric", "strong"] = Field(
         "none", description="of source images, the same for every method"
     )

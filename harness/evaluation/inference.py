@@ -77,6 +77,12 @@ def class_scores(
     return total.div_(len(images) * len(mirrors))
 
 
+def most_likely(scores: Tensor) -> Tensor:
+    """Class of the highest score of each pixel: (B, C, H, W) -> (B, H, W) int64, ties lowest id."""
+    # On a CPU a third of arg max's time where the classes are planes.
+    return scores.max(1)[1] if scores.is_contiguous() else scores.argmax(1)
+
+
 def _logits(network: Segmentor, image: Tensor, slide: Slide | None, autocast: Autocast) -> Tensor:
     """image: (B, 3, H, W) -> logits (B, C, H, W), in windows the mean of those that overlap."""
     from methods.parts.losses import upsample

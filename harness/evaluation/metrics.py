@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.data.classes import CAMVID_GROUPS, CLASSES, IGNORE, SYNTHIA_13, SYNTHIA_16
-from harness.evaluation.inference import WHOLE, Autocast, Views, class_scores
+from harness.evaluation.inference import WHOLE, Autocast, Views, class_scores, most_likely
 from harness.records.schema import Scores
 
 if TYPE_CHECKING:
@@ -25,11 +25,13 @@ ALL_19 = tuple(range(len(CLASSES)))
 def confusion(prediction: Tensor, label: Tensor, classes: int = len(CLASSES)) -> Tensor:
     """Count [label][prediction] pairs -> (classes, classes) int64, on the tensors' device.
 
-    prediction and label are integer tensors of one shape; ignored pixels (255) leave first.
+    prediction and label are integer tensors of one shape; ignored pixels (255) are counted apart
+    and left out. A label that is neither a class nor 255 is an error of the caller's: ValueError.
     """
-    kept = label != IGNORE
-    pairs = label[kept].long() * classes + prediction[kept].long()
-    return pairs.bincount(minlength=classes**2).view(classes, classes)
+    cells = (label.long() * classes).add_(prediction).flatten().bincount(minlength=256 * classes)
+    if len(cells) > 256 * classes or cells[classes**2 : IGNORE * classes].any():
+        raise ValueError(f"labels outside of 0 to {classes - 1} and {IGNORE}")
+    return cells[: classes**2].view(classes, classes)
 
 
 def evaluate(
@@ -51,7 +53,7 @@ def evaluate(
     with evaluating(network), torch.inference_mode():
         for *images, label in batches:
             scored = class_scores(network, images, label.shape[-2:], views, autocast)
-            counts = confusion(scored.argmax(1), label)
+            counts = confusion(most_likely(scored), label)
             total = counts if total is None else total + counts
     assert total is not None, "no validation image"
     return total.cpu().numpy()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -48,7 +48,53 @@ class Phase(NamedTuple):
 PHASES = 10
 
 
-@dataclass
+class HostMarks:
+    """Moments on the host's clock: right where the device is the host."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.mark = clock
+
+    def seconds(self, earlier: float, later: float) -> float:
+        return later - earlier
+
+    def passed(self, mark: float) -> bool:
+        return True
+
+
+class GpuMarks:
+    """Moments in a GPU's queue of work, as events: marking one makes nobody wait.
+
+    The time between two is the GPU's own. Between the end of a step's work and the arrival of the
+    next batch it is what the GPU stood idle for, 0 where the host was ahead.
+    """
+
+    def __init__(self, device: torch.device | str) -> None:
+        import torch
+
+        self.event = torch.cuda.Event
+        self.stream = torch.cuda.current_stream(device)
+
+    def mark(self) -> torch.cuda.Event:
+        event = self.event(enable_timing=True)
+        event.record(self.stream)
+        return event
+
+    def seconds(self, earlier: torch.cuda.Event, later: torch.cuda.Event) -> float:
+        later.synchronize()
+        return earlier.elapsed_time(later) / 1e3
+
+    def passed(self, mark: torch.cuda.Event) -> bool:
+        return mark.query()
+
+
+class _Step(NamedTuple):
+    """Marks of one step: pairs around waiting for data and around computing, and its end."""
+
+    data: list[tuple[Any, Any]]
+    compute: list[tuple[Any, Any]]
+    end: Any
+
+
 class StepClock:
     """Times a training loop, step by step.
 
@@ -57,43 +103,72 @@ class StepClock:
     clock.end_step()
 
     What happens outside the two contexts (checkpoints, evaluation) is not the step's. Several
-    contexts a step add up, as accumulation needs.
+    contexts a step add up, as accumulation needs. On a GPU nothing here waits for it: steps are
+    told from events in its queue once they have passed.
     """
 
-    images_per_step: int
-    device: torch.device | str | None = None
-    clock: Clock = time.perf_counter
-    #: (seconds waiting for data, seconds computing) of each step so far.
-    steps: list[tuple[float, float]] = field(default_factory=list)
-    #: When the first step began, and when each step so far ended.
-    ends: list[float] = field(default_factory=list)
-    _data: float = 0.0
-    _compute: float = 0.0
+    def __init__(
+        self,
+        images_per_step: int,
+        device: torch.device | str | None = None,
+        clock: Clock = time.perf_counter,
+    ) -> None:
+        """`clock` is the host's; a GPU has its own."""
+        self.images_per_step = images_per_step
+        on_gpu = device is not None and str(device).startswith("cuda")
+        self.marks: Any = GpuMarks(device) if device and on_gpu else HostMarks(clock)
+        self._open = _Step([], [], None)
+        self._last: Any = None  # end of the last step that `_settled` knows, or the first's start
+        self._unsettled: deque[_Step] = deque()
+        #: (seconds waiting for data, seconds computing) of each step, and from start to its end.
+        self._settled: list[tuple[float, float]] = []
+        self._ends: list[float] = [0.0]
 
     @contextmanager
     def data(self) -> Iterator[None]:
-        start = self._start()
+        start = self._mark()
         yield
-        self._data += self.clock() - start
+        self._open.data.append((start, self._mark()))
 
     @contextmanager
     def compute(self) -> Iterator[None]:
-        start = self._start()
+        start = self._mark()
         yield
-        synchronise(self.device)
-        self._compute += self.clock() - start
+        self._open.compute.append((start, self._mark()))
 
     def end_step(self) -> None:
-        self._start()
-        self.steps.append((self._data, self._compute))
-        self.ends.append(self.clock())
-        self._data = self._compute = 0.0
+        self._unsettled.append(self._open._replace(end=self._mark()))
+        self._open = _Step([], [], None)
+        while self._unsettled and self.marks.passed(self._unsettled[0].end):
+            self._settle()
 
-    def _start(self) -> float:
-        now = self.clock()
-        if not self.ends:
-            self.ends.append(now)
+    @property
+    def steps(self) -> list[tuple[float, float]]:
+        """(seconds waiting for data, seconds computing) of each step; waits for a GPU."""
+        while self._unsettled:
+            self._settle()
+        return self._settled
+
+    def speed(self) -> float:
+        """Images per second of the last step; waits for a GPU."""
+        return self.images_per_step / sum(self.steps[-1])
+
+    def _mark(self) -> Any:
+        now = self.marks.mark()
+        if self._last is None:
+            self._last = now
         return now
+
+    def _settle(self) -> None:
+        step, seconds = self._unsettled.popleft(), self.marks.seconds
+        self._settled.append(
+            (
+                sum(seconds(*pair) for pair in step.data),
+                sum(seconds(*pair) for pair in step.compute),
+            )
+        )
+        self._ends.append(self._ends[-1] + seconds(self._last, step.end))
+        self._last = step.end
 
     def phases(self, parts: int = PHASES) -> list[Phase]:
         """Speed in each of `parts` equal parts of the steps, by wall time, nothing left out.
@@ -107,7 +182,7 @@ class StepClock:
         bounds = [steps * part // parts for part in range(parts + 1)] if parts else []
         made = []
         for first, last in itertools.pairwise(bounds):
-            seconds = self.ends[last] - self.ends[first]
+            seconds = self._ends[last] - self._ends[first]
             speed = self.images_per_step * (last - first) / seconds if seconds else math.nan
             made.append(Phase(first, last - first, speed))
         return made

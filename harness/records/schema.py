@@ -101,6 +101,9 @@ class Training(Part):
         "cpu rss above baseline",
     ]
     energy_kj: float | None = Field(None, description="of the GPU, where NVML gives it")
+    unmet: list[str] = Field(
+        default_factory=list, description="wishes of the profile that this machine could not follow"
+    )
 
 
 class TeacherCost(Part):

@@ -14,6 +14,7 @@ from harness.config.planning import Plan
 from harness.measure.clock import synchronise
 from harness.measure.flops import gflops, parameters_m
 from harness.runs.training import build_method
+from harness.training import execution
 from harness.training.precision import computing_threads, set_float32
 from harness.training.trainer import Trainer
 from methods.contract import Batch
@@ -87,6 +88,7 @@ def step_seconds(plan: Plan, device: torch.device) -> float:
     teachers = [zoo.build(teacher.network) for teacher in plan.teachers]
     method = build_method(plan, zoo.build(plan.spec.student), teachers).to(device)
     method.train()
+    execution.prepare(method, profile, device)
     images = min(profile.batch_size, LARGEST_BATCH)
     image = torch.randn(images, 3, *profile.crop, device=device)
     label = torch.randint(0, 19, (images, *profile.crop), device=device)

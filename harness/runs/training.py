@@ -16,7 +16,7 @@ from harness.measure.energy import Energy
 from harness.measure.memory import PeakMemory, TreeMemory
 from harness.records.schema import Golden, Training, TrainingPhase
 from harness.runs.workplace import Workplace
-from harness.training import loop
+from harness.training import execution, loop
 from harness.weights.find import load
 from methods import registry
 from methods.contract import Method, Segmentor
@@ -56,6 +56,9 @@ def train(
         device=place.device,
         steps=profile.iterations * profile.accumulation,
     )
+    unmet = execution.prepare(method, profile, place.device)
+    for wish in unmet:
+        place.report.say(wish)
     clock = StepClock(profile.batch_size * profile.accumulation, place.device, place.clock)
     golden = loop.Golden(profile.iterations)
     start = time.perf_counter()
@@ -92,6 +95,7 @@ def train(
             memory_reserved_mib=memory.reserved_mib,
             memory_kind=memory.kind,
             energy_kj=energy.kj,
+            unmet=unmet,
         ),
         losses,
         Golden(losses=golden.losses, held_mib=golden.held_mib),

@@ -109,7 +109,7 @@ def train(
                 for name, value in values.items():
                     first.setdefault(name, []).append(value)
             if logged:
-                speed = clock.images_per_step / sum(clock.steps[-1])
+                speed = clock.speed()
                 progress(step + 1, values, speed)
                 if file:
                     line = {"step": step + 1, **values, "images_per_second": speed}

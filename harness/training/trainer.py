@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from harness.config.schema import Profile
+from harness.training.execution import laid_out
 from harness.training.precision import autocast
 from methods.contract import Batch, Method
 
@@ -83,6 +84,8 @@ class Trainer:
 
     def step(self, batches: Iterable[Batch], step: int) -> dict[str, Tensor]:
         """One step of the optimisers on `accumulation` batches -> mean of every term, detached."""
+        if self.profile.compile == "cudagraphs":  # what the last step's graphs hold is free
+            torch.compiler.cudagraph_mark_step_begin()
         for optimiser, factor in self.schedules.items():
             for group in optimiser.param_groups:
                 group["lr"] = group["initial_lr"] * factor(step, self.profile)
@@ -90,7 +93,7 @@ class Trainer:
         terms: dict[str, Tensor] = {}
         share = 1 / self.profile.accumulation
         for batch in batches:
-            for group_terms in self.groups(batch, step):
+            for group_terms in self.groups(laid_out(batch, self.profile), step):
                 minimised = [v for name, v in group_terms.items() if not name.startswith("log/")]
                 if minimised:
                     with self.watch("backward"):

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import math
 import sys
 
@@ -170,14 +172,73 @@ def test_inference_times_a_single_image_and_a_batch():
     assert model.training
 
 
-def test_a_gpu_is_waited_for(monkeypatch):
+class FakeGpu:
+    """A queue of work that takes `now` from the host and is done with it at `idle`."""
+
+    def __init__(self) -> None:
+        self.now = self.idle = 0.0
+        self.waited = 0
+
+    def compute(self, seconds: float) -> None:
+        self.idle = max(self.idle, self.now) + seconds
+
+    def event(self, enable_timing: bool) -> FakeGpu.Event:
+        assert enable_timing
+        return FakeGpu.Event(self)
+
+    class Event:
+        def __init__(self, gpu: FakeGpu) -> None:
+            self.gpu = gpu
+
+        def record(self, stream: object) -> None:
+            self.at = max(self.gpu.idle, self.gpu.now)
+
+        def query(self) -> bool:
+            return self.gpu.now >= self.at
+
+        def synchronize(self) -> None:
+            self.gpu.waited += self.gpu.now < self.at
+            self.gpu.now = max(self.gpu.now, self.at)
+
+        def elapsed_time(self, later: FakeGpu.Event) -> float:
+            return (later.at - self.at) * 1e3
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    made = FakeGpu()
+    monkeypatch.setattr(torch.cuda, "Event", made.event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: pytest.fail("waited"))
+    return made
+
+
+def test_a_gpu_is_timed_without_being_waited_for(gpu):
+    clock = StepClock(2, torch.device("cuda:1"))
+    for waiting, computing in [(0.0, 4.0)] * 5 + [(25.0, 4.0)]:
+        with clock.data():
+            gpu.now += waiting  # the host waits for the loader
+        with clock.compute():
+            gpu.now += 0.5  # the host hands over the step's work
+            gpu.compute(computing)
+        clock.end_step()
+    assert gpu.waited == 0
+    assert gpu.now == 28.0  # the host never stood still but for the loader
+    # The GPU was busy until 20.5, and waited for the last batch from then to 27.5.
+    waited, computed = zip(*clock.steps, strict=True)
+    assert waited == pytest.approx((0, 0, 0, 0, 0, 7.0))
+    assert computed == pytest.approx((4.5, 4, 4, 4, 4, 4.5))
+    assert gpu.waited > 0  # only whoever asks for the last step
+    assert clock.phases()[-1].images_per_second == pytest.approx(2 / 11.5)
+    assert clock.speed() == pytest.approx(2 / 11.5)
+
+
+def test_inference_on_a_gpu_is_waited_for(monkeypatch):
     waited = []
     monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
-    clock = StepClock(2, torch.device("cuda:1"))
-    with clock.compute():
-        pass
     clock_module.synchronise("cpu")
-    assert waited == [torch.device("cuda:1")]
+    repeat(lambda: None, torch.device("cuda:1"), 0.0)
+    assert waited == [torch.device("cuda:1")] * 4  # after the warm-up, and after each of three
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -1,0 +1,94 @@
+"""How a method's networks are executed: memory format, checkpointing, compilation, weights' type.
+
+None of it changes what is computed but for rounding. What a machine cannot do is left out, and
+said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from harness.config.schema import Profile
+from harness.errors import in_one_line
+from methods.contract import Batch, Method, Segmentor
+from methods.parts.ema import Frozen
+
+#: What each choice of the profile asks of torch.compile.
+OPTIONS: dict[str, dict[str, str]] = {
+    "default": {"mode": "default"},
+    "cudagraphs": {"mode": "reduce-overhead"},
+}
+#: Compilations of one function: networks of one class share it, in several modes and sizes each.
+RECOMPILATIONS = 64
+
+
+def prepare(method: Method, profile: Profile, device: torch.device) -> list[str]:
+    """Make the networks of a method, already on the device, run as the profile says.
+
+    Returns a line for each of its wishes that cannot be had here.
+    """
+    unmet = []
+    if profile.channels_last:
+        method.to(memory_format=torch.channels_last)
+    if profile.frozen_precision == "bf16":
+        if profile.precision == "bf16":
+            for module in method.modules():
+                if isinstance(module, Frozen):
+                    module.to(torch.bfloat16)
+        else:
+            unmet.append(
+                f"frozen_precision=bf16 needs precision=bf16, not {profile.precision}: fp32 instead"
+            )
+    if profile.compile != "off":
+        unmet += _compile(method, profile.compile, device)
+    return unmet
+
+
+def _compile(method: Method, choice: str, device: torch.device) -> list[str]:
+    """Compile every network's encoder and head, at their first call; say why not."""
+    unmet = []
+    if choice == "cudagraphs" and device.type != "cuda":
+        unmet.append(f"compile=cudagraphs needs a GPU, not {device.type}: default instead")
+        choice = "default"
+    if why := _no_compiler(device):
+        return [f"compile={choice}: torch.compile does not work here ({why}): eager instead"]
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, RECOMPILATIONS)
+    for network in _segmentors(method):
+        for part in (network.encoder, network.head):
+            part.compile(**OPTIONS[choice])
+    return unmet
+
+
+def _no_compiler(device: torch.device) -> str:
+    """Why torch.compile does not work on this machine; empty where it does."""
+    try:
+        torch.compile(lambda x: x.relu() * 2)(torch.zeros(8, device=device))
+    except Exception as error:  # of many kinds: no C++ compiler, no Triton, a Python too new
+        return in_one_line(error)
+    return ""
+
+
+def _segmentors(method: Method) -> Iterator[Segmentor]:
+    """Networks of the method, not those that are parts of another."""
+    pending: list[nn.Module] = [method]
+    while pending:
+        module = pending.pop()
+        if isinstance(module, Segmentor):
+            yield module
+        else:
+            pending.extend(module.children())
+
+
+def laid_out(batch: Batch, profile: Profile) -> Batch:
+    """The batch with its images in the profile's memory format."""
+    if not profile.channels_last:
+        return batch
+    return Batch(
+        batch.source_image.contiguous(memory_format=torch.channels_last),
+        batch.source_label,
+        batch.target_image.contiguous(memory_format=torch.channels_last),
+        batch.target_label,
+    )

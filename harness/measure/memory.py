@@ -20,13 +20,19 @@ MIB = 2**20
 #: Of this process's and its children's time, what reading their shared pages may take: 2 %.
 _SHARED_PAGES_PAUSE = 50
 
-Kind = Literal[
+MemoryKind = Literal[
     "gpu allocated",
     "cpu rss",  # of older records: the whole, imports included
     "cpu pss above baseline",
     "cpu uss above baseline",
     "cpu rss above baseline",
 ]
+
+_ABOVE_BASELINE: dict[str, MemoryKind] = {
+    "pss": "cpu pss above baseline",
+    "uss": "cpu uss above baseline",
+    "rss": "cpu rss above baseline",
+}
 
 
 class TreeMemory(NamedTuple):
@@ -58,20 +64,20 @@ def tree_memory() -> TreeMemory:
     800 MiB.
     """
     processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
-    for kind in ("pss", "uss"):
+    for quantity in ("pss", "uss"):
         try:
-            sizes = [_size(process, kind) for process in processes]
+            sizes = [_size(process, quantity) for process in processes]
         except (AttributeError, psutil.AccessDenied):
             continue
-        return TreeMemory(sum(sizes) / MIB, kind)
+        return TreeMemory(sum(sizes) / MIB, quantity)
     return TreeMemory(resident_mib(), "rss")
 
 
-def _size(process: psutil.Process, kind: str) -> int:
+def _size(process: psutil.Process, quantity: str) -> int:
     try:
-        if kind == "pss" and (own := _without_files(process.pid)) is not None:
-            return own
-        return int(getattr(process.memory_full_info(), kind))
+        if quantity == "pss" and (size := _without_files(process.pid)) is not None:
+            return size
+        return int(getattr(process.memory_full_info(), quantity))
     except (psutil.NoSuchProcess, psutil.ZombieProcess):  # it ended meanwhile
         return 0
 
@@ -102,7 +108,7 @@ class PeakMemory:
     Without /proc there are only those readings.
     """
 
-    kind: Kind
+    kind: MemoryKind
 
     def __init__(
         self,
@@ -144,21 +150,29 @@ class PeakMemory:
         if self.on_gpu:
             import torch
 
-            self.mib = torch.cuda.max_memory_allocated(self.device) / MIB
             self.reserved_mib = torch.cuda.max_memory_reserved(self.device) / MIB
-            return
-        self._stop.set()
-        self._thread.join()
-        peak = max(self._first, self._tree.peak, self._tree.sample())
-        kind = self._tree.kind
-        base = self.baseline if self.baseline and self.baseline.kind == kind else None
-        self.baseline_mib = base.mib if base else self._first
-        self.peak_mib = peak
-        self.mib = max(0.0, peak - self.baseline_mib)
-        self.kind = {  # type: ignore[assignment]
-            "pss": "cpu pss above baseline",
-            "uss": "cpu uss above baseline",
-        }.get(kind, "cpu rss above baseline")
+        else:
+            self._stop.set()
+            self._thread.join()
+            self._tree.sample()
+            self.baseline_mib = self._floor_mib()
+            self.peak_mib = self._tree.peak
+            self.kind = _ABOVE_BASELINE[self._tree.kind]
+        self.mib = self.so_far_mib()
+
+    def so_far_mib(self) -> float:
+        """The peak until now, as `mib` holds it at the end; nothing is read anew for it."""
+        if self.on_gpu:
+            import torch
+
+            return torch.cuda.max_memory_allocated(self.device) / MIB
+        return max(0.0, self._tree.peak - self._floor_mib())
+
+    def _floor_mib(self) -> float:
+        """What does not count: the caller's baseline where it is of the kind that is read now."""
+        if self.baseline and self.baseline.kind == self._tree.kind:
+            return self.baseline.mib
+        return self._first
 
     def _watch(self) -> None:
         while not self._stop.wait(self.interval):
@@ -171,7 +185,7 @@ class _Tree:
     def __init__(self) -> None:
         self.peak = 0.0
         self.kind: Literal["pss", "uss", "rss"] = "rss"
-        self._own = os.getpid()
+        self._pid = os.getpid()
         self._shared_mib = 0.0
         self._anonymous: dict[int, float] = {}
         self._resident = 0.0
@@ -179,22 +193,20 @@ class _Tree:
 
     def sample(self) -> float:
         """The tree's memory: of this process the peak since the last sample, of others now."""
-        present = {pid: _status(pid) for pid in _tree_pids(self._own)}
-        status = {pid: found for pid, found in present.items() if found}
+        status = _statuses(self._pid)
         grown = 0.0
-        if self._own in status:
-            peak = status[self._own].get("VmHWM", 0.0) if _reset_peak() else 0.0
-            now = status[self._own]
-            own = max(
-                now["RssAnon"] - self._anonymous.get(self._own, now["RssAnon"]),
+        if self._pid in status:
+            peak = status[self._pid].get("VmHWM", 0.0) if _reset_peak() else 0.0
+            now = status[self._pid]
+            grown = max(
+                now["RssAnon"] - self._anonymous.get(self._pid, now["RssAnon"]),
                 peak - now["RssFile"] - self._resident if self._resident else 0.0,
             )
-            others = sum(
-                found["RssAnon"] - self._anonymous[pid]
-                for pid, found in status.items()
-                if pid != self._own and pid in self._anonymous
+            grown += sum(
+                sizes["RssAnon"] - self._anonymous[pid]
+                for pid, sizes in status.items()
+                if pid != self._pid and pid in self._anonymous
             )
-            grown = own + others
         total = self._shared_mib + grown
         if status.keys() != self._anonymous.keys() or time.perf_counter() >= self._due:
             total = max(total, self._read())
@@ -204,11 +216,10 @@ class _Tree:
     def _read(self) -> float:
         start = time.perf_counter()
         self._shared_mib, self.kind = tree_memory()
-        pids = _tree_pids(self._own)
-        status = {pid: found for pid in pids if (found := _status(pid))}
-        self._anonymous = {pid: found["RssAnon"] for pid, found in status.items()}
-        own = status.get(self._own)
-        self._resident = own["VmRSS"] - own["RssFile"] if own else 0.0
+        status = _statuses(self._pid)
+        self._anonymous = {pid: sizes["RssAnon"] for pid, sizes in status.items()}
+        now = status.get(self._pid)
+        self._resident = now["VmRSS"] - now["RssFile"] if now else 0.0
         end = time.perf_counter()
         self._due = end + max(0.25, _SHARED_PAGES_PAUSE * (end - start))
         return self._shared_mib
@@ -216,15 +227,20 @@ class _Tree:
 
 def _tree_pids(pid: int) -> list[int]:
     """This process's number and its children's; itself alone where /proc does not tell."""
-    found = [pid]
+    pids = [pid]
     try:
         for task in Path(f"/proc/{pid}/task").iterdir():
             children = (task / "children").read_text().split()
             for child in children:
-                found += _tree_pids(int(child))
+                pids += _tree_pids(int(child))
     except OSError:  # it ended meanwhile
         pass
-    return found
+    return pids
+
+
+def _statuses(pid: int) -> dict[int, dict[str, float]]:
+    """The `_status` of this process and its children, by number, of those that still run."""
+    return {each: sizes for each in _tree_pids(pid) if (sizes := _status(each))}
 
 
 def _status(pid: int) -> dict[str, float]:

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from harness.config.planning import Plan
-from harness.measure.memory import resident_mib
+from harness.measure.memory import PeakMemory
 from harness.training.loop import Progress
 
 
@@ -59,14 +59,17 @@ class Reporter:
         yield tell
 
     @contextmanager
-    def training(self, iterations: int) -> Iterator[Progress]:
-        """Yield the callback that the training loop reports to."""
+    def training(self, iterations: int, memory: PeakMemory) -> Iterator[Progress]:
+        """Yield the callback that the training loop reports to.
+
+        Shown is the peak of `memory` so far, the figure that the record will hold.
+        """
         if self.console.is_terminal:
             with self._bar() as bar:
                 task = bar.add_task("training", total=iterations, terms="")
 
                 def show(step: int, losses: dict[str, float], speed: float) -> None:
-                    bar.update(task, completed=step, terms=_terms(losses, speed))
+                    bar.update(task, completed=step, terms=_terms(losses, speed, memory))
 
                 yield show
             return
@@ -74,7 +77,7 @@ class Reporter:
 
         def tell(step: int, losses: dict[str, float], speed: float) -> None:
             left = (time.perf_counter() - start) / step * (iterations - step)
-            self.say(f"  {step}/{iterations}  {_terms(losses, speed)}  ETA {left:.0f} s")
+            self.say(f"  {step}/{iterations}  {_terms(losses, speed, memory)}  ETA {left:.0f} s")
 
         yield tell
 
@@ -89,14 +92,6 @@ class Reporter:
         )
 
 
-def _terms(losses: dict[str, float], speed: float) -> str:
+def _terms(losses: dict[str, float], speed: float, memory: PeakMemory) -> str:
     shown = "  ".join(f"{name.removeprefix('log/')} {value:.3f}" for name, value in losses.items())
-    return f"{shown}  {speed:.1f} img/s  {_memory_mib():.0f} MiB"
-
-
-def _memory_mib() -> float:
-    import torch
-
-    if torch.cuda.is_initialized():
-        return torch.cuda.max_memory_allocated() / 2**20
-    return resident_mib()
+    return f"{shown}  {speed:.1f} img/s  peak {memory.so_far_mib():.0f} MiB"

@@ -65,7 +65,7 @@ def train(
     with (
         PeakMemory(place.device, baseline=memory_before) as memory,
         Energy(place.device) as energy,
-        place.report.training(profile.iterations) as progress,
+        place.report.training(profile.iterations, memory) as progress,
     ):
         losses = loop.train(
             method,

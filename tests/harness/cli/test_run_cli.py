@@ -62,6 +62,12 @@ def test_progress_shows_losses_speed_memory_and_time_left(first):
         assert word in line
 
 
+def test_the_memory_shown_while_training_is_the_records(first, made):
+    line = next(line for line in first.out.splitlines() if line.strip().startswith("4/4  source"))
+    shown = float(line.partition(" peak ")[2].split()[0])
+    assert shown <= made["dualkd"].cost.training.memory_mib + 0.5
+
+
 def test_the_table_follows(first):
     table = first.out[first.out.rindex("ETA") :]
     assert "GTA5 -> Cityscapes, profile tiny" in table

@@ -31,6 +31,17 @@ def test_a_peak_that_lies_between_two_samples_is_not_missed():
 
 
 @linux
+def test_the_peak_so_far_is_what_the_whole_will_hold():
+    with PeakMemory("cpu", interval=0.005, baseline=baseline()) as memory:
+        block = torch.ones(200, 2**18)
+        time.sleep(0.05)  # several samples
+        del block
+        so_far = memory.so_far_mib()
+    assert 190 < so_far < 260
+    assert so_far <= memory.mib == memory.so_far_mib()
+
+
+@linux
 def test_what_was_there_before_the_baseline_does_not_count():
     block = torch.ones(200, 2**18)
     with PeakMemory("cpu", baseline=baseline()) as memory:

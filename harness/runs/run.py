@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from harness.config.planning import Plan
+from harness.data.cache import check_cache
 from harness.data.rare_class import class_statistics
 from harness.data.verify import quick_check
 from harness.errors import BenchError, in_one_line
@@ -285,7 +286,9 @@ def check_data(plan: Plan, report: Reporter) -> None:
     """Generate what is missing, and stop before training when a file is missing or broken.
 
     DataError with one line a problem. Counts the source's classes too, once for all runs.
+    BenchError where the cache, which holds them, cannot be written.
     """
+    check_cache()
     method = registry.load(plan.spec.method)
     source, target = plan.sources.source, plan.sources.target
     with report.counting(f"drawing street scenes, {source.ref.dataset}-like") as progress:

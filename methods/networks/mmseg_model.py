@@ -108,7 +108,10 @@ def read_config(config_name: str) -> dict[str, Any]:
 
 
 def _incomplete(name: str, error: Exception) -> ValueError:
-    return ValueError(f"{name} needs more than mmsegmentation itself: {error}")
+    advice = ""
+    if isinstance(error, ImportError) and error.name == "pkg_resources":  # mmengine imports it
+        advice = '; setuptools 82 dropped it: pip install "setuptools<82"'
+    return ValueError(f"{name} needs more than mmsegmentation itself: {error}{advice}")
 
 
 def config_names() -> list[str]:

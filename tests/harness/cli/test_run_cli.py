@@ -255,6 +255,16 @@ def test_a_users_error_is_one_line_and_nothing_is_written(arguments, words, tmp_
     assert not (tmp_path / "new").exists()
 
 
+def test_a_cache_that_cannot_be_written_is_told_before_any_work(tmp_path, monkeypatch):
+    blocked = tmp_path / "file"
+    blocked.touch()
+    monkeypatch.setenv("UDA_BENCH_CACHE", str(blocked / "cache"))
+    outcome = bench(*DUALKD, "--results", tmp_path / "results")
+    assert "set UDA_BENCH_CACHE to another" in refused(outcome)
+    assert "counting" not in outcome.out
+    assert "drawing" not in outcome.out
+
+
 def test_debug_shows_where_an_error_comes_from(monkeypatch):
     monkeypatch.setenv("UDA_BENCH_DEBUG", "1")
     from harness.errors import BenchError

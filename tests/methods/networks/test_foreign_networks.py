@@ -1,6 +1,7 @@
 """Encoders of timm and networks of mmsegmentation, as Segmentors."""
 
 import copy
+import sys
 
 import pytest
 import torch
@@ -253,6 +254,16 @@ def test_a_broken_config_file_is_refused(tmp_path):
         config.write_text(content)
         with pytest.raises(ValueError, match=reason):
             zoo.build(f"mmseg:{config}")
+
+
+def test_a_setuptools_without_pkg_resources_is_named(tmp_path, monkeypatch):
+    """mmengine finds `mmseg::` with pkg_resources, which setuptools 82 dropped."""
+    config = tmp_path / "mine.py"
+    base = "segformer/segformer_mit-b0_8xb1-160k_cityscapes-1024x1024.py"
+    config.write_text(f"_base_ = ['mmseg::{base}']")
+    monkeypatch.setitem(sys.modules, "pkg_resources", None)
+    with pytest.raises(ValueError, match=r'pip install "setuptools<82"'):
+        zoo.build(f"mmseg:{config}")
 
 
 def test_mmcv_ops_stand_in():

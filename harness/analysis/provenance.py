@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,6 +20,14 @@ def device_kind(record: Record) -> Literal["CPU", "GPU"] | None:
     if known:
         return "CPU" if known == "cpu" else "GPU"
     return "CPU" if record.state == "done" else None
+
+
+def origin(records: Iterable[Record]) -> str:
+    """What made records, as a title says it: `commit 1234567, torch 2.8.0`; each where several."""
+    records = list(records)
+    commits = {_commit(record) for record in records if provenance(record, "code").get("commit")}
+    torches = {version for record in records if (version := _torch(record))}
+    return ", ".join([*sorted(commits), *sorted(torches)])
 
 
 def mixture(rows: Mapping[str, Sequence[Record]]) -> list[str]:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-#: Records that a checkout of the project holds; an installed package has none.
+#: Records that a checkout of the project holds; an installed package has none. A sweep shows those
+#: of its runs in tables of their own, after what it measured.
 PUBLISHED = Path(__file__).parents[2] / "results" / "records"
 
 Format = Literal["rich", "markdown", "latex", "csv", "json", "html"]
@@ -164,9 +165,9 @@ def sweep(
     """Run every run of a suite: teachers first, done runs reused, one crash stops one run."""
     from rich.console import Console
 
+    from harness.analysis.provenance import origin
     from harness.config import catalogue
     from harness.measure.environment import choose_device
-    from harness.records import store
     from harness.report import formats
     from harness.report.progress import Reporter
     from harness.runs.sweep import announce, planned_jobs
@@ -201,20 +202,22 @@ def sweep(
         keep_other_code=keep_other_code,
     )
     asked = {run_id for run_id, job in outcome.items() if job.wanted}
-    done = [r for r in store.read_all(results / "records") if r.run_id in asked]
-    formats.print_rich(done, console)
-    if known := asked & {path.stem.rpartition("-")[2] for path in PUBLISHED.glob("*.json")}:
-        console.print(
-            f"{len(known)} of these runs are published with the project, maybe of other code and "
-            f"machines: bench table {PUBLISHED} --suite {suite}",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
+    formats.print_rich(_done(asked, results / "records"), console)
+    if not (PUBLISHED.is_dir() and PUBLISHED.samefile(results / "records")):
+        published = _done(asked, PUBLISHED)
+        formats.print_rich(published, console, title=f"published (results/, {origin(published)})")
     lost = [job for job in outcome.values() if job.state in ("failed", "skipped")]
     for job in lost:
         console.print(f"{job.state}: {job.name}: {job.error}", markup=False, highlight=False)
     raise typer.Exit(1 if lost else 0)
+
+
+def _done(run_ids: set[str], folder: Path) -> list[Record]:
+    """The done records of these runs in a folder; none where there is no such folder."""
+    from harness.records import store
+
+    records = store.read_all(folder) if folder.is_dir() else []
+    return [r for r in records if r.run_id in run_ids and r.state == "done"]
 
 
 def _changed_suite(suite: Suite, overrides: list[str] | None, **changes: Any) -> Suite:

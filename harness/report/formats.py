@@ -7,7 +7,7 @@ import io
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from harness.analysis import published as literature
@@ -34,10 +34,12 @@ def print_rich(
     console: Console,
     per_class: bool = False,
     published: bool = False,
+    title: str = "",
 ) -> None:
-    """Print the tables to a terminal."""
+    """Print the tables to a terminal; `title` stands before each heading."""
     for grid in grids(comparison(records), per_class, published):
-        print_grid(grid, console)
+        heading = f"{title}: {grid.heading}" if title else grid.heading
+        print_grid(replace(grid, heading=heading), console)
 
 
 def print_grid(grid: Grid, console: Console) -> None:

@@ -14,6 +14,7 @@ from bench_cli import SETTINGS, Outcome, bench, refused
 from fake_records import fake_record
 from rich.console import Console
 
+from harness.cli import run as run_module
 from harness.config import catalogue
 from harness.config.planning import Request, resolve
 from harness.config.suites import requests
@@ -105,6 +106,40 @@ def test_done_runs_are_reused(first, place):
     assert "quick: 3 runs, 3 done before" in again.out
     assert {p: p.stat().st_mtime_ns for p in (place / "results").rglob("*.json")} == before
     assert "dualkd" in again.out
+
+
+def published_twin(first, place, folder: Path) -> Path:
+    """A folder that publishes the sweep's dualkd run, with other figures."""
+    records = store.read_all(place / "results/records")
+    (record,) = (r for r in records if r.spec.method == "dualkd")
+    scores = record.metrics.student.model_copy(update={"miou": 77.7})
+    metrics = record.metrics.model_copy(update={"student": scores})
+    made_by = {**record.provenance, "versions": {"torch": "9.9.9"}}
+    made_by["code"] = {"commit": "c0ffee" * 6 + "beef", "dirty": False}
+    store.write(record.model_copy(update={"metrics": metrics, "provenance": made_by}), folder)
+    return folder
+
+
+def test_published_runs_stand_in_a_table_of_their_own_below(first, place, tmp_path, monkeypatch):
+    monkeypatch.setattr(run_module, "PUBLISHED", published_twin(first, place, tmp_path))
+    again = bench("sweep", suite_file(place), "--results", place / "results")
+    assert again.code == 0, again.err
+    own, title, theirs = again.out.partition("published (results/, commit c0ffeec, torch 9.9.9): ")
+    assert title
+    assert theirs.startswith("GTA5 -> Cityscapes, profile tiny")
+    assert ("source_only " in own, "dualkd " in own, "77.7" in own) == (True, True, False)
+    assert ("source_only " in theirs, "dualkd " in theirs, "77.7" in theirs) == (False, True, True)
+
+
+def test_nothing_published_has_no_table(first):
+    assert "published (" not in first.out
+
+
+def test_the_published_records_themselves_are_shown_once(first, place, monkeypatch):
+    monkeypatch.setattr(run_module, "PUBLISHED", place / "results/records")
+    again = bench("sweep", suite_file(place), "--results", place / "results")
+    assert again.code == 0, again.err
+    assert "published (" not in again.out
 
 
 def test_a_failing_run_stops_itself_and_those_that_need_it_only(first, place):

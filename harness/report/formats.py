@@ -39,31 +39,28 @@ def print_rich(
     """Print the tables to a terminal; `title` stands before each heading."""
     for grid in grids(comparison(records), per_class, published):
         heading = f"{title}: {grid.heading}" if title else grid.heading
-        print_grid(replace(grid, heading=heading), console)
+        print_grid(replace(grid, heading=heading), console, "bench table --format markdown")
 
 
-def print_grid(grid: Grid, console: Console) -> None:
-    """Print one table to a terminal."""
+def print_grid(grid: Grid, console: Console, whole: str = "--format markdown") -> None:
+    """Print one table to a terminal; `whole` is what shows the columns it has no room for."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table as RichTable
     from rich.text import Text
 
     console.print(Text(grid.heading), style="bold")
     table = RichTable(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    widths = _unbroken_widths(grid)
-    shown = _fitting(widths, console.width)
-    for i in range(shown):
-        table.add_column(
-            Text(grid.columns[i]),
-            justify=grid.alignment[i],
-            overflow="fold",
-            min_width=min(widths[i], console.width // 4),
-        )
+    widths = _widths(grid, console.width)
+    shown = len(widths)
+    for name, side, width in zip(grid.columns, grid.alignment, widths, strict=False):
+        table.add_column(Text(name), justify=side, overflow="fold", width=width)
     for row in grid.rows:
         table.add_row(*(Text(cell) for cell in row[:shown]))
     if grid.rows:
         console.print(table)
-    for note in [*_left_out(grid, shown), *grid.notes]:
+    left_out = ", ".join(grid.columns[shown:])
+    missing = [f"Left out for want of width: {left_out}; {whole} shows all."] if left_out else []
+    for note in [*missing, *grid.notes]:
         console.print(Text(note), style="yellow" if _alarming(note) else "dim")
     console.print()
 
@@ -190,32 +187,31 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _unbroken_widths(grid: Grid) -> list[int]:
-    """Width of each column in which no figure and no word of its header or names breaks."""
-    figures = [side == "right" for side in grid.alignment]
-    return [
-        max(
-            len(part)
-            for text in (name, *(row[i] for row in grid.rows))
-            for part in ([text] if figures[i] and text != name else text.split() or [""])
-        )
-        for i, name in enumerate(grid.columns)
-    ]
+def _widths(grid: Grid, width: int) -> list[int]:
+    """Width of each column that a terminal of that width holds, from the left, at least one.
+
+    In none does a figure break, nor a word of a name or header up to a quarter of the terminal, a
+    third in the first. Room that is left goes to the columns whose text would wrap, from the left.
+    """
+    cells = [[row[i] for row in grid.rows] for i in range(len(grid.columns))]
+    widths: list[int] = []
+    for name, column, side in zip(grid.columns, cells, grid.alignment, strict=True):
+        texts = [name, *column] if side == "left" else [name]
+        words = (len(word) for text in texts for word in text.split())
+        figures = [len(cell) for cell in column if side == "right"]
+        longest = min(max(words, default=0), width // (4 if widths else 3))
+        widths.append(max(longest, *figures, 1))
+    while len(widths) > 1 and _table_width(widths) > width:
+        widths.pop()
+    for i, least in enumerate(widths):
+        room = width - _table_width(widths)
+        widths[i] = min(max(map(len, [grid.columns[i], *cells[i]])), least + max(0, room))
+    return widths
 
 
-def _fitting(widths: list[int], width: int) -> int:
-    """How many columns, from the left, a terminal of that width holds unbroken; at least 3."""
-    shown = len(widths)
-    while shown > 3 and sum(widths[:shown]) + 2 * shown + 2 > width:
-        shown -= 1
-    return shown
-
-
-def _left_out(grid: Grid, shown: int) -> list[str]:
-    if shown == len(grid.columns):
-        return []
-    names = ", ".join(grid.columns[shown:])
-    return [f"Left out in this narrow terminal: {names}; --format markdown shows all."]
+def _table_width(widths: list[int]) -> int:
+    """With a space after each column, one between two, and one at either end."""
+    return sum(widths) + 2 * len(widths) + 1
 
 
 def _alarming(note: str) -> bool:

@@ -14,21 +14,30 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write_method(name: str, folder: Path) -> tuple[Path, Path]:
-    """Write NAME.py and test_NAME.py -> their paths. BenchError for a name or file in the way."""
+    """Write NAME.py and test_NAME.py -> their paths. BenchError for a name or file in the way.
+
+    One of the two that an earlier call left when it was killed is not in the way.
+    """
     _check_name(name)
     method, test = folder / f"{name}.py", folder / f"test_{name}.py"
-    files = {"method.py.txt": method, "test_method.py.txt": test}
-    for path in files.values():
-        if path.exists():
-            raise BenchError(f"{path} is there already; expected a new name, or another --out.")
     words = {
         "name": name,
         "class_name": "".join(part.capitalize() for part in name.split("_")),
         "title": name.replace("_", " ").capitalize(),
     }
-    for template, path in files.items():
-        text = (TEMPLATES / template).read_text(encoding="utf-8")
-        write_text(path, Template(text).substitute(words))
+    templates = {method: "method.py.txt", test: "test_method.py.txt"}
+    texts = {
+        path: Template((TEMPLATES / template).read_text(encoding="utf-8")).substitute(words)
+        for path, template in templates.items()
+    }
+    present = [path for path in texts if path.exists()]
+    changed = [path for path in present if path.read_bytes() != texts[path].encode()]
+    if changed or len(present) == len(texts):
+        raise BenchError(
+            f"{(changed or present)[0]} is there already; expected a new name, or another --out."
+        )
+    for path, text in texts.items():
+        write_text(path, text)
     return method, test
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import tempfile
+import shutil
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,11 +17,17 @@ from torch import Tensor, nn
 from harness.config.network_files import configs
 from harness.data.classes import CITYSCAPES_IDS, CLASSES, PALETTE
 from harness.errors import BenchError
-from harness.files import file_hash, write_text
+from harness.files import (
+    file_hash,
+    folder_written_whole,
+    remove_abandoned,
+    temporary_name,
+    write_text,
+)
 from harness.measure import environment
 from harness.records import store
 from harness.records.schema import Part
-from harness.weights.find import Checkpoint
+from harness.weights.find import WEIGHTS, Checkpoint
 from methods.contract import Segmentor
 from methods.networks.names import one_scale
 from methods.networks.quiet import quiet
@@ -29,6 +35,9 @@ from methods.networks.weights import read_metadata, save_weights
 from methods.parts.augment import MEAN, STD
 from methods.parts.losses import upsample
 
+CARD, ONNX = "student.json", "student.onnx"
+#: What an export holds; ONNX only where it is asked for.
+FILES = {WEIGHTS, ONNX, CARD}
 #: What the ONNX file needs to be made and checked, all in the extra `export`.
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 #: The largest difference between onnxruntime's logits and torch's that passes.
@@ -94,22 +103,23 @@ def export(
     size: tuple[int, int],
     onnx: bool = True,
 ) -> Card:
-    """Write student.safetensors, student.json and student.onnx into `out`.
+    """Make the folder `out` of student.safetensors, student.json and student.onnx, all or none.
 
-    `size` is (width, height). BenchError where a package is missing, and where onnxruntime's
-    logits differ from torch's; then nothing is written.
+    `size` is (width, height). BenchError where `out` holds other files, where a package is missing,
+    and where onnxruntime's logits differ from torch's; `out` is then as it was.
     """
+    out = out.resolve()
+    _check_out(out)
+    remove_abandoned(out)
     if onnx:
         check_packages()
     record = checkpoint.record
     run_id = record.run_id if record else read_metadata(checkpoint.path).get("run_id")
     network = copy.deepcopy(network).eval().requires_grad_(False)
-    out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out, prefix=".export") as folder:
-        building = Path(folder)
+    with folder_written_whole(out, _replace) as building:
         metadata = {"network": network.name} | ({"run_id": run_id} if run_id else {})
-        save_weights(network, building / "student.safetensors", metadata)
-        found = write_onnx(network, building / "student.onnx", size) if onnx else None
+        save_weights(network, building / WEIGHTS, metadata)
+        onnx_file = write_onnx(network, building / ONNX, size) if onnx else None
         card = Card(
             network=network.name,
             config=configs([network.name]).get(one_scale(network.name)),
@@ -122,13 +132,41 @@ def export(
             std=STD,
             size=size,
             head_stride=_head_stride(network, size),
-            onnx=found,
+            onnx=onnx_file,
             versions=_versions(onnx),
         )
-        write_text(building / "student.json", store.as_json(card))
-        for file in list(building.iterdir()):
-            file.replace(out / file.name)
+        write_text(building / CARD, store.as_json(card))
     return card
+
+
+def _check_out(out: Path) -> None:
+    """BenchError unless the folder may be replaced: it is missing, empty or an earlier export."""
+    if out.exists() and not out.is_dir():
+        raise BenchError(f"--out {out} is a file; expected a folder, it is made where missing.")
+    names = {file.name for file in out.iterdir()} if out.exists() else set()
+    foreign = sorted(names - FILES if CARD in names else names)
+    if foreign:
+        raise BenchError(
+            f"--out {out} holds {foreign[0]}; expected a new or empty folder, or an earlier export,"
+            " which is replaced as a whole: name another."
+        )
+
+
+def _replace(building: Path, out: Path) -> None:
+    """Rename into place; an earlier export is moved aside first, and back where that fails."""
+    aside = temporary_name(out)
+    try:
+        if out.exists():
+            out.rename(aside)
+        building.rename(out)
+    except OSError as error:
+        if aside.exists():
+            aside.rename(out)
+        raise BenchError(
+            f"--out {out} cannot be replaced ({error.strerror}); expected a folder that this "
+            "command may make, not a mounted one: name a new one below it."
+        ) from error
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def check_packages() -> None:
@@ -207,14 +245,14 @@ def _deviation(model: FullSize, path: Path, shapes: Sequence[tuple[int, int, int
         with torch.inference_mode():
             expected = model(image).numpy()
         try:
-            (found,) = session.run(["logits"], {"image": image.numpy()})
+            (logits,) = session.run(["logits"], {"image": image.numpy()})
         except Exception as error:  # its exceptions have no common class
             raise BenchError(
                 f"{model.network.name}: onnxruntime fails on {batch}x3x{sides[0]}x{sides[1]} "
                 f"({str(error).splitlines()[0][:200]}); give --no-onnx for its weights alone."
             ) from error
-        same = found.shape == expected.shape
-        worst = max(worst, float(np.abs(found - expected).max()) if same else np.inf)
+        same = logits.shape == expected.shape
+        worst = max(worst, float(np.abs(logits - expected).max()) if same else np.inf)
         if not worst <= TOLERANCE:  # NaN fails too
             raise BenchError(
                 f"{model.network.name}: onnxruntime's logits differ from torch's by {worst:.2g} at "

@@ -72,6 +72,17 @@ def test_it_writes_over_nothing(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["test_calm.py"]
 
 
+def test_what_was_killed_between_its_files_can_be_called_again(tmp_path):
+    assert bench("new-method", "calm", "--out", tmp_path).code == 0
+    assert "calm.py is there already" in refused(bench("new-method", "calm", "--out", tmp_path))
+    (tmp_path / "test_calm.py").unlink()
+    assert bench("new-method", "calm", "--out", tmp_path).code == 0
+    assert (tmp_path / "test_calm.py").is_file()
+    (tmp_path / "test_calm.py").unlink()
+    (tmp_path / "calm.py").write_text("mine")
+    assert "calm.py is there already" in refused(bench("new-method", "calm", "--out", tmp_path))
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [

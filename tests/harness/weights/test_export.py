@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -91,6 +92,73 @@ def test_the_exported_weights_are_a_checkpoint_again(checkpoint, tmp_path):
     states = [load_file(folder / "student.safetensors") for folder in (first, second)]
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
+
+
+def no_onnx(checkpoint, out):
+    return bench("export", "--checkpoint", checkpoint, "--out", out, "--no-onnx", "--size", "64x64")
+
+
+def listed(folder):
+    return sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*"))
+
+
+def test_an_export_that_is_killed_between_its_files_leaves_none(checkpoint, tmp_path, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("harness.weights.export.write_text", killed)  # of the card, the last file
+    assert no_onnx(checkpoint, tmp_path / "to/exported").code
+    assert listed(tmp_path / "to") == []
+
+
+def test_an_earlier_export_stays_whole_until_the_new_one_is(checkpoint, tmp_path, monkeypatch):
+    out = tmp_path / "to/exported"
+    assert no_onnx(checkpoint, out).code == 0
+    before = {file.name: file.read_bytes() for file in out.iterdir()}
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("harness.weights.export.write_text", full)
+        assert "No space left" in refused(no_onnx(checkpoint, out))
+    assert {file.name: file.read_bytes() for file in out.iterdir()} == before
+    (out / "student.onnx").write_bytes(b"of the earlier export")
+    assert no_onnx(checkpoint, out).code == 0
+    assert listed(tmp_path / "to") == [
+        "exported", "exported/student.json", "exported/student.safetensors",
+    ]  # fmt: skip
+
+
+def test_a_folder_with_other_files_is_not_replaced(checkpoint, tmp_path):
+    out = tmp_path / "mine"
+    out.mkdir()
+    (out / "student.safetensors").write_bytes(b"weights of mine, without a student.json")
+    assert "holds student.safetensors" in refused(no_onnx(checkpoint, out))
+    (out / "student.safetensors").rename(out / "notes.txt")
+    assert "holds notes.txt" in refused(no_onnx(checkpoint, out))
+    assert listed(out) == ["notes.txt"]
+    (out / "notes.txt").unlink()
+    assert no_onnx(checkpoint, out).code == 0, "an empty folder is taken"
+
+
+def test_a_folder_that_cannot_be_renamed_is_said_so_and_kept(checkpoint, tmp_path, monkeypatch):
+    out = tmp_path / "to/exported"
+    assert no_onnx(checkpoint, out).code == 0
+    rename = Path.rename
+
+    def busy(self, target):
+        if target == out and not refusals:
+            refusals.append(self)
+            raise OSError(errno.EBUSY, "Device or resource busy")
+        return rename(self, target)
+
+    refusals = []
+    monkeypatch.setattr(Path, "rename", busy)
+    assert "Device or resource busy" in refused(no_onnx(checkpoint, out))
+    assert listed(tmp_path / "to") == [
+        "exported", "exported/student.json", "exported/student.safetensors",
+    ]  # fmt: skip
 
 
 def test_a_published_checkpoint_needs_the_networks_name(checkpoint, tmp_path):

@@ -86,13 +86,13 @@ def comparison(records: Iterable[Record]) -> list[Table]:
         else:
             nowhere.append(record)
     for record in nowhere:
-        keys = [_key(record, kind) for kind in ("CPU", "GPU")]
+        keys = [_key(record, device) for device in ("CPU", "GPU")]
         groups[next((key for key in keys if key in groups), keys[0])].append(record)
     conditions = {key: json.loads(key) for key in groups}
     tables = []
-    for key in sorted(groups, key=lambda key: (_place(conditions[key]), key)):
-        place = _place(conditions[key])
-        neighbours = [c for c in conditions.values() if _place(c) == place]
+    for key in sorted(groups, key=lambda key: (_scenario_and_profile(conditions[key]), key)):
+        common = _scenario_and_profile(conditions[key])
+        neighbours = [c for c in conditions.values() if _scenario_and_profile(c) == common]
         tables.append(_table(groups[key], _differences(conditions[key], neighbours)))
     return tables
 
@@ -126,12 +126,14 @@ def _comparable(record: Record) -> dict[str, Any]:
     }
 
 
-def _place(conditions: dict[str, Any]) -> tuple[str, str]:
+def _scenario_and_profile(conditions: dict[str, Any]) -> tuple[str, str]:
     return conditions["scenario"], conditions["profile"]
 
 
-def _differences(own: dict[str, Any], neighbours: Sequence[dict[str, Any]]) -> dict[str, str]:
-    differing = {n: v for n, v in own.items() if any(other[n] != v for other in neighbours)}
+def _differences(
+    conditions: dict[str, Any], neighbours: Sequence[dict[str, Any]]
+) -> dict[str, str]:
+    differing = {n: v for n, v in conditions.items() if any(other[n] != v for other in neighbours)}
     return {name: _short(value) for name, value in differing.items()}
 
 
@@ -197,11 +199,11 @@ def _rows(records: Sequence[Record]) -> list[tuple[Row, list[Record]]]:
         rows.append((row, runs))
     rank = {BASELINE: 0, ORACLE: 2}
 
-    def place(pair: tuple[Row, list[Record]]) -> tuple[int, str, str, tuple[str, ...]]:
+    def order(pair: tuple[Row, list[Record]]) -> tuple[int, str, str, tuple[str, ...]]:
         row = pair[0]
         return rank.get(row.method, 1), row.label, row.student, row.teachers
 
-    return sorted(rows, key=place)
+    return sorted(rows, key=order)
 
 
 def _by_label(pairs: Sequence[tuple[Row, list[Record]]]) -> dict[str, list[Record]]:
@@ -221,13 +223,15 @@ def _baseline(record: Record, groups: Iterable[list[Record]]) -> list[Record] | 
 
     None when there are none, or several that differ in settings the record does not have.
     """
-    own = settings(record)
+    record_settings = settings(record)
     matching = [
         runs
         for runs in groups
         if runs[0].spec.method == BASELINE
         and runs[0].spec.student == record.spec.student
-        and all(own.get(name, value) == value for name, value in settings(runs[0]).items())
+        and all(
+            record_settings.get(name, value) == value for name, value in settings(runs[0]).items()
+        )
     ]
     return matching[0] if len(matching) == 1 and record.spec.method != BASELINE else None
 
@@ -239,8 +243,10 @@ def _row(runs: Sequence[Record], variant: dict[str, Any], baseline: list[Record]
     students = [m.student for m in metrics]
     ema = [m.ema_teacher.miou for m in metrics if m.ema_teacher]
     taught = [t.miou for c in costs for t in c.teachers if t.miou is not None]
-    kinds = {c.training.memory_kind for c in costs}
-    kind = kinds.pop() if len(kinds) == 1 else None  # a GPU's and a CPU's memory have no maximum
+    memory_kinds = {c.training.memory_kind for c in costs}
+    memory_kind = (
+        memory_kinds.pop() if len(memory_kinds) == 1 else None
+    )  # a GPU's and a CPU's memory have no maximum
     return Row(
         method=runs[0].spec.method,
         variant=variant,
@@ -257,8 +263,8 @@ def _row(runs: Sequence[Record], variant: dict[str, Any], baseline: list[Record]
         },
         iou={name: _mean([s.iou.get(name) for s in students]) for name in students[0].iou},
         train_images_per_second=_median([training_speed(r) for r in runs if r.cost]),
-        memory_mib=max(c.training.memory_mib for c in costs) if kind else None,
-        memory_kind=kind,
+        memory_mib=max(c.training.memory_mib for c in costs) if memory_kind else None,
+        memory_kind=memory_kind,
         inference_images_per_second=_median([c.inference.images_per_second for c in costs]),
         parameters_m=costs[0].parameters_m if costs else None,
         training_parameters_m=_mean([c.training_parameters_m for c in costs]),

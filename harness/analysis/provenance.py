@@ -47,22 +47,22 @@ class _Aspect:
 
     def notes(self, rows: Mapping[str, Sequence[Record]]) -> list[str]:
         """None where all that is known is the same."""
-        found = {label: self._seeds(runs) for label, runs in rows.items()}
+        seeds_of = {label: self._seeds(runs) for label, runs in rows.items()}
         counts: Counter[str] = Counter()
-        for by_value in found.values():
+        for by_value in seeds_of.values():
             counts.update({value: len(seeds) for value, seeds in by_value.items()})
         usual, *others = sorted(counts, key=lambda value: (-counts[value], value)) or [""]
         if not others:
             return []
         named = "; ".join(
-            f"{value} in {_listed([label for label in found if value in found[label]])}"
+            f"{value} in {_listed([row for row, seeds in seeds_of.items() if value in seeds])}"
             for value in others
         )
         notes = [
             f"Warning: rows hold runs of {len(counts)} {self.what}: {usual}, but {named}: "
             f"{self.consequence}."
         ]
-        for label, by_value in found.items():
+        for label, by_value in seeds_of.items():
             if len(by_value) > 1:
                 parts = [f"{value} for {_seeds(by_value[value])}" for value in sorted(by_value)]
                 notes.append(f"Warning: {label} is a mean over {self.what}: {'; '.join(parts)}.")
@@ -123,17 +123,19 @@ def _commit(record: Record) -> str:
 
 
 def _torch(record: Record) -> str | None:
-    found = provenance(record, "versions").get("torch")
-    return f"torch {found}" if found else None
+    version = provenance(record, "versions").get("torch")
+    return f"torch {version}" if version else None
 
 
 def _tf32(record: Record) -> str | None:
     """Of a GPU only: no CPU has TF32."""
-    found = provenance(record, "environment").get("tf32")
-    if not isinstance(found, dict) or device_kind(record) != "GPU":
+    settings = provenance(record, "environment").get("tf32")
+    if not isinstance(settings, dict) or device_kind(record) != "GPU":
         return None
     words = {True: "on", False: "off"}
-    return ", ".join(f"{name} {words.get(on, 'not known')}" for name, on in sorted(found.items()))
+    return ", ".join(
+        f"{name} {words.get(on, 'not known')}" for name, on in sorted(settings.items())
+    )
 
 
 def _side_by_side(record: Record) -> str | None:

@@ -115,14 +115,14 @@ def _measure(
     base: Record, runner: Callable[[RunSpec], Record], tolerances: Tolerances | None
 ) -> Record:
     """Run a baseline's spec; while its speed alone regressed, once more: the best speed counts."""
-    found: list[Record] = []
+    tries: list[Record] = []
     while True:
-        found.append(runner(base.spec))
-        regressed = compare([base], found[-1:], tolerances).of("regressed")
+        tries.append(runner(base.spec))
+        regressed = compare([base], tries[-1:], tolerances).of("regressed")
         if any(finding.quantity not in SPEEDS for finding in regressed):
-            return found[-1]
-        fastest = best(found)
-        if len(found) == TRIES or not compare([base], [fastest], tolerances).of("regressed"):
+            return tries[-1]
+        fastest = best(tries)
+        if len(tries) == TRIES or not compare([base], [fastest], tolerances).of("regressed"):
             return fastest
 
 
@@ -172,23 +172,23 @@ def name_of(spec: RunSpec) -> str:
     )
 
 
-def _compare_run(base: Record, found: Record | None, tolerances: Tolerances) -> list[Finding]:
+def _compare_run(base: Record, measured: Record | None, tolerances: Tolerances) -> list[Finding]:
     spec = base.spec
     run = name_of(spec)
     if base.metrics is None or base.cost is None:
         raise BenchError(f"baseline {run}: no figures in it; expected a done run. Record it again.")
-    if found is None:
+    if measured is None:
         return [Finding(run, "run", "not measured", f"no record of run {spec.run_id}")]
-    if found.metrics is None or found.cost is None:
-        return [Finding(run, "run", "regressed", f"failed: {found.error or 'no figures'}")]
-    old, new = base.metrics, found.metrics
+    if measured.metrics is None or measured.cost is None:
+        return [Finding(run, "run", "regressed", f"failed: {measured.error or 'no figures'}")]
+    old, new = base.metrics, measured.metrics
     return [
         _miou(run, "mIoU", old.student.miou, new.student.miou, tolerances.miou),
         _labels(run, old, new),
         *_losses(run, *_golden(old, new), tolerances),
         *_held(run, old, new, tolerances.held),
-        _memory(run, base, found, tolerances.memory),
-        *_speeds(run, base, found, tolerances.time),
+        _memory(run, base, measured, tolerances.memory),
+        *_speeds(run, base, measured, tolerances.time),
     ]
 
 
@@ -284,14 +284,14 @@ def _apart(old: float, new: float) -> float:
     return math.inf if math.isnan(apart) else apart
 
 
-def _memory(run: str, base: Record, found: Record, tolerance: float) -> Finding:
+def _memory(run: str, base: Record, measured: Record, tolerance: float) -> Finding:
     assert base.cost is not None
-    assert found.cost is not None
-    old, new = base.cost.training, found.cost.training
+    assert measured.cost is not None
+    old, new = base.cost.training, measured.cost.training
     if old.memory_kind != new.memory_kind:
         detail = f"{old.memory_kind} in the baseline, {new.memory_kind} here"
         return Finding(run, "peak memory", "not compared", detail)
-    machines = hardware(base), hardware(found)
+    machines = hardware(base), hardware(measured)
     if machines[0] != machines[1]:
         # What the libraries hold, and which kernels they choose, differs with the processor.
         return Finding(run, "peak memory", "not compared", _machines(*machines))
@@ -323,10 +323,10 @@ def schedule_speed(training: Training) -> float | None:
     return sum(part.steps for part in parts) / seconds if seconds > 0 else None
 
 
-def _speeds(run: str, base: Record, found: Record, factor: float) -> list[Finding]:
+def _speeds(run: str, base: Record, measured: Record, factor: float) -> list[Finding]:
     assert base.cost is not None
-    assert found.cost is not None
-    old, new = base.cost, found.cost
+    assert measured.cost is not None
+    old, new = base.cost, measured.cost
     pairs = dict(
         zip(
             SPEEDS,
@@ -337,7 +337,7 @@ def _speeds(run: str, base: Record, found: Record, factor: float) -> list[Findin
             strict=True,
         )
     )
-    machines = hardware(base), hardware(found)
+    machines = hardware(base), hardware(measured)
     if machines[0] != machines[1]:
         detail = _machines(*machines)
         return [Finding(run, name, "not compared", detail) for name in pairs]

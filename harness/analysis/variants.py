@@ -13,17 +13,17 @@ from harness.records.schema import Record
 def settings(record: Record) -> dict[str, Any]:
     """What must be equal within a row, the method, student and seed aside."""
     spec = record.spec
-    found = {**spec.method_config, "init": spec.init}
+    values = {**spec.method_config, "init": spec.init}
     if spec.teachers:
         # The network has a column of its own, its weights are known by their hash.
         for name in ("teacher", "teacher_checkpoint"):
-            found.pop(name, None)
-        found["checkpoint"] = [teacher.get("checkpoint_sha256") for teacher in spec.teachers]
-        found["teacher_iterations"] = spec.profile.teacher_iterations
+            values.pop(name, None)
+        values["checkpoint"] = [teacher.get("checkpoint_sha256") for teacher in spec.teachers]
+        values["teacher_iterations"] = spec.profile.teacher_iterations
     if spec.companions:
-        found.pop("teacher", None)  # tables have a column for it
-        found["companions"] = [companion.get("init") for companion in spec.companions]
-    return found
+        values.pop("teacher", None)  # tables have a column for it
+        values["companions"] = [companion.get("init") for companion in spec.companions]
+    return values
 
 
 def variant(record: Record, same_method: Sequence[Record]) -> dict[str, Any]:
@@ -42,14 +42,19 @@ def variant(record: Record, same_method: Sequence[Record]) -> dict[str, Any]:
 def usual(records: Iterable[Record]) -> dict[str, Any]:
     """What more than half of a method's variants have in common, where not all of them do."""
     variants = {_dumped(settings(record)): settings(record) for record in records}
-    found = {}
+    in_common = {}
     for name in sorted(set().union(*variants.values())):
-        values = {_dumped(own.get(name)): own.get(name) for own in variants.values()}
-        counts = Counter(_dumped(own.get(name)) for own in variants.values())
+        values = {
+            _dumped(variant_settings.get(name)): variant_settings.get(name)
+            for variant_settings in variants.values()
+        }
+        counts = Counter(
+            _dumped(variant_settings.get(name)) for variant_settings in variants.values()
+        )
         (common, count), *others = counts.most_common()
         if others and count > len(variants) / 2:
-            found[name] = values[common]
-    return found
+            in_common[name] = values[common]
+    return in_common
 
 
 def spelled(values: Mapping[str, Any]) -> str:

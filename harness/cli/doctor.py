@@ -67,28 +67,28 @@ def render(findings: Iterable[Finding], console: Console) -> None:
 
 def torch_and_torchvision() -> Finding:
     """Both import in one process: builds that do not belong together fail here."""
-    found = f"torch {version('torch')}, torchvision {version('torchvision')}"
+    versions = f"torch {version('torch')}, torchvision {version('torchvision')}"
     error = failure("torch", "torchvision")
     if error is None:
-        return Finding("torch", "ok", found)
+        return Finding("torch", "ok", versions)
     advice = "install torch and torchvision together, from one index, so that their builds match"
-    return Finding("torch", "bad", f"{found}: {error}", advice)
+    return Finding("torch", "bad", f"{versions}: {error}", advice)
 
 
 def gpu() -> Finding:
     """The GPU as torch reports it, its driver, and whether it computes in bf16."""
     driver = driver_version()
     if failure("torch"):
-        found = f"driver {driver or 'none'}; torch does not import"
-        return Finding("gpu", "warn", found, "repair the torch installation first")
+        state = f"driver {driver or 'none'}; torch does not import"
+        return Finding("gpu", "warn", state, "repair the torch installation first")
     import torch
 
     if torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(0)
         count = torch.cuda.device_count()
         bf16 = "bf16" if torch.cuda.is_bf16_supported() else "no bf16: use --set precision=fp16"
-        found = f"{count} x {properties.name}, {properties.total_memory / GIB:.0f} GiB"
-        return Finding("gpu", "ok", f"{found}, driver {driver}, CUDA {torch.version.cuda}, {bf16}")
+        device = f"{count} x {properties.name}, {properties.total_memory / GIB:.0f} GiB"
+        return Finding("gpu", "ok", f"{device}, driver {driver}, CUDA {torch.version.cuda}, {bf16}")
     if driver is None:
         return Finding("gpu", "warn", "none: runs on the CPU", "profile tiny is made for that")
     build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "the CPU"
@@ -126,9 +126,9 @@ def data_sets(root: Path | None) -> list[Finding]:
     there = {name: has_dataset(name, root) for name in LAYOUTS}
     return [
         Finding(name, "ok", "found")
-        if found
+        if present
         else Finding(name, "warn", f"not under {root}", "see docs/data.md for its layout")
-        for name, found in there.items()
+        for name, present in there.items()
     ]
 
 
@@ -159,10 +159,10 @@ def processor() -> Finding:
 def memory(enough_gib: float = 4) -> Finding:
     """Memory that is free now."""
     state = psutil.virtual_memory()
-    found = f"{state.available / GIB:.1f} of {state.total / GIB:.1f} GiB available"
+    available = f"{state.available / GIB:.1f} of {state.total / GIB:.1f} GiB available"
     if state.available >= enough_gib * GIB:
-        return Finding("memory", "ok", found)
-    return Finding("memory", "warn", found, "--set workers=0 needs the least")
+        return Finding("memory", "ok", available)
+    return Finding("memory", "warn", available, "--set workers=0 needs the least")
 
 
 def shared_memory(folder: Path = Path("/dev/shm"), enough_gib: float = 1) -> list[Finding]:

@@ -18,30 +18,30 @@ from harness.errors import BenchError, unknown
 from methods import registry
 from methods.networks import zoo
 
-KINDS = ("methods", "scenarios", "profiles", "networks", "suites")
+CATEGORIES = ("methods", "scenarios", "profiles", "networks", "suites")
 #: Other libraries, whose networks are listed only when a pattern begins so.
 LIBRARIES = ("timm:", "mmseg:")
 
 
-def entries(kind: str) -> dict[str, str]:
+def entries(category: str) -> dict[str, str]:
     """Names of a kind, each with a line of what it is. Imports no torch."""
-    if kind == "methods":
+    if category == "methods":
         return {name: registry.summary(name) for name in registry.names()}
-    if kind == "networks":
+    if category == "networks":
         return {name: zoo.describe(name) for name in zoo.names()}
-    field = {"scenarios": "title", "profiles": "description", "suites": "question"}[kind]
-    return {name: catalogue.read(kind, name)[field] for name in catalogue.names(kind)}
+    field = {"scenarios": "title", "profiles": "description", "suites": "question"}[category]
+    return {name: catalogue.read(category, name)[field] for name in catalogue.names(category)}
 
 
-def print_list(kind: str, pattern: str) -> None:
+def print_list(category: str, pattern: str) -> None:
     """Print one kind, or all of them; `pattern` as in a shell, of timm's or mmseg's names too."""
     console = Console()
-    if kind in ("networks", "all") and pattern.startswith(LIBRARIES):
+    if category in ("networks", "all") and pattern.startswith(LIBRARIES):
         console.print(_table("networks", _foreign_entries(pattern)))
         return
-    for shown in KINDS if kind == "all" else (kind,):
-        found = {n: text for n, text in entries(shown).items() if fnmatch.fnmatch(n, pattern)}
-        console.print(_table(shown, found))
+    for shown in CATEGORIES if category == "all" else (category,):
+        matching = {n: text for n, text in entries(shown).items() if fnmatch.fnmatch(n, pattern)}
+        console.print(_table(shown, matching))
         if shown == "methods":
             console.print("Some join with `+`: dualkd+mic; `bench info NAME` says which.")
 
@@ -56,13 +56,13 @@ def _table(title: str, rows: dict[str, str]) -> Table:
 def _foreign_entries(pattern: str) -> dict[str, str]:
     """Networks of another library. BenchError, with the nearest names, where none matches."""
     known = zoo.foreign_names(pattern.partition(":")[0])
-    found = fnmatch.filter(known, pattern)
-    if not found:
+    matching = fnmatch.filter(known, pattern)
+    if not matching:
         near = difflib.get_close_matches(pattern, known, 3, cutoff=0.0)
         raise BenchError(
             f"none of {len(known)} networks matches {pattern!r}; the nearest are {', '.join(near)}."
         )
-    return {name: zoo.describe(name) for name in found}
+    return {name: zoo.describe(name) for name in matching}
 
 
 def print_info(name: str) -> None:
@@ -71,13 +71,13 @@ def print_info(name: str) -> None:
     if name.startswith((*LIBRARIES, zoo.TWO_SCALES)):
         _network(name, console)
         return
-    kinds = [kind for kind in KINDS if name in entries(kind)]
-    if "+" in name and not kinds:
-        kinds = ["methods"]
-    if not kinds:
-        raise unknown("name", name, [n for kind in KINDS for n in entries(kind)])
-    for kind in kinds:
-        {"methods": _method, "networks": _network}.get(kind, _toml(kind))(name, console)
+    categories = [category for category in CATEGORIES if name in entries(category)]
+    if "+" in name and not categories:
+        categories = ["methods"]
+    if not categories:
+        raise unknown("name", name, [n for category in CATEGORIES for n in entries(category)])
+    for category in categories:
+        {"methods": _method, "networks": _network}.get(category, _toml(category))(name, console)
 
 
 def _method(name: str, console: Console) -> None:
@@ -132,14 +132,14 @@ def _network(name: str, console: Console) -> None:
         console.print(f"weights for --init: {published}", highlight=False, soft_wrap=True)
 
 
-def _toml(kind: str) -> Any:
+def _toml(category: str) -> Any:
     def show(name: str, console: Console) -> None:
-        values = catalogue.read(kind, name)
+        values = catalogue.read(category, name)
         descriptions = {}
-        if kind == "profiles":
+        if category == "profiles":
             values = catalogue.profile(name).model_dump()
             descriptions = {n: f.description or "" for n, f in Profile.model_fields.items()}
-        console.print(f"[bold]{name}[/bold] ({kind.removesuffix('s')})")
+        console.print(f"[bold]{name}[/bold] ({category.removesuffix('s')})")
         table = Table(box=None, show_header=False)
         for key, value in values.items():
             shown = value

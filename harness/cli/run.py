@@ -262,7 +262,7 @@ def table(
     from methods.registry import canonical
 
     folder = results / "records"
-    found = store.read_all(records_ or ([folder] if folder.is_dir() else []))
+    records = store.read_all(records_ or ([folder] if folder.is_dir() else []))
     methods = [canonical(name) for name in method or ()]
     asked = None
     if suite:
@@ -271,7 +271,7 @@ def table(
         asked = run_ids(catalogue.suite(suite), data_root)
     kept = [
         r
-        for r in found
+        for r in records
         if (not methods or r.spec.method in methods)
         and (not scenario or r.spec.scenario.name in scenario)
         and profile in (None, r.spec.profile.name)
@@ -281,12 +281,12 @@ def table(
     where = ", ".join(map(str, records_ or [folder]))
     if not kept:
         raise BenchError(
-            f"no record to show: {len(found)} found in {where}, none passes the filters; run "
+            f"no record to show: {len(records)} found in {where}, none passes the filters; run "
             "`bench run` or `bench sweep` first, or name other files: results/records holds "
             "what this project published."
         )
     if format_ == "rich":
         formats.print_rich(kept, Console(), per_class=per_class, published=published)
-        typer.echo(f"{len(kept)} of {len(found)} records in {where}")
+        typer.echo(f"{len(kept)} of {len(records)} records in {where}")
     else:
         print(formats.render(kept, format_, per_class=per_class, published=published))

@@ -79,12 +79,12 @@ def eval_(
     )
     # Of the other formats nothing but the result goes to the standard output.
     report = Reporter(Console(stderr=format_ != "rich"))
-    found = evaluate_checkpoint(question, choose_device(device), report)
+    evaluation = evaluate_checkpoint(question, choose_device(device), report)
     if out:
-        write_text(out, store.as_json(found))
+        write_text(out, store.as_json(evaluation))
     if format_ == "json":
-        print(store.as_json(found), end="")
-    for grid in evaluation_grids(found) if format_ != "json" else ():
+        print(store.as_json(evaluation), end="")
+    for grid in evaluation_grids(evaluation) if format_ != "json" else ():
         if format_ == "markdown":
             print(formats.markdown(grid))
         else:
@@ -142,21 +142,21 @@ def predict_(
     from harness.weights.find import find_checkpoint, load_network, network_name, own_size
     from harness.weights.predict import plan_predictions, predict
 
-    found = find_checkpoint(checkpoint, results, part)
-    name = network_name(found, student)
-    spec = found.record.spec if found.record else None
+    weights = find_checkpoint(checkpoint, results, part)
+    name = network_name(weights, student)
+    spec = weights.record.spec if weights.record else None
     views = Views.of(spec.profile) if spec else Views()
     views = views.changed(
         slide=slide.split(",") if slide else None,
         flip=flip,
         scales=scales.split(",") if scales else None,
     )
-    pixels = _width_and_height(size) or own_size(found)
+    pixels = _width_and_height(size) or own_size(weights)
     tasks = plan_predictions(images, out, as_)
     torch_device = choose_device(device)
-    network, description = load_network(found, name, part)
+    network, description = load_network(weights, name, part)
     report = Reporter(Console())
-    report.say(f"{found.path.name}: {description}, as {name}")
+    report.say(f"{weights.path.name}: {description}, as {name}")
     with report.counting("predicting") as progress:
         predict(
             network.to(torch_device),
@@ -194,10 +194,10 @@ def export(
     from harness.weights.export import export as write
     from harness.weights.find import find_checkpoint, load_network, network_name, own_size
 
-    found = find_checkpoint(checkpoint, results, part)
-    pixels = _width_and_height(size) or own_size(found) or (1024, 512)
-    network, description = load_network(found, network_name(found, student), part)
-    card = write(network, description, found, out, size=pixels, onnx=onnx)
+    weights = find_checkpoint(checkpoint, results, part)
+    pixels = _width_and_height(size) or own_size(weights) or (1024, 512)
+    network, description = load_network(weights, network_name(weights, student), part)
+    card = write(network, description, weights, out, size=pixels, onnx=onnx)
     print(f"{out}: {card.network} ({description})")
     if card.onnx:
         print(

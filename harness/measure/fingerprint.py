@@ -63,13 +63,13 @@ def environment_fingerprint(
     """
     from harness.measure.environment import version
 
-    found = {
+    conditions = {
         "torch": version("torch"),
         "device": None if device is None else str(device).partition(":")[0],
         "precision": precision,
         "tf32": tf32() if allowed is None else {"matmul": allowed, "cudnn": allowed},
     }
-    return {**found, "fingerprint": content_hash(found)}
+    return {**conditions, "fingerprint": content_hash(conditions)}
 
 
 def made_by(device: torch.device | str, precision: str, tf32: bool) -> dict[str, Any]:

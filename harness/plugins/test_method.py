@@ -70,12 +70,14 @@ def _reason(case: Case, method: type[Method]) -> str:
     except Exception as error:
         if os.environ.get("UDA_BENCH_DEBUG"):
             raise
-        return f"{type(error).__name__}: {in_one_line(error)}{_place(error, method)}"
+        return f"{type(error).__name__}: {in_one_line(error)}{_line_of_method(error, method)}"
     return ""
 
 
-def _place(error: Exception, method: type[Method]) -> str:
+def _line_of_method(error: Exception, method: type[Method]) -> str:
     """The line of the method's own file that an error came through."""
-    own = getattr(inspect.getmodule(method), "__file__", None)
-    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == own]
-    return f" (line {lines[-1]} of {own})" if lines else ""
+    method_file = getattr(inspect.getmodule(method), "__file__", None)
+    lines = [
+        f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == method_file
+    ]
+    return f" (line {lines[-1]} of {method_file})" if lines else ""

@@ -151,8 +151,8 @@ def hardware(record: Record) -> str:
 
 def provenance(record: Record, part: str) -> dict[str, Any]:
     """A part of a record's provenance by its name; empty where the record has none."""
-    found = record.provenance.get(part)
-    return found if isinstance(found, dict) else {}
+    value = record.provenance.get(part)
+    return value if isinstance(value, dict) else {}
 
 
 def training_speed(record: Record) -> float:

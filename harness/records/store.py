@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 #: Bytes; a record has about 20 000, so that a list of 3000 records still fits.
 LARGEST = 64 * 2**20
 #: What lies in a folder and is not a file: opening one of these may wait for ever.
-KINDS = {
+FILE_TYPES = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a FIFO",
     stat.S_IFSOCK: "a socket",
@@ -67,17 +67,17 @@ def read_all(where: Path | Iterable[Path]) -> list[Record]:
     What a folder holds under a name in `.json` and cannot be read as records is left out, with one
     warning a file in the log, once a process. A file that is named itself raises BenchError.
     """
-    found: dict[str, Path] = {}  # by the file that links lead to: each is read once
+    files: dict[str, Path] = {}  # by the file that links lead to: each is read once
     named: set[str] = set()
-    for place in [where] if isinstance(where, Path) else where:
-        if place.is_dir():
-            for file in sorted(place.rglob("*.json")):
-                found.setdefault(os.path.realpath(file), file)
+    for given in [where] if isinstance(where, Path) else where:
+        if given.is_dir():
+            for file in sorted(given.rglob("*.json")):
+                files.setdefault(os.path.realpath(file), file)
         else:
-            named.add(os.path.realpath(place))
-            found[os.path.realpath(place)] = place
+            named.add(os.path.realpath(given))
+            files[os.path.realpath(given)] = given
     records: list[Record] = []
-    for real, file in found.items():
+    for real, file in files.items():
         try:
             records += _read_file(file)
         except BenchError as error:
@@ -135,8 +135,8 @@ def _read_file(path: Path) -> list[Record]:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            kind = KINDS.get(stat.S_IFMT(status.st_mode), "no file")
-            raise BenchError(f"{path}: {kind} found, a file with a record expected.")
+            file_type = FILE_TYPES.get(stat.S_IFMT(status.st_mode), "no file")
+            raise BenchError(f"{path}: {file_type} found, a file with a record expected.")
         if status.st_size > LARGEST:
             raise BenchError(
                 f"{path}: {status.st_size} bytes found, at most {LARGEST} expected of records."

@@ -62,9 +62,9 @@ def grids(tables: Sequence[Table], per_class: bool, with_published: bool) -> lis
 def _main_grid(table: Table) -> Grid:
     """The columns that this table needs: those that would hold nothing are left out."""
     rows, convention = table.rows, table.scenario.convention
-    kinds = {row.memory_kind for row in rows if row.memory_kind}
+    memory_kinds = {row.memory_kind for row in rows if row.memory_kind}
     other = OTHER_CONVENTION.get(convention, "")
-    kind = "".join(f" ({MEMORY[k]})" for k in kinds) if len(kinds) == 1 else ""
+    device = "".join(f" ({MEMORY[k]})" for k in memory_kinds) if len(memory_kinds) == 1 else ""
     columns: list[tuple[str, Callable[[Row], str], bool]] = [
         ("method", lambda r: r.label, True),
         ("student", lambda r: r.student, len({r.student for r in rows}) > 1),
@@ -72,7 +72,7 @@ def _main_grid(table: Table) -> Grid:
         (f"mIoU % ({convention}, {table.profile})", lambda r: _spread(r.miou), True),
         ("gain", lambda r: _gain(r.gain), any(r.gain for r in rows)),
         ("train img/s", lambda r: _number(r.train_images_per_second), True),
-        (f"peak MiB{kind}", lambda r: _memory(r, kinds), True),
+        (f"peak MiB{device}", lambda r: _memory(r, memory_kinds), True),
         (
             f"mIoU % ({other})",
             lambda r: _number(r.conventions.get(other), ".1f"),
@@ -94,23 +94,23 @@ def _main_grid(table: Table) -> Grid:
         heading=table.heading,
         columns=[name for name, _ in shown],
         rows=[[cell(row) for _, cell in shown] for row in rows],
-        notes=[*table.notes, *_memory_notes(kinds), *table.failed],
+        notes=[*table.notes, *_memory_notes(memory_kinds), *table.failed],
     )
 
 
-def _memory_notes(kinds: Iterable[str]) -> list[str]:
+def _memory_notes(memory_kinds: Iterable[str]) -> list[str]:
     """What the memory column holds, and that its rows are not all comparable where they are not."""
-    listed = sorted(kinds)
+    listed = sorted(memory_kinds)
     if len(listed) < 2:
-        return [f"peak MiB, {MEMORY_NOTES[kind]}." for kind in listed]
+        return [f"peak MiB, {MEMORY_NOTES[memory_kind]}." for memory_kind in listed]
     named = "; ".join(f'"{_memory_name(kind, listed)}" {MEMORY_NOTES[kind]}' for kind in listed)
     return [f"Warning: peak MiB is of several kinds, not comparable between rows: {named}."]
 
 
-def _memory_name(kind: str, kinds: Iterable[str]) -> str:
+def _memory_name(memory_kind: str, memory_kinds: Iterable[str]) -> str:
     """GPU or CPU; the kind itself where several of a table's kinds are a CPU's."""
-    alike = [other for other in kinds if MEMORY[other] == MEMORY[kind]]
-    return MEMORY[kind] if len(alike) == 1 else kind
+    alike = [other for other in memory_kinds if MEMORY[other] == MEMORY[memory_kind]]
+    return MEMORY[memory_kind] if len(alike) == 1 else memory_kind
 
 
 def _class_grid(table: Table) -> Grid:
@@ -174,9 +174,13 @@ def _gain(value: Difference | None) -> str:
     return f"{value.mean:+.1f}{' ~' if unsure else ''}"
 
 
-def _memory(row: Row, kinds: set[str]) -> str:
-    kind = row.memory_kind
-    name = f" {_memory_name(kind, kinds)}" if kind and len(kinds) > 1 else ""
+def _memory(row: Row, memory_kinds: set[str]) -> str:
+    memory_kind = row.memory_kind
+    name = (
+        f" {_memory_name(memory_kind, memory_kinds)}"
+        if memory_kind and len(memory_kinds) > 1
+        else ""
+    )
     return _number(row.memory_mib, ".0f") + name
 
 

@@ -80,23 +80,25 @@ def _runner(
         _refuse_files(baseline, record.spec)
     with tempfile.TemporaryDirectory() as scratch:
         reporter = Reporter(Console(stderr=True))
-        place = Workplace(Path(scratch), choose_device(device), reporter)
+        workplace = Workplace(Path(scratch), choose_device(device), reporter)
 
         def measure(spec: RunSpec) -> Record:
             plan = replan(spec, data_root)
             check_data(plan, reporter)  # bad data is an error of the gate, not of one run
-            for stale in (place.results / "records").glob(f"*-{plan.spec.run_id}*.json"):
+            for stale in (workplace.results / "records").glob(f"*-{plan.spec.run_id}*.json"):
                 stale.unlink()
-            task = Task.of(plan, place.results, device=str(place.device), fresh=True, own_time=True)
+            task = Task.of(
+                plan, workplace.results, device=str(workplace.device), fresh=True, own_time=True
+            )
             printed: list[str] = []
             code = carry_out(task, printed.append, inherit=False)
             for line in printed:
                 reporter.say(line)
             # One run that crashes is a regression of that run, not of the whole gate.
             return (
-                record_of(plan, place)
-                or record_of(plan, place, "failed")
-                or failed_record(plan, f"exit code {code}: {' '.join(printed[-1:])}", place)
+                record_of(plan, workplace)
+                or record_of(plan, workplace, "failed")
+                or failed_record(plan, f"exit code {code}: {' '.join(printed[-1:])}", workplace)
             )
 
         yield measure
@@ -124,8 +126,8 @@ def gate_against(
 
             def measure(name: str, spec: RunSpec = spec) -> Record | str:
                 say(f"{spec.method} {spec.student}: {name}", highlight=False)
-                place = folder / ("new" if name == "this tree" else "old")
-                return _run_with(trees[name], spec, place, data_root, device, own_time)
+                workplace = folder / ("new" if name == "this tree" else "old")
+                return _run_with(trees[name], spec, workplace, data_root, device, own_time)
 
             findings += _compare_in_turns(spec, list(trees), measure)
     report = Report(findings)
@@ -136,7 +138,7 @@ def _compare_in_turns(
     spec: RunSpec, names: list[str], measure: Callable[[str], Record | str]
 ) -> list[Finding]:
     """Measure old and new in turns; `measure` gives a record, or says why there is none."""
-    found: dict[str, list[Record]] = {name: [] for name in names}
+    records: dict[str, list[Record]] = {name: [] for name in names}
     for done in range(1, 2 * ROUNDS + 1):
         for name in names:
             record = measure(name)
@@ -147,8 +149,8 @@ def _compare_in_turns(
                 return [
                     Finding(name_of(spec), "run", "regressed" if new else "not measured", detail)
                 ]
-            found[name].append(record.model_copy(update={"spec": spec}))
-        old, new_best = (best(found[name]) for name in names)
+            records[name].append(record.model_copy(update={"spec": spec}))
+        old, new_best = (best(records[name]) for name in names)
         report = compare([old], [new_best])
         off = {finding.quantity for finding in report.of("regressed")}
         # A busy machine may slow one side more: speed alone is measured for longer.

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from harness.runs.workplace import Workplace
 
 
-def show_outlook(planned: dict[str, Job], place: Workplace, side_by_side: int) -> None:
+def show_outlook(planned: dict[str, Job], workplace: Workplace, side_by_side: int) -> None:
     """Say how many trainings wait, and how long they take one after the other.
 
     Each kind of training (method, networks, schedule) is timed once on random images.
@@ -26,22 +26,22 @@ def show_outlook(planned: dict[str, Job], place: Workplace, side_by_side: int) -
         same = (spec.method, spec.student, networks, str(spec.method_config), profile.crop)
         if same not in timed:
             _, forward = size(spec.student, profile.crop)
-            too_large = place.device.type == "cpu" and forward > CPU_LIMIT_GFLOPS
-            timed[same] = None if too_large else step_seconds(job.plan, place.device)
+            too_large = workplace.device.type == "cpu" and forward > CPU_LIMIT_GFLOPS
+            timed[same] = None if too_large else step_seconds(job.plan, workplace.device)
         seconds = timed[same]
         if seconds is None:
             unknown += 1
         else:
             total += seconds * profile.accumulation * profile.iterations
     hours = total / 3600
-    place.report.say(
+    workplace.report.say(
         f"{len(waiting)} trainings to do: about {hours:.1f} hours one after the other on this "
-        f"{place.device.type}, loading and scoring aside"
+        f"{workplace.device.type}, loading and scoring aside"
     )
     if side_by_side > 1:
-        place.report.say(f"with --jobs {side_by_side} less, by what this machine has to spare")
+        workplace.report.say(f"with --jobs {side_by_side} less, by what this machine has to spare")
     if unknown:
-        place.report.say(
+        workplace.report.say(
             f"{unknown} of them are too large to be timed on a CPU: ask for --device cuda on a "
             "machine with a GPU"
         )

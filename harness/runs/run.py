@@ -54,7 +54,7 @@ from methods.contract import Segmentor
 from methods.networks import zoo
 
 
-def run(plan: Plan, place: Workplace, *, fresh: bool = False) -> Record:
+def run(plan: Plan, workplace: Workplace, *, fresh: bool = False) -> Record:
     """Carry out a plan, stage by stage, and store its record.
 
     Data, frozen teachers, training, weights, scores, cost, record: each stage leaves its outcome
@@ -65,35 +65,35 @@ def run(plan: Plan, place: Workplace, *, fresh: bool = False) -> Record:
     """
     keep_freed_blocks()
     memory_before = baseline()
-    place.report.headline(plan)
-    check_data(plan, place.report)
-    folder = place.weights(plan.spec.weights_id)
+    workplace.report.headline(plan)
+    check_data(plan, workplace.report)
+    folder = workplace.weights(plan.spec.weights_id)
     earlier = 0.0  # seconds of training that an earlier try spent
     set_float32(plan.spec.profile.tf32)
-    with computing_threads(plan.spec.profile.threads, place.device):
-        trained = None if fresh else _trained_before(plan, place)
+    with computing_threads(plan.spec.profile.threads, workplace.device):
+        trained = None if fresh else _trained_before(plan, workplace)
         start = time.perf_counter()
         if trained is None:
-            teachers = [frozen_teacher(teacher, place) for teacher in plan.teachers]
+            teachers = [frozen_teacher(teacher, workplace) for teacher in plan.teachers]
             start = time.perf_counter()
             folder.mkdir(parents=True, exist_ok=True)
-            with _only_one(folder, place.report):
+            with _only_one(folder, workplace.report):
                 # Another process may have trained them while this one waited.
-                trained = None if fresh else _trained_before(plan, place)
+                trained = None if fresh else _trained_before(plan, workplace)
                 if trained is None:
-                    with _stage("training", "nothing is kept", plan, place):
-                        trained = _train_stage(plan, place, teachers, folder, memory_before)
+                    with _stage("training", "nothing is kept", plan, workplace):
+                        trained = _train_stage(plan, workplace, teachers, folder, memory_before)
         if trained.student is None:
             earlier = trained.outcome.training.wall_seconds
         kept = f"the trained weights are kept in {folder}" if trained.whole else "nothing is kept"
-        with _stage("scoring", kept, plan, place):
-            metrics = _score_stage(plan, place, trained, folder)
-        with _stage("measuring", f"{kept}, the scores too", plan, place):
+        with _stage("scoring", kept, plan, workplace):
+            metrics = _score_stage(plan, workplace, trained, folder)
+        with _stage("measuring", f"{kept}, the scores too", plan, workplace):
             seconds = earlier + time.perf_counter() - start
-            cost = _measure_stage(plan, place, trained, seconds)
-    record = new_record(plan, "done", place, metrics=metrics, cost=cost)
-    with _stage("writing the record", f"{kept}, the scores too", plan, place):
-        _keep_record(record, place, folder, trained.whole)
+            cost = _measure_stage(plan, workplace, trained, seconds)
+    record = new_record(plan, "done", workplace, metrics=metrics, cost=cost)
+    with _stage("writing the record", f"{kept}, the scores too", plan, workplace):
+        _keep_record(record, workplace, folder, trained.whole)
     return record
 
 
@@ -110,24 +110,24 @@ class _Networks:
     ema_teacher: Segmentor | None = None
 
 
-def _trained_before(plan: Plan, place: Workplace) -> _Networks | None:
+def _trained_before(plan: Plan, workplace: Workplace) -> _Networks | None:
     """Weights that an earlier try left whole; None where there are none that may be used."""
-    kept = look(place.weights(plan.spec.weights_id), place.made_by(plan))
+    kept = look(workplace.weights(plan.spec.weights_id), workplace.made_by(plan))
     if kept.trained is None:
         return None
-    if kept.state == "other code" and not place.keep_other_code:
-        place.report.say(
+    if kept.state == "other code" and not workplace.keep_other_code:
+        workplace.report.say(
             f"weights {plan.spec.weights_id} were trained by other code, another torch or on "
             "another kind of device: trained again (--keep-other-code uses them)"
         )
         return None
-    place.report.say(f"weights {plan.spec.weights_id}: trained before, used again")
+    workplace.report.say(f"weights {plan.spec.weights_id}: trained before, used again")
     return _Networks(kept.trained, whole=True)
 
 
 def _train_stage(
     plan: Plan,
-    place: Workplace,
+    workplace: Workplace,
     teachers: Sequence[tuple[Segmentor, TeacherCost]],
     folder: Path,
     memory_before: TreeMemory,
@@ -137,9 +137,9 @@ def _train_stage(
     student = zoo.build(spec.student)
     if plan.init:
         load(student, plan.init, part="encoder")
-    method = build_method(plan, student, [network for network, _ in teachers]).to(place.device)
+    method = build_method(plan, student, [network for network, _ in teachers]).to(workplace.device)
     begin(folder)
-    training, losses, golden = train(method, plan, place, folder / "log.jsonl", memory_before)
+    training, losses, golden = train(method, plan, workplace, folder / "log.jsonl", memory_before)
     outcome = Trained(
         run_id=spec.run_id,
         network=method.student.name,
@@ -151,7 +151,7 @@ def _train_stage(
         training_parameters_m=parameters_m(method),
         training=training,
         teachers=[cost for _, cost in teachers],
-        made_by=place.made_by(plan),
+        made_by=workplace.made_by(plan),
     )
     whole = True
     try:
@@ -159,24 +159,24 @@ def _train_stage(
         finish(outcome.model_copy(update={"weights_sha256": hashes}), folder)
     except (OSError, SafetensorError) as error:
         whole = False
-        place.report.say(
+        workplace.report.say(
             f"the weights could not be written to {folder} ({in_one_line(error)}): they are lost "
             "when this run ends; scoring goes on"
         )
     return _Networks(outcome, whole, method.student, method.ema_teacher)
 
 
-def _score_stage(plan: Plan, place: Workplace, trained: _Networks, folder: Path) -> Metrics:
+def _score_stage(plan: Plan, workplace: Workplace, trained: _Networks, folder: Path) -> Metrics:
     spec, outcome = plan.spec, trained.outcome
-    path, made_by = stage_file(folder, "scores", spec.run_id), place.made_by(plan)
+    path, made_by = stage_file(folder, "scores", spec.run_id), workplace.made_by(plan)
     if trained.student is None and (before := read_stage(path, made_by)) is not None:
         return Metrics.model_validate(before)
-    _load_networks(trained, folder, place.device)
+    _load_networks(trained, folder, workplace.device)
     assert trained.student is not None
     metrics = Metrics(
         convention=spec.scenario.convention,
-        student=_scores(trained.student, plan, place),
-        ema_teacher=_scores(trained.ema_teacher, plan, place) if trained.ema_teacher else None,
+        student=_scores(trained.student, plan, workplace),
+        ema_teacher=_scores(trained.ema_teacher, plan, workplace) if trained.ema_teacher else None,
         val_images=spec.target.val_images,
         losses=outcome.losses,
         golden=outcome.golden,
@@ -198,7 +198,7 @@ def _load_networks(trained: _Networks, folder: Path, device: torch.device) -> No
         load(trained.ema_teacher.to(device), folder / EMA_WEIGHTS)
 
 
-def _measure_stage(plan: Plan, place: Workplace, trained: _Networks, seconds: float) -> Cost:
+def _measure_stage(plan: Plan, workplace: Workplace, trained: _Networks, seconds: float) -> Cost:
     outcome = trained.outcome
     width, height = plan.spec.profile.image_size[plan.spec.target.dataset]
     network = trained.student or zoo.build(outcome.network)
@@ -207,60 +207,61 @@ def _measure_stage(plan: Plan, place: Workplace, trained: _Networks, seconds: fl
         training_parameters_m=outcome.training_parameters_m,
         gflops=gflops(network, (height, width)),
         training=outcome.training,
-        inference=measured_speed(outcome.network, plan, place),
+        inference=measured_speed(outcome.network, plan, workplace),
         teachers=outcome.teachers,
         wall_seconds=seconds,
     )
 
 
-def measured_speed(network: str, plan: Plan, place: Workplace) -> Inference:
+def measured_speed(network: str, plan: Plan, workplace: Workplace) -> Inference:
     """The inference speed of a network at the size of the plan's target."""
     profile = plan.spec.profile
     width, height = profile.image_size[plan.spec.target.dataset]
-    if place.clock is not time.perf_counter:  # of this process alone: no other may measure for it
+    if workplace.clock is not time.perf_counter:
+        # It counts the time of this process alone: no other may measure for it.
         return measure_inference(
-            zoo.build(network).to(place.device),
+            zoo.build(network).to(workplace.device),
             (height, width),
-            place.device,
+            workplace.device,
             profile.precision,
             BATCH,
-            clock=place.clock,
+            clock=workplace.clock,
         )
-    return inference_speed(network, (height, width), place.device, profile, plan.spec.networks)
+    return inference_speed(network, (height, width), workplace.device, profile, plan.spec.networks)
 
 
-def _keep_record(record: Record, place: Workplace, folder: Path, whole: bool) -> None:
+def _keep_record(record: Record, workplace: Workplace, folder: Path, whole: bool) -> None:
     """The record, a copy beside the weights, and then the stages' own files go."""
-    store.write(record, place.results / "records")
+    store.write(record, workplace.results / "records")
     if whole:
         write_text(folder / RUN, store.as_json(record))
         stage_file(folder, "scores", record.run_id).unlink(missing_ok=True)
 
 
 @contextmanager
-def _stage(name: str, kept: str, plan: Plan, place: Workplace) -> Iterator[None]:
+def _stage(name: str, kept: str, plan: Plan, workplace: Workplace) -> Iterator[None]:
     """One stage: where it fails, a `failed` record, and a line that says what is kept."""
     try:
         yield
     except KeyboardInterrupt:
-        place.report.say(f"interrupted while {name}: {kept}{_go_on(kept)}")
+        workplace.report.say(f"interrupted while {name}: {kept}{_go_on(kept)}")
         raise
     except torch.OutOfMemoryError as error:
         advice = (
             f"out of GPU memory in {plan.spec.method} while {name}; expected it to fit. Try "
             "--set batch_size=1 --set accumulation=2, or --set precision=bf16."
         )
-        _fail(advice, name, kept, plan, place)
+        _fail(advice, name, kept, plan, workplace)
         raise BenchError(advice) from error
     except Exception as error:
-        _fail(f"{type(error).__name__}: {in_one_line(error)}", name, kept, plan, place)
+        _fail(f"{type(error).__name__}: {in_one_line(error)}", name, kept, plan, workplace)
         raise
 
 
-def _fail(text: str, name: str, kept: str, plan: Plan, place: Workplace) -> None:
+def _fail(text: str, name: str, kept: str, plan: Plan, workplace: Workplace) -> None:
     with suppress(OSError):  # a full disk must not hide what went wrong first
-        store.write(failed_record(plan, text, place), place.results / "records")
-    place.report.say(f"failed while {name}: {kept}{_go_on(kept)}")
+        store.write(failed_record(plan, text, workplace), workplace.results / "records")
+    workplace.report.say(f"failed while {name}: {kept}{_go_on(kept)}")
 
 
 def _go_on(kept: str) -> str:
@@ -303,8 +304,8 @@ def check_data(plan: Plan, report: Reporter) -> None:
             class_statistics(labelled, progress)
 
 
-def _scores(network: Segmentor, plan: Plan, place: Workplace) -> Scores:
+def _scores(network: Segmentor, plan: Plan, workplace: Workplace) -> Scores:
     spec = plan.spec
     return score(
-        network, plan.sources.target.open("val"), spec.scenario, spec.profile, place.device
+        network, plan.sources.target.open("val"), spec.scenario, spec.profile, workplace.device
     )

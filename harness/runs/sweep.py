@@ -67,8 +67,8 @@ def plan_jobs(plans: list[Plan]) -> dict[str, Job]:
         run_id = plan.spec.run_id
         maker = makers.setdefault(plan.spec.weights_id, run_id)
         if run_id not in jobs:
-            own = maker == run_id
-            jobs[run_id] = Job(plan, needs if own else needs | {maker}, trains=own)
+            trains = maker == run_id
+            jobs[run_id] = Job(plan, needs if trains else needs | {maker}, trains=trains)
         return run_id
 
     for plan in plans:
@@ -93,18 +93,18 @@ def sweep(
     `keep_other_code`. A run that fails leaves its record, and stops only the runs that need its
     weights.
     """
-    place = Workplace(results, choose_device(device), report, keep_other_code, jobs)
-    planned, others = planned_jobs(suite, place, data_root, fresh)
+    workplace = Workplace(results, choose_device(device), report, keep_other_code, jobs)
+    planned, others = planned_jobs(suite, workplace, data_root, fresh)
     (results / "records").mkdir(parents=True, exist_ok=True)
     _prepare_data(planned, report)
-    announce(suite, planned, others, place)
-    _measure_inference(planned, place)
+    announce(suite, planned, others, workplace)
+    _measure_inference(planned, workplace)
     running: dict[str, subprocess.Popen[bytes]] = {}
     with tempfile.TemporaryDirectory() as scratch, _ending(running):
         while True:
             _skip_orphans(planned)
             for run_id in _ready(planned)[: jobs - len(running)]:
-                running[run_id] = _start(planned[run_id], Path(scratch), place, fresh)
+                running[run_id] = _start(planned[run_id], Path(scratch), workplace, fresh)
                 planned[run_id].state = "running"
             if not running:
                 return planned
@@ -112,9 +112,9 @@ def sweep(
             for run_id, process in list(running.items()):
                 if process.poll() is not None:
                     del running[run_id]
-                    _finish(planned[run_id], process.returncode, place)
+                    _finish(planned[run_id], process.returncode, workplace)
                     left = sum(j.state in ("waiting", "running") for j in planned.values())
-                    report.say(f"{_line(planned[run_id], place)}  ({left} left)")
+                    report.say(f"{_line(planned[run_id], workplace)}  ({left} left)")
 
 
 @contextmanager
@@ -138,26 +138,26 @@ def _exit(number: int, _: object) -> None:
 
 
 def planned_jobs(
-    suite: Suite, place: Workplace, data_root: Path | None, fresh: bool = False
+    suite: Suite, workplace: Workplace, data_root: Path | None, fresh: bool = False
 ) -> tuple[dict[str, Job], int]:
     """The jobs of a suite, those that need not run marked `reused` -> they, and how many of the
     runs are done, but by other code."""
     planned = plan_jobs([resolve(request, data_root) for request in requests(suite)])
-    return planned, 0 if fresh else _reuse(planned, place)
+    return planned, 0 if fresh else _reuse(planned, workplace)
 
 
-def announce(suite: Suite, planned: dict[str, Job], others: int, place: Workplace) -> None:
+def announce(suite: Suite, planned: dict[str, Job], others: int, workplace: Workplace) -> None:
     """Say how many runs there are, and how many of them need not run."""
     done = sum(job.state == "reused" for job in planned.values())
-    place.report.say(f"{suite.name}: {len(planned)} runs, {done} done before")
+    workplace.report.say(f"{suite.name}: {len(planned)} runs, {done} done before")
     if others:
-        place.report.say(
+        workplace.report.say(
             f"{others} runs were done by other code, another torch or on another kind of device: "
-            + ("kept" if place.keep_other_code else "run again (--keep-other-code keeps them)")
+            + ("kept" if workplace.keep_other_code else "run again (--keep-other-code keeps them)")
         )
 
 
-def _reuse(planned: dict[str, Job], place: Workplace) -> int:
+def _reuse(planned: dict[str, Job], workplace: Workplace) -> int:
     """Mark what need not run again -> runs that are done, but by other code.
 
     That is a run with a done record, and a teacher found trained. A teacher that a waiting run
@@ -166,14 +166,14 @@ def _reuse(planned: dict[str, Job], place: Workplace) -> int:
     """
     done, others = set(), 0
     for run_id, job in planned.items():
-        record = record_of(job.plan, place)
-        current = record is not None and is_current(record, job.plan, place)
+        record = record_of(job.plan, workplace)
+        current = record is not None and is_current(record, job.plan, workplace)
         others += record is not None and not current
-        if current or (record is not None and place.keep_other_code):
+        if current or (record is not None and workplace.keep_other_code):
             done.add(run_id)
     needed = {n for run_id, job in planned.items() if run_id not in done for n in job.needs}
     for run_id, job in planned.items():
-        if run_id in needed and not is_usable(job.plan, place):
+        if run_id in needed and not is_usable(job.plan, workplace):
             continue
         if run_id in done or not job.wanted:
             job.state = "reused"
@@ -192,10 +192,10 @@ def _prepare_data(planned: dict[str, Job], report: Reporter) -> None:
             check_data(job.plan, report)
 
 
-def _measure_inference(planned: dict[str, Job], place: Workplace) -> None:
+def _measure_inference(planned: dict[str, Job], workplace: Workplace) -> None:
     """Time each network once, before anything else runs beside it."""
     timed = set()
-    for job in planned.values() if place.side_by_side > 1 else ():
+    for job in planned.values() if workplace.side_by_side > 1 else ():
         plan, spec = job.plan, job.plan.spec
         size = spec.profile.image_size[spec.target.dataset]
         alike = (spec.method, spec.student, size, spec.profile.precision, spec.profile.threads)
@@ -205,7 +205,7 @@ def _measure_inference(planned: dict[str, Job], place: Workplace) -> None:
         # A method may make more of the network asked for.
         teachers = [zoo.build(teacher.network) for teacher in plan.teachers]
         network = build_method(plan, zoo.build(spec.student), teachers).student.name
-        measured_speed(network, plan, place)
+        measured_speed(network, plan, workplace)
 
 
 def _skip_orphans(planned: dict[str, Job]) -> None:
@@ -227,49 +227,49 @@ def _ready(planned: dict[str, Job]) -> list[str]:
     return sorted(ready, key=lambda run_id: run_id not in awaited)
 
 
-def _start(job: Job, scratch: Path, place: Workplace, fresh: bool) -> subprocess.Popen[bytes]:
+def _start(job: Job, scratch: Path, workplace: Workplace, fresh: bool) -> subprocess.Popen[bytes]:
     run_id = job.plan.spec.run_id
     task = Task.of(
         job.plan,
-        place.results,
-        device=str(place.device),
+        workplace.results,
+        device=str(workplace.device),
         fresh=fresh and job.trains,
-        keep_other_code=place.keep_other_code,
-        side_by_side=place.side_by_side,
+        keep_other_code=workplace.keep_other_code,
+        side_by_side=workplace.side_by_side,
     )
     path = scratch / f"{run_id}.json"
     path.write_text(task.model_dump_json(), encoding="utf-8")
-    logs = place.results / "artifacts" / "logs"
+    logs = workplace.results / "artifacts" / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    for stale in (place.results / "records").glob(f"*-{run_id}.failed.json"):
+    for stale in (workplace.results / "records").glob(f"*-{run_id}.failed.json"):
         stale.unlink()  # what an earlier try died of is not what this one may die of
     with (logs / f"{run_id}.txt").open("wb") as log:
         return subprocess.Popen(command(path), stdout=log, stderr=log)
 
 
-def _finish(job: Job, code: int, place: Workplace) -> None:
+def _finish(job: Job, code: int, workplace: Workplace) -> None:
     """Take the run's outcome from its record; of a process without one, its log's last line."""
-    results = place.results
-    done = record_of(job.plan, place)
+    results = workplace.results
+    done = record_of(job.plan, workplace)
     if code == 0 and done:
         job.state = "done"
         return
     job.state = "failed"
-    failed = record_of(job.plan, place, "failed")
+    failed = record_of(job.plan, workplace, "failed")
     log = results / "artifacts" / "logs" / f"{job.plan.spec.run_id}.txt"
     last = log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
     job.error = (failed and failed.error) or f"exit code {code}: {last} (see {log})"
     if not failed and not done:
         store.write(
-            failed_record(job.plan, f"exit code {code}: {last}", place), results / "records"
+            failed_record(job.plan, f"exit code {code}: {last}", workplace), results / "records"
         )
 
 
-def _line(job: Job, place: Workplace) -> str:
+def _line(job: Job, workplace: Workplace) -> str:
     text = f"{job.state}: {job.name}"
     if job.error:
         return f"{text}: {job.error}"
-    record = record_of(job.plan, place)
+    record = record_of(job.plan, workplace)
     if record and record.metrics and record.cost:
         text += f"  mIoU {record.metrics.student.miou:.1f}  {record.cost.wall_seconds:.0f} s"
     return text

@@ -17,7 +17,7 @@ from methods.contract import Segmentor
 from methods.networks import zoo
 
 
-def frozen_teacher(teacher: Teacher, place: Workplace) -> tuple[Segmentor, TeacherCost]:
+def frozen_teacher(teacher: Teacher, workplace: Workplace) -> tuple[Segmentor, TeacherCost]:
     """The frozen network and what it cost: read from a file, found trained, or trained now.
 
     It trains in a process of its own, so that what it leaves in memory is not the student's.
@@ -34,10 +34,10 @@ def frozen_teacher(teacher: Teacher, place: Workplace) -> tuple[Segmentor, Teach
         )
     assert teacher.plan is not None
     weights_id = teacher.plan.spec.weights_id
-    folder = place.weights(weights_id)
-    reused = is_usable(teacher.plan, place)
+    folder = workplace.weights(weights_id)
+    reused = is_usable(teacher.plan, workplace)
     if not reused:
-        _train_apart(teacher, place)
+        _train_apart(teacher, workplace)
     load(network, folder / WEIGHTS)
     record = store.read(folder / RUN)
     assert record.cost is not None
@@ -53,34 +53,34 @@ def frozen_teacher(teacher: Teacher, place: Workplace) -> tuple[Segmentor, Teach
     )
 
 
-def is_usable(plan: Plan, place: Workplace) -> bool:
+def is_usable(plan: Plan, workplace: Workplace) -> bool:
     """Whether the run of a frozen teacher is done, its weights whole and of this code.
 
     Weights of other code will do where the user says so.
     """
-    folder = place.weights(plan.spec.weights_id)
-    kept = look(folder, place.made_by(plan)).state
-    usable = kept == "whole" or (kept == "other code" and place.keep_other_code)
+    folder = workplace.weights(plan.spec.weights_id)
+    kept = look(folder, workplace.made_by(plan)).state
+    usable = kept == "whole" or (kept == "other code" and workplace.keep_other_code)
     return usable and (folder / RUN).is_file()
 
 
-def _train_apart(teacher: Teacher, place: Workplace) -> None:
+def _train_apart(teacher: Teacher, workplace: Workplace) -> None:
     """Train a frozen teacher in a process of its own. BenchError where that fails."""
     assert teacher.plan is not None
-    place.report.say(f"frozen teacher {teacher.network}: trained on the source first")
+    workplace.report.say(f"frozen teacher {teacher.network}: trained on the source first")
     task = Task.of(
         teacher.plan,
-        place.results,
-        device=str(place.device),
-        keep_other_code=place.keep_other_code,
-        side_by_side=place.side_by_side,
+        workplace.results,
+        device=str(workplace.device),
+        keep_other_code=workplace.keep_other_code,
+        side_by_side=workplace.side_by_side,
     )
-    terminal = place.report.console.is_terminal
+    terminal = workplace.report.console.is_terminal
     last = [""]
 
     def relay(line: str) -> None:
         last[0] = line or last[0]
-        place.report.say(line)
+        workplace.report.say(line)
 
     if carry_out(task, relay, inherit=terminal):
         reason = last[0].removeprefix("bench: ") or "its own lines above say why"

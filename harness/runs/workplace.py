@@ -42,29 +42,29 @@ class Workplace:
 
 
 def record_of(
-    plan: Plan, place: Workplace, state: Literal["done", "failed"] = "done"
+    plan: Plan, workplace: Workplace, state: Literal["done", "failed"] = "done"
 ) -> Record | None:
     """The record of a plan in the results folder, None where there is none in that state."""
     ending = ".failed.json" if state == "failed" else ".json"
-    for path in (place.results / "records").glob(f"*-{plan.spec.run_id}{ending}"):
+    for path in (workplace.results / "records").glob(f"*-{plan.spec.run_id}{ending}"):
         return store.read(path)
     return None
 
 
-def is_current(record: Record, plan: Plan, place: Workplace) -> bool:
+def is_current(record: Record, plan: Plan, workplace: Workplace) -> bool:
     """Whether this code, torch and kind of device made the record."""
     kept = record.provenance
     made_by = {name: kept.get(name, {}).get("fingerprint") for name in ("code", "environment")}
-    return made_by == place.made_by(plan)
+    return made_by == workplace.made_by(plan)
 
 
-def failed_record(plan: Plan, error: str, place: Workplace) -> Record:
+def failed_record(plan: Plan, error: str, workplace: Workplace) -> Record:
     """The record of a run that came to nothing; no folder's name leaves the machine with it."""
-    return new_record(plan, "failed", place, error=without_folders(error))
+    return new_record(plan, "failed", workplace, error=without_folders(error))
 
 
 def new_record(
-    plan: Plan, state: Literal["done", "failed"], place: Workplace, **parts: Any
+    plan: Plan, state: Literal["done", "failed"], workplace: Workplace, **parts: Any
 ) -> Record:
     """A record of the plan with the scores and cost in `parts`, and what it ran on."""
     return Record(
@@ -73,7 +73,7 @@ def new_record(
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         spec=plan.spec,
         provenance=environment.collect(
-            place.device, plan.spec.profile.precision, place.side_by_side
+            workplace.device, plan.spec.profile.precision, workplace.side_by_side
         ),
         **parts,
     )

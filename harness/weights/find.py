@@ -37,16 +37,16 @@ def find_checkpoint(name: str, results: Path, part: NetworkPart = "student") -> 
     Of a run of ours, `part` chooses the file of the student or of the EMA teacher. BenchError when
     it is none of them, or when the run has no EMA teacher.
     """
-    found = _find(name, results)
-    if part == "student" or found.path.name != WEIGHTS:
-        return found
-    ema = found.path.with_name(EMA_WEIGHTS)
+    checkpoint = _find(name, results)
+    if part == "student" or checkpoint.path.name != WEIGHTS:
+        return checkpoint
+    ema = checkpoint.path.with_name(EMA_WEIGHTS)
     if not ema.is_file():
         raise BenchError(
             f"--checkpoint {name}: the run has no {EMA_WEIGHTS}; expected a run of a method with "
             "an EMA teacher, or --part student."
         )
-    return Checkpoint(ema, found.record)
+    return Checkpoint(ema, checkpoint.record)
 
 
 def _find(name: str, results: Path) -> Checkpoint:
@@ -110,8 +110,8 @@ def load_network(
         network = zoo.build(name)
     except ValueError as error:
         raise BenchError(f"{error}.") from error
-    own = checkpoint.path.name == EMA_WEIGHTS  # it holds that network alone
-    which: Which = "ema_teacher" if part == "ema" and not own else "student"
+    is_ema_file = checkpoint.path.name == EMA_WEIGHTS  # it holds that network alone
+    which: Which = "ema_teacher" if part == "ema" and not is_ema_file else "student"
     return network, load(network, checkpoint.path, which=which)
 
 

@@ -67,17 +67,17 @@ def predictions(results: Path, scenario: str, index: int) -> list[list[tuple[str
 def _records(results: Path, scenario: str) -> list[Record]:
     """The methods' runs of suite main at seed 0, in the picture's order."""
     asked = run_ids(catalogue.suite("main"))
-    found = {
+    record_by_method = {
         record.spec.method: record
         for record in store.read_all(results / "records")
         if record.spec.run_id in asked
         and (record.spec.scenario.name, record.spec.seed, record.state) == (scenario, 0, "done")
     }
-    if missing := [method for method in METHODS if method not in found]:
+    if missing := [method for method in METHODS if method not in record_by_method]:
         raise BenchError(
             f"{results}: no run of {', '.join(missing)} on {scenario}; `bench sweep main` makes it."
         )
-    return [found[method] for method in METHODS]
+    return [record_by_method[method] for method in METHODS]
 
 
 def main(results: str, scenario: str, out: str) -> None:

@@ -20,10 +20,10 @@ from harness.training.precision import autocast
 from methods.contract import Segmentor
 from methods.networks.modes import evaluating
 
-Kind = Literal["palette", "overlay", "labelids", "trainids"]
+Rendering = Literal["palette", "overlay", "labelids", "trainids"]
 
 #: How a file's name ends that holds a prediction of that kind.
-ENDINGS: dict[Kind, str] = {
+ENDINGS: dict[Rendering, str] = {
     "palette": "palette",
     "overlay": "overlay",
     "labelids": "labelIds",
@@ -40,7 +40,7 @@ class Task(NamedTuple):
     out: Path
 
 
-def plan_predictions(images: Sequence[Path], out: Path, kind: Kind) -> list[Task]:
+def plan_predictions(images: Sequence[Path], out: Path, rendering: Rendering) -> list[Task]:
     """Pair every image with the file that its prediction goes to.
 
     Folders are searched to their depth, and their own folders are kept below `out`. Cityscapes'
@@ -52,20 +52,20 @@ def plan_predictions(images: Sequence[Path], out: Path, kind: Kind) -> list[Task
     if out.exists() and not out.is_dir():
         raise BenchError(f"--out {out} is a file; expected a folder, it is made where missing.")
     tasks = []
-    for place in images:
-        found = _search(place, out) if place.is_dir() else [place]
-        if not found:
+    for given in images:
+        files = _search(given, out) if given.is_dir() else [given]
+        if not files:
             raise BenchError(
-                f"{place}: no image found; expected some {', '.join(sorted(SUFFIXES))}."
+                f"{given}: no image found; expected some {', '.join(sorted(SUFFIXES))}."
             )
-        root = place if place.is_dir() else place.parent
-        for image in found:
+        root = given if given.is_dir() else given.parent
+        for image in files:
             if not image.is_file():
                 raise BenchError(f"{image}: no such file; expected an image or a folder of images.")
             stem = image.name.removesuffix(CITYSCAPES_IMAGE)
             stem = image.stem if stem == image.name else stem
             below = image.parent.relative_to(root)
-            tasks.append(Task(image, out / below / f"{stem}_{ENDINGS[kind]}.png"))
+            tasks.append(Task(image, out / below / f"{stem}_{ENDINGS[rendering]}.png"))
     _refuse_clashes(tasks)
     return tasks
 
@@ -103,7 +103,7 @@ def _refuse_clashes(tasks: Sequence[Task]) -> None:
 def predict(
     network: Segmentor,
     tasks: Sequence[Task],
-    kind: Kind,
+    rendering: Rendering,
     *,
     size: tuple[int, int] | None,
     views: Views,
@@ -126,7 +126,7 @@ def predict(
             scored = class_scores(
                 network, inputs, image.shape[:2], views, lambda: autocast(device, precision)
             )
-            write_prediction(task.out, scored.argmax(1)[0].cpu().numpy(), kind, image)
+            write_prediction(task.out, scored.argmax(1)[0].cpu().numpy(), rendering, image)
             progress(done, len(tasks))
 
 
@@ -143,25 +143,27 @@ def read_image(path: Path) -> PixelArray:
         ) from error
 
 
-def write_prediction(path: Path, train_ids: PixelArray, kind: Kind, image: PixelArray) -> None:
+def write_prediction(
+    path: Path, train_ids: PixelArray, rendering: Rendering, image: PixelArray
+) -> None:
     """Write train ids (H, W) as PNG of that kind; an overlay is over the image (H, W, 3).
 
     Label ids are Cityscapes', 0 (unlabelled) for ignored pixels.
     """
-    picture = _draw(train_ids.astype(np.uint8), kind, image)
+    picture = _draw(train_ids.astype(np.uint8), rendering, image)
     with written_whole(path) as partial:
         picture.save(partial, format="PNG")
 
 
-def _draw(train_ids: PixelArray, kind: Kind, image: PixelArray) -> Image.Image:
-    if kind == "overlay":
+def _draw(train_ids: PixelArray, rendering: Rendering, image: PixelArray) -> Image.Image:
+    if rendering == "overlay":
         mixed = (1 - OPACITY) * image + OPACITY * colourise(train_ids)
         return Image.fromarray(mixed.round().astype(np.uint8))
-    if kind == "labelids":
+    if rendering == "labelids":
         label_ids = np.zeros(256, np.uint8)
         label_ids[list(CITYSCAPES_IDS.values())] = list(CITYSCAPES_IDS)
         return Image.fromarray(label_ids[train_ids])
     picture = Image.fromarray(train_ids)
-    if kind == "palette":
+    if rendering == "palette":
         picture.putpalette([level for colour in PALETTE for level in colour])
     return picture

@@ -74,7 +74,7 @@ def evaluate_checkpoint(question: Question, device: torch.device, report: Report
     set_float32(profile.tf32)
     fewer = within_memory("--set slide=512,512,341,341, or a smaller --set image_size")
     with computing_threads(profile.threads, device), fewer:
-        found = score(network.to(device), dataset, scenario, profile, device)
+        scores = score(network.to(device), dataset, scenario, profile, device)
     return Evaluation(
         checkpoint=checkpoint.path.name,
         checkpoint_sha256=file_hash(checkpoint.path),
@@ -84,7 +84,7 @@ def evaluate_checkpoint(question: Question, device: torch.device, report: Report
         scenario=scenario,
         profile=profile,
         target=target.ref,
-        scores=found,
+        scores=scores,
         provenance=environment.collect(device, profile.precision),
     )
 
@@ -115,29 +115,29 @@ def _conditions(question: Question) -> tuple[Scenario, Profile, Path | None]:
     return scenario, profile, data_root
 
 
-def evaluation_grids(found: Evaluation) -> list[Grid]:
+def evaluation_grids(evaluation: Evaluation) -> list[Grid]:
     """The mIoU in every convention, and the IoU by class, as tables."""
-    scenario, views = found.scenario, Views.of(found.profile)
+    scenario, views = evaluation.scenario, Views.of(evaluation.profile)
     warning = ", generated data: figures are not comparable with papers"
     heading = (
-        f"{found.checkpoint} ({found.network}) on {scenario.title}, profile {found.profile.name}"
-        + (warning if found.target.generated else "")
+        f"{evaluation.checkpoint} ({evaluation.network}) on {scenario.title}, "
+        f"profile {evaluation.profile.name}" + (warning if evaluation.target.generated else "")
     )
     how = [
         "whole images" if views.slide is None else f"windows and strides {views.slide}",
         *(["mirrored too"] if views.flip else []),
         *([f"at scales {views.scales}"] if views.scales != (1.0,) else []),
     ]
-    size = "x".join(map(str, found.profile.image_size[found.target.dataset]))
+    size = "x".join(map(str, evaluation.profile.image_size[evaluation.target.dataset]))
     notes = [
-        f"{found.target.val_images} validation images of {found.target.dataset} at {size}, "
-        f"{', '.join(how)}; pixel accuracy {found.scores.pixel_accuracy:.2f} %.",
+        f"{evaluation.target.val_images} validation images of {evaluation.target.dataset} at "
+        f"{size}, {', '.join(how)}; pixel accuracy {evaluation.scores.pixel_accuracy:.2f} %.",
         f"The scenario's convention is {scenario.convention}.",
     ]
-    by_convention = [[name, f"{v:.2f}"] for name, v in found.scores.conventions.items()]
+    by_convention = [[name, f"{v:.2f}"] for name, v in evaluation.scores.conventions.items()]
     by_class = [
         [name, NONE if value is None else f"{value:.2f}"]
-        for name, value in found.scores.iou.items()
+        for name, value in evaluation.scores.iou.items()
     ]
     return [
         Grid(heading, ["convention", "mIoU %"], by_convention, notes),

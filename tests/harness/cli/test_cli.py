@@ -13,7 +13,7 @@ from bench_cli import SETTINGS, bench, refused
 from fake_records import fake_record
 from real_formats import cut_short, write_cityscapes, write_gta5, write_synthia
 
-from harness.cli.listing import KINDS, entries
+from harness.cli.listing import CATEGORIES, entries
 from harness.config import catalogue
 from harness.records import store
 from methods import registry
@@ -83,7 +83,7 @@ def test_what_needs_no_torch_imports_none(arguments):
     )
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CATEGORIES)
 def test_list_shows_every_name_of_a_kind_with_a_line_on_it(kind):
     outcome = bench("list", kind)
     assert outcome.code == 0
@@ -94,13 +94,13 @@ def test_list_shows_every_name_of_a_kind_with_a_line_on_it(kind):
 
 def test_list_shows_all_kinds_and_takes_a_pattern():
     everything = bench("list").out
-    assert all(kind in everything for kind in KINDS)
+    assert all(kind in everything for kind in CATEGORIES)
     some = bench("list", "networks", "mini*").out
     assert "mini_xs" in some
     assert "daformer_mitb5" not in some
 
 
-@pytest.mark.parametrize("name", [n for kind in KINDS for n in entries(kind)])
+@pytest.mark.parametrize("name", [n for kind in CATEGORIES for n in entries(kind)])
 def test_info_explains_every_name(name):
     outcome = bench("info", name)
     assert outcome.code == 0, outcome.err
@@ -315,7 +315,7 @@ def test_a_data_root_may_come_from_the_environment(tmp_path, monkeypatch):
 
 def test_names_are_unique_across_kinds():
     """`bench info NAME` shows one thing."""
-    every = [n for kind in KINDS for n in entries(kind)]
+    every = [n for kind in CATEGORIES for n in entries(kind)]
     assert len(every) == len(set(every))
     assert set(zoo.names()) <= set(every)
     assert set(catalogue.names("profiles")) <= set(every)

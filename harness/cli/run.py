@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-#: Records that a checkout of the project holds; an installed package has none. A sweep shows those
-#: of its runs in tables of their own, after what it measured.
-PUBLISHED = Path(__file__).parents[2] / "results" / "records"
+#: What a checkout of the project publishes; an installed package has none. A sweep shows what it
+#: holds of its runs in tables of their own, after what it measured.
+PUBLISHED = Path(__file__).parents[2] / "results"
 
 Format = Literal["rich", "markdown", "latex", "csv", "json", "html"]
 
@@ -202,22 +202,22 @@ def sweep(
         keep_other_code=keep_other_code,
     )
     asked = {run_id for run_id, job in outcome.items() if job.wanted}
-    formats.print_rich(_done(asked, results / "records"), console)
-    if not (PUBLISHED.is_dir() and PUBLISHED.samefile(results / "records")):
-        published = _done(asked, PUBLISHED)
-        formats.print_rich(published, console, title=f"published (results/, {origin(published)})")
+    own_records = results / "records"
+    formats.print_rich(_done(asked, [own_records]), console)
+    folders = [*PUBLISHED.glob("records"), *PUBLISHED.glob("*/records")]
+    published = _done(asked, [folder for folder in folders if not folder.samefile(own_records)])
+    formats.print_rich(published, console, title=f"published (results/, {origin(published)})")
     lost = [job for job in outcome.values() if job.state in ("failed", "skipped")]
     for job in lost:
         console.print(f"{job.state}: {job.name}: {job.error}", markup=False, highlight=False)
     raise typer.Exit(1 if lost else 0)
 
 
-def _done(run_ids: set[str], folder: Path) -> list[Record]:
-    """The done records of these runs in a folder; none where there is no such folder."""
+def _done(run_ids: set[str], folders: list[Path]) -> list[Record]:
+    """The done records of these runs."""
     from harness.records import store
 
-    records = store.read_all(folder) if folder.is_dir() else []
-    return [r for r in records if r.run_id in run_ids and r.state == "done"]
+    return [r for r in store.read_all(folders) if r.run_id in run_ids and r.state == "done"]
 
 
 def _changed_suite(suite: Suite, overrides: list[str] | None, **changes: Any) -> Suite:

@@ -116,7 +116,8 @@ def published_twin(first, place, folder: Path) -> Path:
     metrics = record.metrics.model_copy(update={"student": scores})
     made_by = {**record.provenance, "versions": {"torch": "9.9.9"}}
     made_by["code"] = {"commit": "c0ffee" * 6 + "beef", "dirty": False}
-    store.write(record.model_copy(update={"metrics": metrics, "provenance": made_by}), folder)
+    twin = record.model_copy(update={"metrics": metrics, "provenance": made_by})
+    store.write(twin, folder / "ablation/records")
     return folder
 
 
@@ -136,7 +137,7 @@ def test_nothing_published_has_no_table(first):
 
 
 def test_the_published_records_themselves_are_shown_once(first, place, monkeypatch):
-    monkeypatch.setattr(run_module, "PUBLISHED", place / "results/records")
+    monkeypatch.setattr(run_module, "PUBLISHED", place / "results")
     again = bench("sweep", suite_file(place), "--results", place / "results")
     assert again.code == 0, again.err
     assert "published (" not in again.out

@@ -23,6 +23,7 @@ from harness.records import store
 from harness.report.progress import Reporter
 from harness.runs import sweep as sweep_module
 from harness.runs.sweep import _reuse, _skip_orphans, plan_jobs
+from harness.runs.teachers import is_usable
 from harness.runs.trained import Trained, finish
 from harness.runs.workplace import Workplace
 
@@ -296,6 +297,18 @@ def test_a_teacher_trained_for_another_target_is_not_trained_again(tmp_path):
     _reuse(jobs, place)
     assert jobs[teacher.plan.spec.run_id].state == "reused"
     assert jobs[plan.spec.run_id].state == "waiting"
+
+
+def test_a_teacher_whose_run_did_not_end_is_not_usable(tmp_path):
+    """Its weights are whole, but its record, which a student's record quotes, is not there."""
+    (teacher,) = resolve(Request(method="dualkd", scenario="gta2cs")).teachers
+    workplace = Workplace(tmp_path, torch.device("cpu"), Reporter(Console(quiet=True)))
+    folder = workplace.weights(teacher.plan.spec.weights_id)
+    folder.mkdir(parents=True)
+    write_outcome(folder, workplace.made_by(teacher.plan))
+    assert not is_usable(teacher.plan, workplace)
+    (folder / "run.json").write_text("{}")
+    assert is_usable(teacher.plan, workplace)
 
 
 @pytest.mark.parametrize("way", [KeyboardInterrupt, SystemExit], ids=["Ctrl-C", "SIGTERM"])

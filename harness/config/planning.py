@@ -295,13 +295,13 @@ def _check_network(name: str) -> None:
 def _init_hash(path: Path, network: str, option: str) -> str:
     """The hash of the encoder's first weights. BenchError, with those that fit, for others."""
     try:
-        found = file_hash(path)
+        sha256 = file_hash(path)
         _check_init(path, network, option)
     except BenchError as error:
         published = zoo.pretrained(network)
         hint = f" For {network}: {published}." if published else ""
         raise BenchError(f"{error}{hint}") from error
-    return found
+    return sha256
 
 
 def _check_init(path: Path, network: str, option: str) -> None:

@@ -12,7 +12,7 @@ from harness.config.schema import Suite
 def requests(suite: Suite) -> list[Request]:
     """Every run of the suite's product; a method runs the variants whose knobs it has."""
     knobs = {method: find_method(method).Config.model_fields for method in suite.methods}
-    found = []
+    asked = []
     for scenario, seed, method, variant in product(
         suite.scenarios, suite.seeds, suite.methods, suite.variants
     ):
@@ -23,7 +23,7 @@ def requests(suite: Suite) -> list[Request]:
         has_teacher = "teacher" in knobs[method]
         students: list[str | None] = [*suite.students] or [None]
         teachers: list[str | None] = [*suite.teachers] if has_teacher else []
-        found += [
+        asked += [
             Request(
                 method=method,
                 scenario=scenario,
@@ -37,7 +37,7 @@ def requests(suite: Suite) -> list[Request]:
             )
             for student, teacher in product(students, teachers or [None])
         ]
-    return found
+    return asked
 
 
 def run_ids(suite: Suite, data_root: Path | None = None) -> set[str]:

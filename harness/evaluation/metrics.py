@@ -107,13 +107,13 @@ def conventions(matrix: Matrix, convention: str) -> dict[str, float]:
         merged = merge(matrix, CAMVID_GROUPS.values())
         return {"camvid11": mean_iou(iou(merged), range(len(CAMVID_GROUPS)))}
     rescaled = iou(matrix)
-    found = {"all19": mean_iou(rescaled)}
+    by_convention = {"all19": mean_iou(rescaled)}
     # What SYNTHIA lacks leaves the labels for both means; 13 classes leave more out of the mean.
     ignored = iou(without_labels(matrix, SYNTHIA_16))
     for suffix, classes in (("", SYNTHIA_16), ("_13", SYNTHIA_13)):
-        found[f"rescaled19{suffix}"] = mean_iou(rescaled, classes)
-        found[f"ignored16{suffix}"] = mean_iou(ignored, classes)
-    return found
+        by_convention[f"rescaled19{suffix}"] = mean_iou(rescaled, classes)
+        by_convention[f"ignored16{suffix}"] = mean_iou(ignored, classes)
+    return by_convention
 
 
 def scores(matrix: Matrix, convention: str) -> Scores:

@@ -173,12 +173,12 @@ def choose_device(name: str | None = None) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise BenchError(f"--device {name}: expected cpu, cuda or cuda:NUMBER.") from error
-    found = torch.cuda.device_count()
+    gpus = torch.cuda.device_count()
     if device.type not in ("cpu", "cuda"):
         raise BenchError(f"--device {name}: expected cpu, cuda or cuda:NUMBER.")
-    if device.type == "cuda" and (device.index or 0) >= found:
+    if device.type == "cuda" and (device.index or 0) >= gpus:
         raise BenchError(
-            f"--device {name}: torch finds {found or 'no'} GPU; expected cpu, or another number. "
+            f"--device {name}: torch finds {gpus or 'no'} GPU; expected cpu, or another number. "
             "`bench doctor` says why."
         )
     if device.type == "cuda":

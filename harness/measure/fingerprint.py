@@ -102,8 +102,8 @@ def tf32() -> dict[str, bool | None]:
 def _files(root: Path) -> Iterator[Path]:
     left_out = [root / name for name in LEFT_OUT]
     for name in CODE:
-        place = root / name
-        for file in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+        part = root / name
+        for file in sorted(part.rglob("*.py")) if part.is_dir() else [part]:
             if file.is_file() and not any(out in (file, *file.parents) for out in left_out):
                 yield file
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,9 +23,10 @@ def measure_inference(
     model: nn.Module,
     size: tuple[int, int],
     device: torch.device | str,
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32",
+    precision: str = "fp32",
     batch: int = 1,
     *,
+    autocast: Callable[[], AbstractContextManager] = nullcontext,
     seconds: float = 3.0,
     clock: Clock = time.perf_counter,
 ) -> Inference:
@@ -33,23 +35,26 @@ def measure_inference(
     To be called alone on the machine: whatever else runs there makes the figures smaller.
 
     Latency is of a batch of 1, throughput of `batch`, logits at the head's stride. Loading and
-    upsampling are not in it. `seconds` bounds the whole, warm-up aside; each has at least 3 passes.
+    upsampling are not in it. `autocast` is what makes the network compute in `precision`, entered
+    anew for each pass, as scoring does. `seconds` bounds the whole, warm-up aside; each has at
+    least 3 passes.
     """
     import torch
 
     from harness.records.schema import Inference
 
-    kind = torch.device(device).type
-    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-
     def times(images: int, budget: float) -> list[float]:
         # Values of normalised images: on zeros a GPU draws less power and clocks higher.
         generator = torch.Generator().manual_seed(0)
         image = torch.randn(images, 3, *size, generator=generator).to(device)
-        return repeat(lambda: model(image), device, budget, clock)
 
-    autocast = torch.autocast(kind, dtype=dtype, enabled=precision != "fp32")
-    with evaluating(model), torch.inference_mode(), autocast:
+        def forward() -> None:
+            with autocast():
+                model(image)
+
+        return repeat(forward, device, budget, clock)
+
+    with evaluating(model), torch.inference_mode():
         single = times(1, seconds / 2)
         several = single if batch == 1 else times(batch, seconds / 2)
     p50, p90 = np.percentile(single, [50, 90]) * 1e3

@@ -21,6 +21,7 @@ from harness.measure import environment, fingerprint
 from harness.measure.inference_speed import measure_inference
 from harness.records.schema import Inference
 from harness.runs.launchers import command
+from harness.training.precision import autocast
 from methods.networks import zoo
 
 #: Images a batch of the throughput's measurement.
@@ -92,8 +93,15 @@ def main(path: str) -> None:
         torch.set_num_threads(task["threads"])
     register(task["configs"])
     network = zoo.build(task["network"]).to(device)
-    found = measure_inference(network, tuple(task["size"]), device, task["precision"], batch=BATCH)
-    write_text(Path(task["out"]), found.model_dump_json())
+    speed = measure_inference(
+        network,
+        tuple(task["size"]),
+        device,
+        task["precision"],
+        BATCH,
+        autocast=lambda: autocast(device, task["precision"]),
+    )
+    write_text(Path(task["out"]), speed.model_dump_json())
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def build_method(plan: Plan, student: Segmentor, teachers: Sequence[Segmentor]) 
 
 
 def train(
-    method: Method, plan: Plan, place: Workplace, log: Path, memory_before: TreeMemory
+    method: Method, plan: Plan, workplace: Workplace, log: Path, memory_before: TreeMemory
 ) -> tuple[Training, dict[str, list[float]], Golden]:
     """Train the method -> what it cost, its first losses, and what `bench check` compares."""
     spec, profile = plan.spec, plan.spec.profile
@@ -53,25 +53,25 @@ def train(
         profile,
         spec.seed,
         target_labels=method.needs_target_labels,
-        device=place.device,
+        device=workplace.device,
         steps=profile.iterations * profile.accumulation,
     )
-    unmet = execution.prepare(method, profile, place.device)
+    unmet = execution.prepare(method, profile, workplace.device)
     for wish in unmet:
-        place.report.say(wish)
-    clock = StepClock(profile.batch_size * profile.accumulation, place.device, place.clock)
+        workplace.report.say(wish)
+    clock = StepClock(profile.batch_size * profile.accumulation, workplace.device, workplace.clock)
     golden = loop.Golden(profile.iterations)
     start = time.perf_counter()
     with (
-        PeakMemory(place.device, baseline=memory_before) as memory,
-        Energy(place.device) as energy,
-        place.report.training(profile.iterations, memory) as progress,
+        PeakMemory(workplace.device, baseline=memory_before) as memory,
+        Energy(workplace.device) as energy,
+        workplace.report.training(profile.iterations, memory) as progress,
     ):
         losses = loop.train(
             method,
             loader,
             profile,
-            place.device,
+            workplace.device,
             clock=clock,
             progress=progress,
             golden=golden,

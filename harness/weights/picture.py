@@ -19,6 +19,7 @@ from harness.data.scenes import draw_scene
 from harness.data.sources import find_sources
 from harness.data.transforms import PixelArray
 from harness.errors import BenchError
+from harness.evaluation.inference import most_likely
 from harness.records import store
 from harness.records.schema import Record
 from harness.report.figures import CELL, compose
@@ -60,7 +61,7 @@ def predictions(results: Path, scenario: str, index: int) -> list[list[tuple[str
             logits = upsample(network(image).logits, label.shape[-2:])
         assert record.metrics is not None
         caption = f"{record.spec.method}: mIoU {record.metrics.student.miou:.1f} over the whole set"
-        panels.append((caption, colourise(logits.argmax(1)[0].numpy())))
+        panels.append((caption, colourise(most_likely(logits)[0].numpy())))
     return [panels[:3], panels[3:]]
 
 

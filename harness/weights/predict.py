@@ -14,7 +14,7 @@ from harness.data.classes import CITYSCAPES_IDS, PALETTE, colourise
 from harness.data.loader import at_scales, normalise
 from harness.data.transforms import PixelArray
 from harness.errors import BenchError
-from harness.evaluation.inference import Views, class_scores, within_memory
+from harness.evaluation.inference import Views, class_scores, most_likely, within_memory
 from harness.files import written_whole
 from harness.training.precision import autocast
 from methods.contract import Segmentor
@@ -126,7 +126,7 @@ def predict(
             scored = class_scores(
                 network, inputs, image.shape[:2], views, lambda: autocast(device, precision)
             )
-            write_prediction(task.out, scored.argmax(1)[0].cpu().numpy(), rendering, image)
+            write_prediction(task.out, most_likely(scored)[0].cpu().numpy(), rendering, image)
             progress(done, len(tasks))
 
 

@@ -14,6 +14,7 @@ from harness.measure.energy import Energy
 from harness.measure.flops import gflops, parameters_m
 from harness.measure.inference_speed import measure_inference, repeat
 from harness.measure.memory import PeakMemory
+from harness.training import precision
 from methods.networks import zoo
 
 
@@ -163,7 +164,16 @@ def test_inference_times_a_single_image_and_a_batch():
             time.sleep(0.1 + 0.1 * len(image))
 
     model = Slow().train()
-    result = measure_inference(model, (4, 8), "cpu", "bf16", batch=3, seconds=2.0, clock=time)
+    result = measure_inference(
+        model,
+        (4, 8),
+        "cpu",
+        "bf16",
+        batch=3,
+        autocast=lambda: precision.autocast(torch.device("cpu"), "bf16"),
+        seconds=2.0,
+        clock=time,
+    )
     assert (result.latency_ms_p50, result.latency_ms_p90) == (pytest.approx(200),) * 2
     assert result.images_per_second == pytest.approx(3 / 0.4)
     assert (result.batch, result.resolution, result.precision) == (3, (4, 8), "bf16")

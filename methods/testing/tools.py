@@ -82,6 +82,7 @@ class Subject:
         seed: int = 0,
         *,
         iterations: int = ITERATIONS,
+        student: Segmentor | None = None,
         teachers: list[Segmentor] | None = None,
         companions: list[Segmentor] | None = None,
     ) -> Method:
@@ -89,7 +90,7 @@ class Subject:
         torch.manual_seed(seed)
         config = self.config
         given = self.frozen_teachers() if teachers is None else teachers
-        student = zoo.build(self.network)
+        student = zoo.build(self.network) if student is None else student
         companions = self.companions() if companions is None else companions
         method = self.method(
             config,

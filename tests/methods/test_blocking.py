@@ -1,0 +1,116 @@
+"""How often a step of each method makes the host wait for a GPU, counted without one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from methods import registry
+from methods.testing.blocking import GPU, FakeGPU, blocking_points, mixed_precision
+from methods.testing.tools import ITERATIONS, Subject
+
+#: Both augmentations at every step, whatever is drawn.
+ALWAYS = {"jitter_probability": 1.0, "blur_probability": 1.0}
+
+#: At the first step, and at the last, where a small student is fine-tuned.
+POINTS = {
+    "source_only": (0, 0),
+    "oracle": (0, 0),
+    "adaptsegnet": (0, 0),
+    "advent": (0, 0),
+    "minent": (0, 0),
+    "fda": (7, 7),
+    "dacs": (22, 22),
+    "daformer": (23, 23),
+    "hrda": (23, 23),
+    "mic": (40, 40),
+    "dualkd": (22, 22),
+    "duda": (46, 23),
+    "clda": (46, 47),
+    "dualkd+mic": (39, 39),
+    "hrda+mic": (40, 40),
+}
+
+
+def test_every_built_in_method_is_counted():
+    assert set(registry.names()) <= POINTS.keys()
+
+
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16], ids=["fp32", "bf16"])
+@pytest.mark.parametrize("name", POINTS)
+def test_blocking_points_a_step(name, dtype):
+    method = registry.load(name)
+    knobs = {k: v for k, v in ALWAYS.items() if k in method.Config.model_fields}
+    first, last = blocking_points(Subject(method, knobs=knobs), (0, ITERATIONS - 1), dtype)
+    assert (len(first), len(last)) == POINTS[name], [str(point) for point in first + last]
+
+
+def there(*shape: int) -> Tensor:
+    return torch.zeros(shape, device=GPU)
+
+
+def pinned() -> Tensor:
+    return torch.zeros(3).pin_memory()
+
+
+@pytest.mark.parametrize(
+    ("count", "action"),
+    [
+        (0, lambda: there(3) + 1),
+        (0, lambda: there(3) * torch.tensor(0.5)),
+        (0, lambda: torch.where(there(3) > 0, 1.0, there(3))),
+        (0, lambda: torch.rand(3).tolist()),
+        (0, lambda: torch.rand(3).nonzero()),
+        (0, lambda: torch.arange(3, device=GPU)),
+        (0, lambda: there(3)[there(2).long()]),
+        (0, lambda: pinned().to(GPU, non_blocking=True)),
+        (0, lambda: pinned()[None].to(GPU, non_blocking=True)),
+        (0, lambda: there(3).repeat_interleave(there(3).long(), output_size=3)),
+        (1, lambda: pinned().to(GPU)),
+        (1, lambda: torch.zeros(3).to(GPU, non_blocking=True)),
+        (1, lambda: torch.tensor([1.0, 2.0], device=GPU)),
+        (1, lambda: there(3).copy_(torch.zeros(3))),
+        (1, lambda: torch.zeros(3).copy_(there(3))),
+        (1, lambda: there(3).cpu()),
+        (1, lambda: there(3).tolist()),
+        (1, lambda: float(there())),
+        (1, lambda: bool(there(3).any())),
+        (1, lambda: torch.equal(there(3), there(3))),
+        (1, lambda: there(3).nonzero()),
+        (1, lambda: there(3).unique()),
+        (1, lambda: there(3).long().bincount(minlength=4)),
+        (1, lambda: there(3)[there(3) > 0]),
+        (1, lambda: there(3).masked_select(there(3) > 0)),
+        (1, lambda: there(3)[[0, 2]]),
+        (1, lambda: there(3)[torch.tensor([0, 2])]),
+        (1, lambda: torch.cuda.synchronize()),
+    ],
+)
+def test_what_blocks(count, action):
+    with FakeGPU() as gpu:
+        action()
+    assert len(gpu.points) == count
+
+
+def test_a_point_names_the_line_that_asked_for_it():
+    with FakeGPU() as gpu:
+        there(3).any().item()  # this one
+    (point,) = gpu.points
+    assert point.module == __name__
+    assert point.source.endswith("# this one")
+    assert "_local_scalar_dense" in str(point)
+
+
+def test_tensors_of_two_devices_are_refused_as_on_a_gpu():
+    with FakeGPU(), pytest.raises(RuntimeError, match="device"):
+        there(3) + torch.zeros(3)
+
+
+def test_the_forward_runs_in_the_asked_for_precision():
+    with FakeGPU() as gpu:
+        method = gpu.method(Subject(registry.load("source_only")))
+        image = there(2, 3, 32, 64)
+        for dtype in (None, torch.bfloat16):
+            with mixed_precision(dtype):
+                assert method.student(image).logits.dtype is (dtype or torch.float32)

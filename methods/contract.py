@@ -169,7 +169,8 @@ class Method(nn.Module):
     def critic_groups(self) -> list[dict]:
         """Groups of what learns against the student, such as a discriminator, each with its `lr`.
 
-        A second optimiser minimises them, Adam with a schedule of its own: see harness/train.py.
+        A second optimiser minimises them, Adam with a schedule of its own; see
+        harness/training/trainer.py.
         A group of `losses` is either the student's or the critics', never both.
         """
         return []

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from methods.contract import Batch, Method, Segmentation, Segmentor
 from methods.parts.augment import strong_augment
-from methods.parts.class_mix import class_mask, draw_classes, paste
+from methods.parts.class_mix import class_mask, draw_classes, paste, values_present
 from methods.parts.ema import EMATeacher, Frozen
 from methods.parts.feature_distance import class_mask as thing_mask
 from methods.parts.feature_distance import feature_distance, label_cells
@@ -71,13 +71,14 @@ class DAFormer(Method):
         self.ema = EMATeacher(self.student, self.config.ema_alpha)
         self.imagenet = Frozen(deepcopy(self.student)) if self.config.lambda_fd else None
         self._seen: tuple[Tensor, Tensor] | None = None
+        self._present: tuple[Tensor, Tensor] | None = None
 
     @property
     def ema_teacher(self) -> Segmentor:
         return self.ema.network
 
     def losses(self, batch: Batch, step: int) -> Iterator[dict[str, Tensor]]:
-        self._seen = None
+        self._seen = self._present = None
         self.update_teacher(step)
         source = self.segment(batch.source_image)
         yield {
@@ -100,6 +101,7 @@ class DAFormer(Method):
         }
         del mixed, output
         yield from self.pseudo_terms(batch, pseudo, step)
+        self._present = None
 
     def update_teacher(self, step: int) -> None:
         """Move the EMA teacher towards the network that it follows: the student."""
@@ -139,11 +141,17 @@ class DAFormer(Method):
             cfg.ignore_bottom,
         )
 
+    def source_values(self, batch: Batch) -> Tensor:
+        """Which label values the source images hold (B, 256): asked once a batch, on the CPU."""
+        if self._present is None or self._present[0] is not batch.source_label:
+            self._present = batch.source_label, values_present(batch.source_label)
+        return self._present[1]
+
     def mix(self, batch: Batch, pseudo: PseudoLabel) -> Mixed:
         """Paste half of the source's classes on the target, labels along with images."""
         cfg = self.config
         classes = draw_classes(
-            batch.source_label,
+            self.source_values(batch),
             self.generator,
             whole_batch=cfg.mix_whole_batch,
             ignore=cfg.mix_ignore,

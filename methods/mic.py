@@ -18,6 +18,7 @@ from torch import Tensor
 from methods.contract import Batch
 from methods.daformer import DAFormer
 from methods.parts.augment import strong_augment
+from methods.parts.device import send
 from methods.parts.pseudo_labels import PseudoLabel
 
 
@@ -69,4 +70,4 @@ def shown(image: Tensor, ratio: float, block: int, generator: torch.Generator) -
     size = image.shape[-2:]
     grid = [max(1, round(side / block)) for side in size]
     cells = torch.rand(len(image), 1, *grid, generator=generator) >= ratio
-    return F.interpolate(cells.to(image), size)
+    return F.interpolate(send(cells, image.device).to(image.dtype), size)

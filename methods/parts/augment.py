@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from methods.parts.device import constant
+
 #: ImageNet's statistics in grey levels, RGB.
 MEAN = (123.675, 116.28, 103.53)
 STD = (58.395, 57.12, 57.375)
@@ -64,7 +66,7 @@ def rgb_to_hsv(image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def hsv_to_rgb(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
     """The inverse of rgb_to_hsv -> (3, H, W)."""
-    shift = torch.tensor([5.0, 3.0, 1.0], device=hue.device)[:, None, None]
+    shift = constant((5.0, 3.0, 1.0), hue.device)[:, None, None]
     k = torch.remainder(shift + hue * 6, 6)
     return value - value * saturation * torch.minimum(k, 4 - k).clamp(0, 1)
 
@@ -76,14 +78,14 @@ def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
     """
     ry, rx = (min(7, (math.ceil(side / 10) - 1) // 2) for side in image.shape[-2:])
     blurred = F.pad(image[:, None], (rx, rx, ry, ry), mode="reflect")
-    blurred = F.conv2d(blurred, gaussian(sigma, rx).to(image)[None, None, None])
-    blurred = F.conv2d(blurred, gaussian(sigma, ry).to(image)[None, None, :, None])
+    blurred = F.conv2d(blurred, gaussian(sigma, rx, image.device).to(image)[None, None, None])
+    blurred = F.conv2d(blurred, gaussian(sigma, ry, image.device).to(image)[None, None, :, None])
     return blurred[:, 0]
 
 
-def gaussian(sigma: float, radius: int) -> Tensor:
+def gaussian(sigma: float, radius: int, device: torch.device) -> Tensor:
     """Weights (2 * radius + 1,) that sum to 1."""
-    x = torch.arange(-radius, radius + 1)
+    x = torch.arange(-radius, radius + 1, device=device)
     return torch.softmax(-(x**2) / (2 * sigma**2), 0)
 
 
@@ -100,7 +102,7 @@ def renormalise(image: Tensor) -> Tensor:
 
 
 def _statistics(image: Tensor) -> tuple[Tensor, Tensor]:
-    mean, std = (torch.tensor(x, device=image.device)[:, None, None] / 255 for x in (MEAN, STD))
+    mean, std = (constant(x, image.device)[:, None, None] / 255 for x in (MEAN, STD))
     return mean, std
 
 

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from methods.contract import IGNORE, NUM_CLASSES
+from methods.parts.device import constant
 
 #: Countable objects: the classes whose ImageNet features are worth keeping.
 THINGS = (6, 7, 11, 12, 13, 14, 15, 16, 17, 18)
@@ -38,7 +39,7 @@ def label_cells(label: Tensor, grid: tuple[int, ...], min_ratio: float = 0.75) -
 
 def class_mask(cells: Tensor, classes: tuple[int, ...] = THINGS) -> Tensor:
     """Cells (B, h, w) that belong to one of the classes: bool."""
-    return torch.isin(cells, torch.tensor(classes, device=cells.device))
+    return torch.isin(cells, constant(classes, cells.device, cells.dtype))
 
 
 def feature_distance(features: Tensor, reference: Tensor, mask: Tensor | None = None) -> Tensor:

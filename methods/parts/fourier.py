@@ -19,13 +19,16 @@ def swap_low_amplitudes(source: Tensor, target: Tensor, beta: float) -> Tensor:
     size = source.shape[-2:]
     spectrum = torch.fft.rfft2(source)  # (B, C, H, W // 2 + 1): the other half mirrors it
     style = torch.polar(torch.fft.rfft2(target).abs(), spectrum.angle())
-    low = low_square(size, max(1, int(beta * min(size)))).to(source.device)
+    low = low_square(size, max(1, int(beta * min(size))), source.device)
     return torch.fft.irfft2(torch.where(low, style, spectrum), s=size)
 
 
-def low_square(size: tuple[int, ...], half_width: int) -> Tensor:
+def low_square(
+    size: tuple[int, ...], half_width: int, device: torch.device | None = None
+) -> Tensor:
     """Where rfft2 of (H, W) holds frequencies up to `half_width`: (H, W // 2 + 1) bool."""
     height, width = size
-    rows = torch.arange(height)
+    rows = torch.arange(height, device=device)
     rows = torch.minimum(rows, height - rows)  # the upper half counts down: -1 comes last
-    return (rows[:, None] <= half_width) & (torch.arange(width // 2 + 1) <= half_width)
+    columns = torch.arange(width // 2 + 1, device=device)
+    return (rows[:, None] <= half_width) & (columns <= half_width)

@@ -27,6 +27,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from methods.contract import Batch, Method
 from methods.networks import zoo
+from methods.parts.device import constant
 from methods.testing.tools import ITERATIONS, SIZE, Subject, require, some
 
 #: Of a step; ClassMix needs one, to learn which classes there are.
@@ -114,6 +115,7 @@ class FakeGPU(TorchDispatchMode):
         )
 
     def __enter__(self) -> FakeGPU:
+        constant.cache_clear()  # neither may see the other's: real ones, and those of this device
         for replaced in self._patches:
             replaced.start()
         self._fake.__enter__()  # so that torch looks for no driver
@@ -124,6 +126,7 @@ class FakeGPU(TorchDispatchMode):
         self._fake.__exit__(*raised)
         for replaced in self._patches:
             replaced.stop()
+        constant.cache_clear()
 
     def method(self, subject: Subject) -> Method:
         """The subject's method, its networks here before it takes hold of their parameters."""
@@ -133,8 +136,13 @@ class FakeGPU(TorchDispatchMode):
         return self.take(subject.make(student=student, teachers=teachers, companions=companions))
 
     def batch(self, batch: Batch) -> Batch:
-        fields = {name: t if t is None else self.empty_like(t) for name, t in vars(batch).items()}
-        return Batch(**fields)
+        label = batch.target_label
+        return Batch(
+            self.empty_like(batch.source_image),
+            self.empty_like(batch.source_label),
+            self.empty_like(batch.target_image),
+            None if label is None else self.empty_like(label),
+        )
 
     def take(self, module: Module) -> Module:
         """Bring here what of it is on the CPU; what is here stays, for others may hold it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Literal
 
 import torch
 
@@ -154,23 +155,49 @@ def target_labels_change_nothing(subject: Subject) -> None:
 def it_looks_at_the_target(subject: Subject) -> None:
     """Else its weights could serve every target, and `uses_target` should say so."""
     require(
-        _terms(subject, 1.0) != _terms(subject, -1.0),
+        _terms(subject, "target", 1.0) != _terms(subject, "target", -1.0),
         "the target changes nothing: set `uses_target = False`, or the method has no effect",
+    )
+
+
+def it_looks_at_the_source(subject: Subject) -> None:
+    """Else the source is read for nothing, and `uses_source` should say so."""
+    require(
+        _terms(subject, "source", 1.0) != _terms(subject, "source", -1.0),
+        "the source changes nothing: set `uses_source = False`, or the method has no effect",
     )
 
 
 def it_works_without_a_target(subject: Subject) -> None:
     """A method with `uses_target = False` may be handed no target image."""
-    found = _terms(subject, 1.0)
-    require(found == _terms(subject, -1.0), "its terms depend on the target: uses_target is False")
-    require(found == _terms(subject, None), "its terms depend on the target being there")
+    _is_blind_to(subject, "target")
 
 
-def _terms(subject: Subject, factor: float | None) -> dict[str, float]:
-    """A step's terms with the target image times the factor; None: with no target image."""
+def it_works_without_a_source(subject: Subject) -> None:
+    """A method with `uses_source = False` is handed neither image nor label of the source."""
+    _is_blind_to(subject, "source")
+
+
+Domain = Literal["source", "target"]
+
+
+def _is_blind_to(subject: Subject, domain: Domain) -> None:
+    terms = _terms(subject, domain, 1.0)
+    says = f"uses_{domain} is False"
+    require(terms == _terms(subject, domain, -1.0), f"its terms depend on the {domain}: {says}")
+    require(
+        terms == _terms(subject, domain, None),
+        f"its terms depend on the {domain} being there: {says}",
+    )
+
+
+def _terms(subject: Subject, domain: Domain, factor: float | None) -> dict[str, float]:
+    """A step's terms with the domain's images times the factor; None: with nothing of it."""
     method = subject.make()
     torch.manual_seed(1)
     batch = subject.batch()
-    image = batch.target_image
-    batch.target_image = image[:0] if factor is None else image * factor
+    image = getattr(batch, f"{domain}_image")
+    setattr(batch, f"{domain}_image", image[:0] if factor is None else image * factor)
+    if domain == "source" and factor is None:
+        batch.source_label = batch.source_label[:0]
     return train_step(method, optimiser_for(method), batch, ITERATIONS - 1)

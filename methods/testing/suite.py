@@ -9,7 +9,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from methods.contract import Method
-from methods.testing import learning, precision, repeating, talking
+from methods.testing import blocking, learning, precision, repeating, talking
 from methods.testing.tools import NETWORKS, VARIANTS, Subject, variants_of
 
 #: Where the start of the schedule matters, and at its end, which "source phase" does not change.
@@ -66,11 +66,14 @@ CHECKS = (
     ),
     Check(learning.it_looks_at_the_target, applies=lambda method: method.uses_target),
     Check(learning.it_works_without_a_target, applies=lambda method: not method.uses_target),
+    Check(learning.it_looks_at_the_source, applies=lambda method: method.uses_source),
+    Check(learning.it_works_without_a_source, applies=lambda method: not method.uses_source),
     Check(repeating.equal_seeds_give_equal_steps, variants=("all terms",)),
     Check(repeating.its_draws_leave_torchs_generator_alone, variants=AT_THE_END),
     Check(repeating.the_state_dict_resumes_it_exactly, networks=True, variants=("source phase",)),
     Check(repeating.one_graph_is_alive_at_a_time, variants=AT_THE_END),
     Check(repeating.memory_does_not_grow, variants=("all terms",)),
+    Check(blocking.it_seldom_waits_for_a_gpu, variants=("all terms",)),
 )
 
 

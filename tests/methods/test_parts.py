@@ -13,7 +13,8 @@ from methods.contract import IGNORE, Segmentation
 from methods.networks.zoo import build
 from methods.param_groups import reference_groups
 from methods.parts.augment import gaussian_blur, strong_augment
-from methods.parts.class_mix import class_mask, draw_classes, paste
+from methods.parts.class_mix import class_mask, draw_classes, paste, values_present
+from methods.parts.device import constant
 from methods.parts.distillation import Projections, distill, stage_channels, stage_maps
 from methods.parts.ema import EMATeacher, Frozen
 from methods.parts.feature_distance import downscale_label, feature_distance, label_cells
@@ -78,11 +79,32 @@ LABELS = torch.tensor([[[0, 0, 3], [5, 5, 5]], [[7, 7, 7], [7, IGNORE, 5]]])  # 
 def test_class_mix_draws_half_of_the_values_rounded_up(generator, whole_batch, ignore, values):
     seen = [set(), set()]
     for _ in range(60):
-        drawn = draw_classes(LABELS, generator, whole_batch=whole_batch, ignore=ignore)
+        drawn = draw_classes(
+            values_present(LABELS), generator, whole_batch=whole_batch, ignore=ignore
+        )
         for classes, union, present in zip(drawn, seen, values, strict=True):
             assert len(set(classes.tolist())) == len(classes) == math.ceil(len(present) / 2)
             union.update(classes.tolist())
     assert seen == values
+
+
+def test_class_mix_knows_the_values_of_each_image():
+    present = values_present(LABELS)
+    assert present.shape == (2, 256)
+    assert [row.nonzero()[:, 0].tolist() for row in present] == [[0, 3, 5], [5, 7, IGNORE]]
+
+
+def test_class_mix_draws_as_it_did_from_sorted_values(generator):
+    """Figures of old records hang on these draws."""
+    order = torch.randperm(5, generator=torch.Generator().manual_seed(3))
+    values = LABELS.unique()[order[:3]]
+    assert torch.equal(draw_classes(values_present(LABELS), generator)[0], values)
+
+
+def test_a_constant_is_sent_once():
+    cpu = torch.device("cpu")
+    assert constant((1.0, 2.0), cpu) is constant((1.0, 2.0), cpu)
+    assert constant((1, 2), cpu, torch.int64).dtype is torch.int64
 
 
 def test_class_mix_pastes_the_drawn_classes():

@@ -7,7 +7,6 @@ features of things stay near those of the ImageNet encoder that the student star
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from copy import deepcopy
 from typing import NamedTuple
 
 import torch
@@ -17,7 +16,7 @@ from torch import Tensor
 from methods.contract import Batch, Method, Segmentation, Segmentor
 from methods.parts.augment import strong_augment
 from methods.parts.class_mix import class_mask, draw_classes, paste, values_present
-from methods.parts.ema import EMATeacher, Frozen
+from methods.parts.ema import EMATeacher, Frozen, without_head
 from methods.parts.feature_distance import class_mask as thing_mask
 from methods.parts.feature_distance import feature_distance, label_cells
 from methods.parts.losses import cross_entropy
@@ -69,7 +68,7 @@ class DAFormer(Method):
     def setup(self, frozen_teachers: Sequence[Segmentor], companions: Sequence[Segmentor]) -> None:
         super().setup(frozen_teachers, companions)
         self.ema = EMATeacher(self.student, self.config.ema_alpha)
-        self.imagenet = Frozen(deepcopy(self.student)) if self.config.lambda_fd else None
+        self.imagenet = Frozen(without_head(self.student)) if self.config.lambda_fd else None
         self._seen: tuple[Tensor, Tensor] | None = None
         self._present: tuple[Tensor, Tensor] | None = None
 
@@ -114,6 +113,10 @@ class DAFormer(Method):
     def segment(self, image: Tensor) -> Segmentation:
         """The student's forward wherever it learns; a method may choose what it looks at."""
         return self.student(image)
+
+    def look(self, image: Tensor) -> Segmentation:
+        """The student's forward where it learns by its maps alone, and nobody asks for logits."""
+        return self.segment(image)
 
     def segmentation_loss(
         self, output: Segmentation, label: Tensor, weight: Tensor | None = None
@@ -179,9 +182,13 @@ class DAFormer(Method):
     def imagenet_distance(self, imagenet: Frozen, batch: Batch, source: Segmentation) -> Tensor:
         """Weighted distance of a source forward to what its network saw before training."""
         features = source.features[-1]
-        reference = imagenet.features(batch.source_image)[-1]
         cells = label_cells(batch.source_label, features.shape[-2:], self.config.fd_min_ratio)
-        return self.config.lambda_fd * feature_distance(features, reference, thing_mask(cells))
+        things = thing_mask(cells)
+        reference = features.detach()
+        # Without things the distance is 0 whatever the reference. A GPU would wait for the answer.
+        if things.device.type != "cpu" or things.any():
+            reference = imagenet.features(batch.source_image)[-1]
+        return self.config.lambda_fd * feature_distance(features, reference, things)
 
     def target_terms(self, batch: Batch, step: int) -> Iterator[dict[str, Tensor]]:
         """Groups of terms on the plain target image; none here."""

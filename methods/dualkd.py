@@ -87,21 +87,33 @@ class DualKD(DAFormer):
     def target_terms(self, batch: Batch, step: int) -> Iterator[dict[str, Tensor]]:
         warm = self.config.warm_target and not self.mixes(step)
         if warm or "target" in self.config.images:
-            output = self.segment(batch.target_image)
-            label = output.logits.argmax(1)
-            yield {"kd_target": self.distillation(batch.target_image, output, label, step)}
+            image = batch.target_image
+            if self.config.pixel_mask == "none":
+                output, label = self.look(image), None
+            else:
+                output = self.segment(image)
+                label = output.logits.argmax(1)
+            yield {"kd_target": self.distillation(image, output, label, step)}
 
     def mixed_terms(self, mixed: Mixed, output: Segmentation, step: int) -> dict[str, Tensor]:
         if "mixed" not in self.config.images:
             return {}
         return {"kd_mixed": self.distillation(mixed.image, output, mixed.label, step)}
 
-    def distillation(self, image: Tensor, output: Segmentation, label: Tensor, step: int) -> Tensor:
-        """Weighted distance of the student's maps to the frozen teacher's, mean over stages."""
+    def distillation(
+        self, image: Tensor, output: Segmentation, label: Tensor | None, step: int
+    ) -> Tensor:
+        """Weighted distance of the student's maps to the frozen teacher's, mean over stages.
+
+        `label` (B, H, W) is asked for where `pixel_mask` is not `none`.
+        """
         cfg = self.config
         taught = self.projections(stage_maps(output, cfg.stages))
         frozen = stage_maps(self.frozen(image), cfg.stages)
-        mask = thing_mask(label) if cfg.pixel_mask == "things" else None
+        mask = None
+        if cfg.pixel_mask == "things":
+            assert label is not None
+            mask = thing_mask(label)
         distances = [
             distill(s, t, cfg.distance, cfg.normalise, mask)
             for s, t in zip(taught, frozen, strict=True)

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from methods.contract import Segmentation, Segmentor
 from methods.daformer import DAFormer
-from methods.networks.multi_scale import Detailed, MultiScale, Window, window_side
+from methods.networks.multi_scale import Detailed, MultiScale, Window, half, window_side
+from methods.networks.segmentor import reached
 
 
 class HRDA(DAFormer):
@@ -45,6 +46,15 @@ class HRDA(DAFormer):
     def segment(self, image: Tensor) -> Segmentation:
         cell = self.student.size_multiple
         return self.student(image, draw_window(image.shape[-2:], cell, self.generator))
+
+    def look(self, image: Tensor) -> Segmentation:
+        """The context alone, to which all maps but the logits belong."""
+        padded = self.student.pad(image)
+        context = self.student.network(half(padded))
+        logits, fused, *features = reached(
+            [context.logits, context.fused, *context.features], image, padded
+        )
+        return Segmentation(logits, features, fused)
 
     def segmentation_loss(
         self, output: Segmentation, label: Tensor, weight: Tensor | None = None

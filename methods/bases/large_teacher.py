@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from copy import deepcopy
 from typing import Any, cast
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 
 from methods.contract import Batch, CompanionSpec, Segmentation, Segmentor
 from methods.daformer import DAFormer
-from methods.parts.ema import EMATeacher, Frozen
+from methods.parts.ema import EMATeacher, Frozen, without_head
 from methods.parts.losses import upsample
 from methods.parts.pseudo_labels import PseudoLabel
 
@@ -65,7 +64,7 @@ class LargeTeacher(DAFormer):
         self.large = Ensemble(companions)
         self.ema = EMATeacher(self.large, self.config.ema_alpha)
         self.large_imagenet = nn.ModuleList(
-            Frozen(deepcopy(network)) for network in companions if self.config.lambda_fd
+            Frozen(without_head(network)) for network in companions if self.config.lambda_fd
         )
 
     def large_learns(self, step: int) -> bool:

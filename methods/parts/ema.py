@@ -52,6 +52,17 @@ class EMATeacher(nn.Module):
         return self.network(image)
 
 
+def without_head(network: Segmentor) -> Segmentor:
+    """A copy for `features` alone, which holds no weights of a head.
+
+    Whole where the network has no `features` of its own, and so needs its head for them.
+    """
+    if type(network).features is Segmentor.features:
+        return deepcopy(network)
+    heads = [part for name, part in network.named_children() if "head" in name]
+    return deepcopy(network, {id(head): nn.Identity() for head in heads})
+
+
 class Frozen(nn.Module):
     """A network that never learns: eval mode for ever, no gradient."""
 

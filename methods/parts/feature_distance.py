@@ -19,10 +19,17 @@ def downscale_label(label: Tensor, stride: int, min_ratio: float = 0.75) -> Tens
     A cell whose majority holds less than `min_ratio` of it is ignored (255); ties go to the lowest
     id; ignored pixels count as a class of their own.
     """
+    height, width = (side // stride for side in label.shape[1:])
     classes = torch.where(label == IGNORE, NUM_CLASSES, label)
-    one_hot = F.one_hot(classes, NUM_CLASSES + 1).permute(0, 3, 1, 2).float()  # (B, C + 1, H, W)
-    share, cell = F.avg_pool2d(one_hot, stride).max(1)  # (B, h, w)
-    return torch.where((cell == NUM_CLASSES) | (share < min_ratio), IGNORE, cell)
+    classes = classes[:, : height * stride, : width * stride]
+    pixels = classes.unflatten(2, (width, stride)).unflatten(1, (height, stride))
+    pixels = pixels.transpose(2, 3).flatten(3)  # (B, h, w, stride * stride)
+    # A histogram a cell: one-hot pixels would be twenty maps of the label's size.
+    counts = torch.zeros(*pixels.shape[:3], NUM_CLASSES + 1, device=label.device)
+    counts.scatter_add_(3, pixels, torch.ones_like(counts[..., :1]).expand(pixels.shape))
+    count, cell = counts.max(3)  # (B, h, w)
+    unsure = count / stride**2 < min_ratio
+    return torch.where((cell == NUM_CLASSES) | unsure, IGNORE, cell)
 
 
 def label_cells(label: Tensor, grid: tuple[int, ...], min_ratio: float = 0.75) -> Tensor:

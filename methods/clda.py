@@ -142,9 +142,9 @@ def saliency_rates(
         gradient = torch.zeros_like(w) if w.grad is None else w.grad
         return (w * (gradient - before[w] if w in before else gradient)).abs().flatten()
 
-    found = [torch.cat([influence(w) for w, _ in layer]) for layer in layers]
-    threshold = factor * torch.cat(found).mean()
-    return torch.stack([(layer > threshold).float().mean() for layer in found])
+    influences = [torch.cat([influence(w) for w, _ in layer]) for layer in layers]
+    threshold = factor * torch.cat(influences).mean()
+    return torch.stack([(layer > threshold).float().mean() for layer in influences])
 
 
 def least(rates: Tensor, share: float) -> list[int]:

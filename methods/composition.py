@@ -44,14 +44,14 @@ def compose(parts: tuple[Part, ...]) -> type[Method]:
 
 def partners(part: Part) -> list[str]:
     """Names of the built-in methods that can be joined with this one."""
-    found = []
+    joinable = []
     for name, address in built_in.BUILT_IN.items():
         try:
             join((part, Part(name, built_in.load(address))))
         except ValueError:
             continue
-        found.append(name)
-    return found
+        joinable.append(name)
+    return joinable
 
 
 def join(parts: Sequence[Part]) -> tuple[type[Method], ...]:

@@ -72,7 +72,7 @@ def load(plug_in: PlugIn) -> type[Method]:
         exec(compile(plug_in.source, module.__file__, "exec"), vars(module))
     except Exception as error:
         raise ValueError(_broken(plug_in, error)) from error
-    found = [
+    classes = [
         value
         for name, value in vars(module).items()
         if isinstance(value, type)
@@ -80,13 +80,13 @@ def load(plug_in: PlugIn) -> type[Method]:
         and value.__module__ == module.__name__
         and not name.startswith("_")
     ]
-    if len(found) != 1:
-        names = ", ".join(method.__name__ for method in found) or "none"
+    if len(classes) != 1:
+        names = ", ".join(method.__name__ for method in classes) or "none"
         raise ValueError(
-            f"{plug_in.path} defines {len(found)} methods ({names}), expected one class that "
+            f"{plug_in.path} defines {len(classes)} methods ({names}), expected one class that "
             "inherits from methods.contract.Method; a base class of your own begins with _"
         )
-    return found[0]
+    return classes[0]
 
 
 def package_sha256(module: str) -> str:
@@ -105,12 +105,12 @@ def package_sha256(module: str) -> str:
 
 
 @cache  # what was imported stays what it was
-def _sha256(places: tuple[str, ...]) -> str:
+def _sha256(roots: tuple[str, ...]) -> str:
     """Of a module's file, or of all in a package's folders, each with its place in them."""
     files: dict[str, Path] = {}
-    for place in map(Path, places):
-        found = place.rglob("*.py") if place.is_dir() else [place]
-        files |= {path.relative_to(place).as_posix(): path for path in found if path.is_file()}
+    for root in map(Path, roots):
+        sources = root.rglob("*.py") if root.is_dir() else [root]
+        files |= {path.relative_to(root).as_posix(): path for path in sources if path.is_file()}
     digest = hashlib.sha256()
     for name, path in sorted(files.items()):
         content = path.read_bytes()

@@ -30,10 +30,10 @@ def use_files(paths: Iterable[Path]) -> None:
     """
     FILES.clear()
     for path in paths:
-        found = plug_in.read(path)
-        if found.name in names():
-            raise ValueError(f"{path}: there is a method {found.name} already; rename the file")
-        FILES[found.name] = found
+        plugin = plug_in.read(path)
+        if plugin.name in names():
+            raise ValueError(f"{path}: there is a method {plugin.name} already; rename the file")
+        FILES[plugin.name] = plugin
 
 
 def origins(name: str) -> dict[str, str]:
@@ -54,15 +54,15 @@ def origins(name: str) -> dict[str, str]:
 
 def _plug_ins() -> dict[str, EntryPoint]:
     """Other packages' methods; none replaces a built-in one, nor that of another package."""
-    found: dict[str, EntryPoint] = {}
+    points: dict[str, EntryPoint] = {}
     for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=_package):
         if point.name in BUILT_IN:
             _ignored(point.name, _package(point), "is built in")
-        elif point.name in found:
-            _ignored(point.name, _package(point), f"{_package(found[point.name])} offers too")
+        elif point.name in points:
+            _ignored(point.name, _package(point), f"{_package(points[point.name])} offers too")
         else:
-            found[point.name] = point
-    return found
+            points[point.name] = point
+    return points
 
 
 def _package(point: EntryPoint) -> str:

@@ -67,10 +67,10 @@ def param_groups_hold_what_learns_each_once(subject: Subject) -> None:
     names = {id(p): n for n, p in method.named_parameters()}
     require(len(grouped) == len({id(p) for p in grouped}), "a parameter is in two groups")
     wanted = {id(p) for p in method.parameters() if p.requires_grad}
-    found = {id(p) for p in grouped}
-    idle = [names[i] for i in names if i in wanted - found]
+    held = {id(p) for p in grouped}
+    idle = [names[i] for i in names if i in wanted - held]
     require(not idle, f"parameters that no optimiser holds: {some(idle)}")
-    fixed = [names.get(i, "one that is not the method's") for i in found - wanted]
+    fixed = [names.get(i, "one that is not the method's") for i in held - wanted]
     require(not fixed, f"an optimiser holds what does not learn: {some(fixed)}")
     absent = {id(p) for p in method.student.parameters()} - {id(p) for p in students}
     require(not absent, "param_groups leaves out a parameter of the student")
@@ -105,8 +105,8 @@ def every_term_teaches_someone(subject: Subject) -> None:
         for term, value in group.items():
             if term.startswith("log/"):
                 continue
-            found = torch.autograd.grad(value, learning, retain_graph=True, allow_unused=True)
-            reached = [gradient for gradient in found if gradient is not None]
+            gradients = torch.autograd.grad(value, learning, retain_graph=True, allow_unused=True)
+            reached = [gradient for gradient in gradients if gradient is not None]
             require(
                 reached and (value == 0 or any(g.any() for g in reached)),
                 f"term {term} teaches neither the student nor its critics: no gradient of it "
@@ -123,8 +123,8 @@ def the_head_learns_faster_by_the_factor(subject: Subject) -> None:
         for p in group["params"]
     }
     for part, wanted in (("head", 1e-3 * 10.0), ("encoder", 1e-3)):
-        found = {rate[id(p)] for p in getattr(method.student, part).parameters()}
-        require(found == {wanted}, f"the {part} learns at {found}, {wanted} expected")
+        rates = {rate[id(p)] for p in getattr(method.student, part).parameters()}
+        require(rates == {wanted}, f"the {part} learns at {rates}, {wanted} expected")
 
 
 def target_labels_change_nothing(subject: Subject) -> None:

@@ -28,15 +28,15 @@ def its_gradients_are_the_same_in_fp16(subject: Subject) -> None:
 
 def _agree(subject: Subject, dtype: torch.dtype, name: str) -> None:
     """Compare the gradients of one step's terms in `dtype` and in fp32, equal in all else."""
-    wanted, found = _gradients(subject, None), _gradients(subject, dtype)
-    lost = [n for n in wanted if n not in found]
+    full, reduced = _gradients(subject, None), _gradients(subject, dtype)
+    lost = [n for n in full if n not in reduced]
     require(not lost, f"in {name} no gradient reaches {some(lost)}, in fp32 one does")
     for part in ("student.encoder.", "student.head."):
-        names = [n for n in wanted if n.startswith(part)]
+        names = [n for n in full if n.startswith(part)]
         if not names:
             continue
-        expected = torch.cat([wanted[n].flatten() for n in names])
-        given = torch.cat([found[n].flatten() for n in names])
+        expected = torch.cat([full[n].flatten() for n in names])
+        given = torch.cat([reduced[n].flatten() for n in names])
         require(torch.isfinite(given).all(), f"in {name} gradients of {part}* are not finite")
         error = (given - expected).norm() / expected.norm().clamp(min=1e-12)
         require(

@@ -64,11 +64,11 @@ def the_state_dict_resumes_it_exactly(subject: Subject) -> None:
     again.load_state_dict(saved[1])
     resumed.generator.set_state(generators[0])
     torch.set_rng_state(generators[1])
-    found = [train_step(resumed, again, subject.batch(step), step) for step in left]
+    terms = [train_step(resumed, again, subject.batch(step), step) for step in left]
     require(
-        found == expected,
+        terms == expected,
         f"resumed after step {done} it goes on otherwise: what it remembers must be a "
-        f"parameter or a buffer; {expected} became {found}",
+        f"parameter or a buffer; {expected} became {terms}",
     )
     moved = differing(method.state_dict(), resumed.state_dict())
     require(not moved, f"resumed after step {done} it ends otherwise: {some(moved)}")

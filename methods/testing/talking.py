@@ -95,15 +95,15 @@ def its_networks_answer_at_any_size(subject: Subject) -> None:
             continue
         for height, width in ODD_SIZES:
             with torch.no_grad():
-                found = network(torch.randn(2, 3, height, width))
-            classes = tuple(found.logits.shape[:2])
+                output = network(torch.randn(2, 3, height, width))
+            classes = tuple(output.logits.shape[:2])
             require(classes == (2, NUM_CLASSES), f"logits begin {classes}, (2, {NUM_CLASSES}) due")
-            require(torch.isfinite(found.logits).all(), "logits are not finite")
-            widths = [feature.shape[1] for feature in found.features]
+            require(torch.isfinite(output.logits).all(), "logits are not finite")
+            widths = [feature.shape[1] for feature in output.features]
             promised = [*network.feature_channels, network.fused_channels]
             require(
-                [*widths, found.fused.shape[1]] == promised,
-                f"maps of {widths} and {found.fused.shape[1]} channels, {promised} promised",
+                [*widths, output.fused.shape[1]] == promised,
+                f"maps of {widths} and {output.fused.shape[1]} channels, {promised} promised",
             )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
+from itertools import pairwise, product
 
 import pytest
 import torch
@@ -168,6 +168,19 @@ def test_labels_scale_down_to_the_majority():
     label = torch.tensor([[[1, 1, 2, 2], [1, 4, 4, 4], [IGNORE] * 4, [IGNORE] * 4]])
     assert downscale_label(label, 2, 0.75).tolist() == [[[1, IGNORE], [IGNORE, IGNORE]]]
     assert downscale_label(label, 2, 0.5).tolist() == [[[1, 2], [IGNORE, IGNORE]]]
+
+
+def test_a_cell_is_counted_pixel_by_pixel(generator):
+    """Of sides that the stride does not divide, the rest is left out."""
+    label = torch.randint(0, 4, (2, 14, 23), generator=generator)
+    label[label == 3] = IGNORE
+    found = downscale_label(label, 5, 0.4)
+    assert found.shape == (2, 2, 4)
+    for image, row, column in product(range(2), range(2), range(4)):
+        pixels = label[image, 5 * row : 5 * row + 5, 5 * column : 5 * column + 5].flatten().tolist()
+        most = min(set(pixels), key=lambda value: (-pixels.count(value), value))
+        expected = most if pixels.count(most) / 25 >= 0.4 else IGNORE
+        assert found[image, row, column] == expected
 
 
 def test_label_cells_fit_the_features_of_any_crop():

@@ -1,9 +1,9 @@
-"""The verbs of `bench` that work on data: data make, data verify, data stats, subset."""
+"""The verbs of `bench` that work on data: data make, verify, stats, cache; subset."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -46,6 +46,45 @@ def data_stats(data_root: DataRoot = None) -> None:
     from harness.cli.data_reports import statistics
 
     statistics(data_root, Console())
+
+
+@data_app.command("cache")
+def data_cache(
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[SCENARIO|DATASET]",
+            help="Whose images; see `bench list`. None: list what there is.",
+            show_default=False,
+        ),
+    ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(help="Whose image sizes.", show_default="paper with real data, else tiny"),
+    ] = None,
+    format_: Annotated[
+        Literal["raw", "compressed"],
+        typer.Option("--format", help="raw is the fastest, compressed takes half the disk."),
+    ] = "raw",
+    remove: Annotated[bool, typer.Option("--remove", help="Remove it instead.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it costs, write nothing.")
+    ] = False,
+    data_root: DataRoot = None,
+) -> None:
+    """Keep decoded, resized images in the cache: runs load them instead of decoding PNG files.
+
+    What is there is kept, what has changed is built again, a build that was cut short goes on.
+    """
+    from rich.console import Console
+
+    from harness.cli.data_store import build_or_remove, show
+
+    console = Console()
+    if what is None:
+        show(console)
+    else:
+        build_or_remove(what, profile, format_, data_root, console, remove=remove, dry_run=dry_run)
 
 
 @app.command()

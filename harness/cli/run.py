@@ -80,7 +80,7 @@ def run(
 
     from harness.config.planning import Request, resolve
     from harness.measure.environment import choose_device
-    from harness.report.progress import Reporter
+    from harness.report.progress import Reporter, hashing_shown
     from harness.runs.run import run as carry_out
     from harness.runs.workplace import Workplace, is_current, record_of
 
@@ -96,7 +96,8 @@ def run(
         seed=seed,
         overrides=tuple(set_ or ()),
     )
-    plan = resolve(request, data_root)
+    with hashing_shown():
+        plan = resolve(request, data_root)
     console = Console()
     if dry_run:
         from harness.runs.estimate import show_estimate

@@ -24,7 +24,7 @@ Slide = Annotated[tuple[Side, Side, Side, Side], AfterValidator(_without_gaps)]
 Scales = Annotated[tuple[Annotated[float, Field(gt=0, le=16)], ...], Field(min_length=1)]
 
 #: Profile fields that change no figure: no part of a run's name, and no tables are parted by them.
-CHANGE_NO_FIGURE = ("description", "log_every", "wants_init", "workers")
+CHANGE_NO_FIGURE = ("data_store", "description", "log_every", "wants_init", "workers")
 
 
 class Strict(BaseModel):
@@ -100,6 +100,11 @@ class Profile(Strict):
     tta_flip: bool = Field(False, description="score the mirrored image too")
     tta_scales: Scales = Field((1.0,), description="score at these multiples of the image size")
     workers: int = Field(4, ge=0, description="loader processes")
+    data_store: Literal["auto", "off", "raw", "compressed"] = Field(
+        "auto",
+        description="decoded images in the cache: auto uses those of `bench data cache`, off none, "
+        "a format is built before training",
+    )
     threads: int = Field(0, ge=0, description="CPU threads of torch; 0: its own choice")
     student: str = Field(description="network of the zoo")
     wants_init: str = Field(

@@ -9,7 +9,8 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -31,6 +32,21 @@ log = logging.getLogger(__name__)
 
 #: Told the files read so far and all that must be read.
 FilesRead = Callable[[int, int], None]
+
+
+#: Told a data set's name beside that, of each set that is read.
+SetRead = Callable[[str, int, int], None]
+_TOLD: ContextVar[SetRead | None] = ContextVar("told of sets that are read", default=None)
+
+
+@contextmanager
+def hashing_told_to(watcher: SetRead) -> Iterator[None]:
+    """Within the block, `watcher` is told of every file that is read to name a data set."""
+    token = _TOLD.set(watcher)
+    try:
+        yield
+    finally:
+        _TOLD.reset(token)
 
 
 class FileState(NamedTuple):
@@ -59,7 +75,7 @@ def content_fingerprint(
     files = [file for pair in pairs for file in pair]
     prefix = f"{root.as_posix()}/"
     names = [file.as_posix().removeprefix(prefix) for file in files]
-    states = list(_in_blocks(_state, files))
+    states = file_states(files)
     sampled = sorted(range(0, len(files), 2), key=lambda i: _digest(names[i].encode()))
     wanted = [*range(1, len(files), 2), *sampled[:SAMPLED_IMAGES]]
     index = _Index(root)
@@ -70,6 +86,8 @@ def content_fingerprint(
         index.put(names[i], states[i], value, started)
         if progress:
             progress(done, len(unread))
+        if told := _TOLD.get():
+            told(name, done, len(unread))
     if unread:
         index.save()
     hashed = set(wanted)
@@ -123,6 +141,11 @@ def _in_blocks(function: Callable[[Path], _T], files: Sequence[Path]) -> Iterato
     with ThreadPoolExecutor(THREADS) as pool:
         for results in pool.map(lambda block: list(map(function, block)), blocks):
             yield from results
+
+
+def file_states(files: Sequence[Path]) -> list[FileState | None]:
+    """State of each file, None for one that is not there; in threads."""
+    return list(_in_blocks(_state, files)) if len(files) > 1 else [_state(file) for file in files]
 
 
 def _state(file: Path) -> FileState | None:

@@ -24,6 +24,7 @@ from harness.data import transforms
 from harness.data.augment import augment
 from harness.data.datasets import Dataset
 from harness.data.rare_class import RareClassSampler, class_statistics
+from harness.data.store import Setting, StoredPixels
 from harness.data.transforms import PixelArray
 from methods.contract import Batch
 from methods.parts.augment import MEAN, STD
@@ -122,6 +123,8 @@ class _TrainViews(TorchDataset):
     ) -> None:
         self.source, self.target, self.profile = source, target, profile
         self.seed, self.target_labels = seed, target_labels
+        self.source_pixels = self._stored(source) if source else None
+        self.target_pixels = self._stored(target) if target else None
         self.source_order = _Shuffle(len(source), seed, _SOURCE_ORDER) if source else None
         self.target_order = _Shuffle(len(target), seed, _TARGET_ORDER) if target else None
         self.rare_classes = None
@@ -130,57 +133,64 @@ class _TrainViews(TorchDataset):
                 class_statistics(source), profile.rcs_temperature, profile.rcs_min_pixels
             )
 
+    def _stored(self, dataset: Dataset) -> StoredPixels:
+        size = self.profile.image_size[dataset.name]
+        return StoredPixels(dataset, size, self.profile.data_store)
+
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return source image (3, H, W) and label (H, W), then the target's, all uint8.
 
         Those of a data set that is None are empty.
         """
         source = target = (_NOTHING, _NOTHING)
-        if self.source is not None:
-            source = self._source(generator(self.seed, _SOURCE, number), number)
-        if self.target is not None:
-            target = self._target(generator(self.seed, _TARGET, number), number)
+        if self.source_pixels is not None:
+            source = self._source(self.source_pixels, generator(self.seed, _SOURCE, number), number)
+        if self.target_pixels is not None:
+            target = self._target(self.target_pixels, generator(self.seed, _TARGET, number), number)
         return *source, *target
 
-    def _source(self, rng: np.random.Generator, number: int) -> tuple[Tensor, Tensor]:
-        assert self.source is not None
+    def _source(
+        self, pixels: StoredPixels, rng: np.random.Generator, number: int
+    ) -> tuple[Tensor, Tensor]:
         assert self.source_order is not None
-        profile, size = self.profile, self.profile.image_size[self.source.name]
+        profile = self.profile
         if self.rare_classes:
             wanted, index = self.rare_classes.draw(rng)
             min_pixels = profile.rcs_min_pixels * profile.rcs_min_crop_ratio
-            label = self.source.read_label(index, size)
+            label = pixels.read_label(index)
             corner = transforms.draw_rare_corner(
                 label, profile.crop, rng, profile.max_class_ratio, wanted, min_pixels
             )
         else:
             index = self.source_order[number]
-            label = self.source.read_label(index, size)
+            label = pixels.read_label(index)
             corner = transforms.draw_balanced_corner(
                 label, profile.crop, rng, profile.max_class_ratio
             )
         flipped = rng.random() < profile.flip
-        image = self._cut(self.source.read_image(index, size), corner, flipped)
+        image = self._cut(pixels.read_image(index), corner, flipped)
         image = augment(image, profile.source_augmentation, rng)
         return self._image(image), self._label(self._cut(label, corner, flipped))
 
-    def _target(self, rng: np.random.Generator, number: int) -> tuple[Tensor, Tensor]:
-        assert self.target is not None
+    def _target(
+        self, pixels: StoredPixels, rng: np.random.Generator, number: int
+    ) -> tuple[Tensor, Tensor]:
         assert self.target_order is not None
-        profile, size = self.profile, self.profile.image_size[self.target.name]
+        profile = self.profile
         index = self.target_order[number]
-        image = self.target.read_image(index, size)
+        image = pixels.read_image(index)
         corner = transforms.draw_corner(image.shape, profile.crop, rng)
         flipped = rng.random() < profile.flip
         label = _NOTHING
         if self.target_labels:
-            pixels = self.target.read_label(index, size)
-            label = self._label(self._cut(pixels, corner, flipped))
+            whole = pixels.read_label(index)
+            label = self._label(self._cut(whole, corner, flipped))
         return self._image(self._cut(image, corner, flipped)), label
 
     def _cut(self, pixels: PixelArray, corner: tuple[int, int], flipped: bool) -> PixelArray:
         cut = transforms.crop(pixels, corner, self.profile.crop)
-        return np.ascontiguousarray(transforms.flip(cut) if flipped else cut)
+        # Always a copy: what a store maps is read-only.
+        return transforms.flip(cut) if flipped else cut.copy()
 
     def _image(self, image: PixelArray) -> Tensor:
         return _tensor(transforms.pad_image(image, self.profile.crop))
@@ -212,15 +222,17 @@ def eval_batches(
     workers: int = 0,
     device: torch.device | str = "cpu",
     scales: Sequence[float] = (1.0,),
+    data_store: Setting = "auto",
 ) -> Iterator[tuple[Tensor, ...]]:
     """Yield every image once, in order, whole: (B, 3, H, W) normalised and (B, h, w) int64.
 
     Images are resized into `size` = (width, height), labels keep their full resolution. With
     several `scales` there is an image for each before the label, resized from the file's own
-    pixels. A `batch` of more than one needs images of one size.
+    pixels. A `batch` of more than one needs images of one size. At one scale of 1, images come from
+    a store where there is one.
     """
     device = torch.device(device)
-    views = _EvalViews(dataset, size, scales)
+    views = _EvalViews(dataset, size, scales, data_store)
     for *images, label in DataLoader(views, batch, **_worker_options(workers, device)):
         yield (
             *(normalise(image.to(device, non_blocking=True)) for image in images),
@@ -229,14 +241,22 @@ def eval_batches(
 
 
 class _EvalViews(TorchDataset):
-    def __init__(self, dataset: Dataset, size: tuple[int, int], scales: Sequence[float]) -> None:
+    def __init__(
+        self, dataset: Dataset, size: tuple[int, int], scales: Sequence[float], data_store: Setting
+    ) -> None:
         self.dataset, self.size, self.scales = dataset, size, scales
+        self.resized = None
+        if tuple(scales) == (1.0,):
+            self.resized = StoredPixels(dataset, size, data_store, ("image",))
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> tuple[Tensor, ...]:
-        images = at_scales(self.dataset.read_image(index), self.size, self.scales)
+        if self.resized:
+            images = [_tensor(self.resized.read_image(index))]
+        else:
+            images = at_scales(self.dataset.read_image(index), self.size, self.scales)
         return *images, _tensor(self.dataset.read_label(index))
 
 
@@ -255,7 +275,7 @@ def at_scales(
 def _tensor(pixels: PixelArray) -> Tensor:
     """(H, W, 3) -> (3, H, W); a label (H, W) stays as it is."""
     if pixels.ndim == 3:
-        pixels = np.ascontiguousarray(pixels.transpose(2, 0, 1))
+        pixels = np.stack(cv2.split(pixels))
     return torch.from_numpy(pixels)
 
 

@@ -11,7 +11,6 @@ from harness.data.datasets import Dataset, has_dataset, open_once
 from harness.errors import DataError
 
 if TYPE_CHECKING:
-    from harness.data.fingerprint import FilesRead
     from harness.data.scenes.writer import ScenesDrawn
 
 #: Sets that the generator can stand in for.
@@ -58,17 +57,16 @@ def find_sources(
     scenario: Scenario,
     profile: Profile,
     data_root: Path | None,
-    progress: FilesRead | None = None,
 ) -> Sources:
     """Open what the data root holds, and plan what must be generated.
 
-    `progress` is told the files read while a data set's content is hashed, which takes long once.
+    A data set's content is hashed, which takes long once: `fingerprint.hashing_told_to` watches it.
     DataError when a root is given but a set of the scenario is not in it, or when a set without a
     rendering of its own is asked for without a root.
     """
     return Sources(
-        _find(scenario.source, profile, data_root, "source", scenario.generated_source, progress),
-        _find(scenario.target, profile, data_root, "target", False, progress),
+        _find(scenario.source, profile, data_root, "source", scenario.generated_source),
+        _find(scenario.target, profile, data_root, "target", False),
     )
 
 
@@ -90,7 +88,6 @@ def _find(
     data_root: Path | None,
     role: Literal["source", "target"],
     may_generate: bool,
-    progress: FilesRead | None = None,
 ) -> Source:
     if name not in profile.image_size:
         raise DataError(
@@ -101,7 +98,7 @@ def _find(
     if data_root is not None and (has_dataset(name, data_root) or not may_generate):
         train = open_once(name, data_root, "train")
         val = open_once(name, data_root, "val") if role == "target" else None
-        fingerprint = train.fingerprint(progress) + (val.fingerprint(progress) if val else "")
+        fingerprint = train.fingerprint() + (val.fingerprint() if val else "")
         ref = DataRef(
             dataset=name,
             generated=False,

@@ -28,6 +28,7 @@ def score(
         workers=profile.workers,
         device=device,
         scales=profile.tta_scales,
+        data_store=profile.data_store,
     )
     matrix = evaluate(
         network, batches, lambda: autocast(device, profile.precision), Views.of(profile)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from harness.config.planning import Plan
+from harness.data.fingerprint import hashing_told_to
 from harness.measure.memory import PeakMemory
 from harness.training.loop import Progress
 
@@ -90,6 +91,36 @@ class Reporter:
             console=self.console,
             transient=transient,
         )
+
+
+#: Seconds that a data set is read before anything is said of it.
+QUIET_SECONDS = 1.0
+
+
+@contextmanager
+def hashing_shown() -> Iterator[None]:
+    """Within the block, say on stderr that a real data set is read for the first time.
+
+    Nothing for what takes less than QUIET_SECONDS; one line a set where stderr is no terminal.
+    """
+    reporter = Reporter(Console(stderr=True))
+    begun: dict[tuple[str, int], float] = {}
+    with ExitStack() as shown:
+        bars: dict[tuple[str, int], Callable[[int, int], None]] = {}
+
+        def told(name: str, done: int, total: int) -> None:
+            key = (name, total)
+            now = time.perf_counter()
+            if now - begun.setdefault(key, now) < QUIET_SECONDS and key not in bars:
+                return
+            if key not in bars:
+                shown.close()  # a terminal has one live display at a time
+                what = f"reading files of {name} once, to name the data by its content"
+                bars[key] = shown.enter_context(reporter.counting(what))
+            bars[key](done, total)
+
+        with hashing_told_to(told):
+            yield
 
 
 def _terms(losses: dict[str, float], speed: float, memory: PeakMemory) -> str:

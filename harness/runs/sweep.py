@@ -18,7 +18,7 @@ from harness.config.schema import Suite
 from harness.config.suites import requests
 from harness.measure.environment import choose_device
 from harness.records import store
-from harness.report.progress import Reporter
+from harness.report.progress import Reporter, hashing_shown
 from harness.runs.launchers import Task, command
 from harness.runs.run import check_data, measured_speed
 from harness.runs.teachers import is_usable
@@ -142,7 +142,8 @@ def planned_jobs(
 ) -> tuple[dict[str, Job], int]:
     """The jobs of a suite, those that need not run marked `reused` -> they, and how many of the
     runs are done, but by other code."""
-    planned = plan_jobs([resolve(request, data_root) for request in requests(suite)])
+    with hashing_shown():
+        planned = plan_jobs([resolve(request, data_root) for request in requests(suite)])
     return planned, 0 if fresh else _reuse(planned, workplace)
 
 

@@ -10,6 +10,7 @@ import torch
 
 from harness.config.planning import Plan
 from harness.data.loader import TrainLoader
+from harness.data.store_build import ensure
 from harness.errors import BenchError
 from harness.measure.clock import StepClock
 from harness.measure.energy import Energy
@@ -47,9 +48,22 @@ def train(
 ) -> tuple[Training, dict[str, list[float]], Golden]:
     """Train the method -> what it cost, its first losses, and what `bench check` compares."""
     spec, profile = plan.spec, plan.spec.profile
+    source = plan.sources.source.open("train") if method.uses_source else None
+    target = plan.sources.target.open("train") if method.uses_target else None
+    for dataset, labels in ((source, True), (target, method.needs_target_labels)):
+        if dataset:
+            with place.report.counting(f"decoding {dataset.name}, once") as decoded:
+                ensure(
+                    dataset,
+                    profile.image_size[dataset.name],
+                    profile.data_store,
+                    ("image", "label") if labels else ("image",),
+                    place.report.say,
+                    decoded,
+                )
     loader = TrainLoader(
-        plan.sources.source.open("train") if method.uses_source else None,
-        plan.sources.target.open("train") if method.uses_target else None,
+        source,
+        target,
         profile,
         spec.seed,
         target_labels=method.needs_target_labels,

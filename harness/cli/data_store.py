@@ -1,0 +1,143 @@
+"""`bench data cache`: lists, builds and removes stores of decoded images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+from harness.config import catalogue
+from harness.data.datasets import LAYOUTS, Dataset, has_dataset, layout_of, open_once
+from harness.data.sources import find_sources, is_real
+from harness.data.store import Format, Part, Store, remove, stores, stores_folder
+from harness.data.store_build import build, check_room, estimate, missing, size_text
+from harness.errors import DataError, unknown
+
+
+class Wanted(NamedTuple):
+    """A split at the size that a profile reads it at, and what is read of it."""
+
+    dataset: Dataset
+    size: tuple[int, int]
+    parts: tuple[Part, ...]
+
+
+def show(console: Console) -> None:
+    """List what the cache holds, with sizes on disk."""
+    held = list(stores())
+    if not held:
+        _say(console, f"{stores_folder()} holds no decoded images; `bench data cache gta2cs` ...")
+        return
+    table = Table("data set", "split", "size", "format", "images", "labels", "on disk", "read from")
+    for store in held:
+        about = store.description
+        size = " x ".join(map(str, about.get("size", ())))
+        texts = (about.get("dataset"), about.get("split"), size, about.get("format"))
+        table.add_row(
+            *(str(text or "?") for text in texts),
+            str(store.images),
+            str(store.labels),
+            size_text(store.size_bytes),
+            str(about.get("root", "?")),
+        )
+    console.print(table)
+    total = size_text(sum(store.size_bytes for store in held))
+    _say(console, f"{total} in {stores_folder()}; --remove removes one")
+
+
+def build_or_remove(
+    what: str,
+    profile: str | None,
+    format_: Format,
+    data_root: Path | None,
+    console: Console,
+    *,
+    remove: bool = False,
+    dry_run: bool = False,
+) -> None:
+    """Build the stores of a scenario or a data set; remove them, or only say what they cost.
+
+    BenchError for unknown names, missing or broken data, and where the disk is too small.
+    """
+    stored = [
+        (Store(dataset, size, format_), parts)
+        for dataset, size, parts in _wanted(what, profile, data_root)
+    ]
+    for store, parts in stored:
+        if remove:
+            _remove(store, console, dry_run)
+        else:
+            _build(store, parts, console, dry_run)
+
+
+def _build(store: Store, parts: tuple[Part, ...], console: Console, dry_run: bool) -> None:
+    from harness.report.progress import Reporter
+
+    title = _title(store)
+    if not missing(store, parts):
+        _say(console, f"{title}: all is there")
+        return
+    cost = estimate(store, parts)
+    _say(console, f"{title}: {cost}")
+    if dry_run:
+        return
+    check_room(cost)
+    with Reporter(console).counting(f"decoding {title}") as decoded:
+        written = build(store, parts, decoded)
+    _say(console, f"{title}: {written} files written to {store.folder}")
+
+
+def _remove(store: Store, console: Console, dry_run: bool) -> None:
+    title = _title(store)
+    if not store.held():
+        _say(console, f"{title}: nothing to remove")
+        return
+    if not dry_run:
+        remove(store.folder)
+    _say(console, f"{title}: {'would be removed' if dry_run else 'removed'}, {store.folder}")
+
+
+def _title(store: Store) -> str:
+    width, height = store.size
+    return f"{store.dataset.name} {store.dataset.split} in {width} x {height}, {store.format}"
+
+
+def _wanted(what: str, profile_name: str | None, data_root: Path | None) -> list[Wanted]:
+    """What runs of a scenario read while they train and are scored, or all of a data set."""
+    scenarios = catalogue.names("scenarios")
+    if what in scenarios:
+        scenario = catalogue.scenario(what)
+        default = "paper" if is_real(scenario, data_root) else "tiny"
+        profile = catalogue.profile(profile_name or default)
+        sources = find_sources(scenario, profile, data_root)
+        sizes = profile.image_size
+        target = sources.target
+        return [
+            Wanted(sources.source.open("train"), sizes[scenario.source], ("image", "label")),
+            Wanted(target.open("train"), sizes[scenario.target], ("image",)),
+            Wanted(target.open("val"), sizes[scenario.target], ("image",)),
+        ]
+    if what not in LAYOUTS:
+        raise unknown("scenario or data set", what, [*scenarios, *LAYOUTS])
+    if data_root is None or not has_dataset(what, data_root):
+        raise DataError(
+            f"found no {what} in {data_root or 'any data root'}; expected its folder there: point "
+            "--data-root or UDA_BENCH_DATA at it, or name a scenario to cache generated data."
+        )
+    profile = catalogue.profile(profile_name or "paper")
+    if what not in profile.image_size:
+        raise DataError(
+            f"profile {profile.name!r} has no image size for {what}; expected an entry under "
+            "image_size. Name another --profile."
+        )
+    wanted = []
+    for split in layout_of(what).splits:
+        parts: tuple[Part, ...] = ("image", "label") if split == "train" else ("image",)
+        wanted.append(Wanted(open_once(what, data_root, split), profile.image_size[what], parts))
+    return wanted
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -63,7 +63,7 @@ def test_a_data_set_is_built_in_the_format_asked_for(root):
 
 def test_a_dry_run_says_what_it_costs_and_writes_nothing(root):
     text = cache("gta5", "--profile", "paper", "--data-root", root, "--dry-run")
-    assert "gta5 train in 1280 x 720, raw: 8 files to build, about 14." in text  # 1234 x 720
+    assert "gta5 train in 1280 x 720, raw: 8 files to build, about 10." in text  # 1234 x 720
     assert "are free" in text
     assert list(stores()) == []
     cache("gta5", "--profile", "tiny", "--data-root", root)

@@ -52,13 +52,13 @@ def train(
     target = plan.sources.target.open("train") if method.uses_target else None
     for dataset, labels in ((source, True), (target, method.needs_target_labels)):
         if dataset:
-            with place.report.counting(f"decoding {dataset.name}, once") as decoded:
+            with workplace.report.counting(f"decoding {dataset.name}, once") as decoded:
                 ensure(
                     dataset,
                     profile.image_size[dataset.name],
                     profile.data_store,
                     ("image", "label") if labels else ("image",),
-                    place.report.say,
+                    workplace.report.say,
                     decoded,
                 )
     loader = TrainLoader(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from methods.networks.conv import (
@@ -17,6 +18,8 @@ from methods.networks.conv import (
     LinearEmbedding,
     SeparableConvBNReLU,
     classifier,
+    concatenated,
+    pointwise,
     resize_to,
 )
 
@@ -34,8 +37,16 @@ class SeparableASPP(nn.Module):
         )
         self.bottleneck = ConvBNReLU(len(dilations) * channels, channels, 3)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.bottleneck(torch.cat([branch(x) for branch in self.aspp_modules], dim=1))
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        """maps: (B, c_i, h_i, w_i), the finest first, all of them resized to its (h, w)."""
+        x = torch.cat([resize_to(one, maps[0]) for one in maps], dim=1)
+        branches = [
+            F.relu_(branch.bn(pointwise(branch.conv, maps, maps[0])))
+            if isinstance(branch, ConvBNReLU)
+            else branch(x)
+            for branch in self.aspp_modules
+        ]
+        return F.relu_(self.bottleneck.bn(concatenated(self.bottleneck.conv, branches)))
 
 
 class DAFormerHead(nn.Module):
@@ -58,9 +69,7 @@ class DAFormerHead(nn.Module):
 
     def forward(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Finest map at stride 4 -> logits (B, C, h, w) and fused (B, channels, h, w) there."""
-        embedded = [
-            resize_to(embed(feature), features[0])
-            for embed, feature in zip(self.embed_layers, features, strict=True)
-        ]
-        fused = self.fuse_layer(torch.cat(embedded, dim=1))
+        fused = self.fuse_layer(
+            [embed(x) for embed, x in zip(self.embed_layers, features, strict=True)]
+        )
         return self.conv_seg(self.dropout(fused)), fused

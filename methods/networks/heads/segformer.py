@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.networks.conv import ConvBNReLU, LinearEmbedding, classifier, resize_to
+from methods.networks.conv import ConvBNReLU, LinearEmbedding, classifier, pointwise
 
 
 class SegFormerHead(nn.Module):
@@ -36,8 +36,8 @@ class SegFormerHead(nn.Module):
         """Finest map at stride 4 -> logits (B, C, h, w) and fused (B, channels, h, w) there."""
         # The published weights of linear_fuse expect the coarsest stage first.
         embedded = [
-            resize_to(self.get_submodule(f"linear_c{i}")(features[i - 1]), features[0])
-            for i in range(self.stages, 0, -1)
+            self.get_submodule(f"linear_c{i}")(features[i - 1]) for i in range(self.stages, 0, -1)
         ]
-        fused = self.linear_fuse(torch.cat(embedded, dim=1))
+        fuse = self.linear_fuse
+        fused = F.relu_(fuse.bn(pointwise(fuse.conv, embedded, features[0])))
         return self.linear_pred(self.dropout(fused)), fused

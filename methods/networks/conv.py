@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.networks.depthwise import DilatedDepthwiseConv
+from methods.networks.depthwise import DilatedDepthwiseConv, dilated
 
 
 class ConvBNReLU(nn.Module):
@@ -58,6 +58,30 @@ class SeparableConvBNReLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.pointwise_conv(self.depthwise_conv(x))
+
+    def of_slice(self, x: Tensor, channels: slice) -> Tensor:
+        """What a slice of the input's channels adds to the pointwise convolution, on a CPU.
+
+        x: (B, c, H, W), those channels; of running statistics, before the pointwise's BatchNorm.
+        """
+        conv, bn = self.depthwise_conv.conv, self.depthwise_conv.bn
+        assert bn.running_mean is not None and bn.running_var is not None
+        scale = bn.weight * torch.rsqrt(bn.running_var + bn.eps)
+        shift = (bn.bias - bn.running_mean * scale)[channels]
+        weight = conv.weight[channels] * scale[channels].view(-1, 1, 1, 1)
+        y = F.relu_(dilated(x, weight, shift, conv.dilation[0]))
+        return F.conv2d(y, self.pointwise_conv.conv.weight[:, channels])
+
+
+def inference_on_cpu(module: nn.Module, x: Tensor) -> bool:
+    """Whether a forward of `x` is for its result alone: no graph, gradient or lower precision."""
+    return not (
+        module.training
+        or torch.is_grad_enabled()
+        or x.device.type != "cpu"
+        or torch.is_autocast_enabled("cpu")
+        or torch.compiler.is_compiling()
+    )
 
 
 class LinearEmbedding(nn.Module):

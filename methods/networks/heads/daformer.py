@@ -7,7 +7,7 @@ published checkpoints.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -19,9 +19,13 @@ from methods.networks.conv import (
     SeparableConvBNReLU,
     classifier,
     concatenated,
+    inference_on_cpu,
     pointwise,
     resize_to,
 )
+
+#: Channels at a time where no gradient is wanted: 16 MiB of a map of 128x256.
+SLICE = 128
 
 
 class SeparableASPP(nn.Module):
@@ -39,14 +43,38 @@ class SeparableASPP(nn.Module):
 
     def forward(self, maps: list[Tensor]) -> Tensor:
         """maps: (B, c_i, h_i, w_i), the finest first, all of them resized to its (h, w)."""
-        x = torch.cat([resize_to(one, maps[0]) for one in maps], dim=1)
+        if inference_on_cpu(self, maps[0]):
+            separable = self._separable_in_slices(maps)
+        else:
+            x = torch.cat([resize_to(one, maps[0]) for one in maps], dim=1)
+            separable = (branch(x) for branch in self._separable())
         branches = [
             F.relu_(branch.bn(pointwise(branch.conv, maps, maps[0])))
             if isinstance(branch, ConvBNReLU)
-            else branch(x)
+            else next(separable)
             for branch in self.aspp_modules
         ]
         return F.relu_(self.bottleneck.bn(concatenated(self.bottleneck.conv, branches)))
+
+    def _separable(self) -> list[SeparableConvBNReLU]:
+        return [b for b in self.aspp_modules if isinstance(b, SeparableConvBNReLU)]
+
+    def _separable_in_slices(self, maps: list[Tensor]) -> Iterator[Tensor]:
+        """The separable branches, a few channels of the maps at a time.
+
+        The concatenation (128 MiB of an image of 512x1024) is never made, and the C library keeps
+        blocks below 32 MiB, while larger ones cost a page fault every 4 KiB.
+        """
+        sums: list[Tensor] = []
+        start = 0
+        for narrow in (part for one in maps for part in one.split(SLICE, dim=1)):
+            channels = slice(start, start + narrow.shape[1])
+            start = channels.stop
+            x = resize_to(narrow, maps[0])
+            parts = [branch.of_slice(x, channels) for branch in self._separable()]
+            sums = [t.add_(part) for t, part in zip(sums, parts, strict=True)] if sums else parts
+        for branch, total in zip(self._separable(), sums, strict=True):
+            yield F.relu_(branch.pointwise_conv.bn(total))
 
 
 class DAFormerHead(nn.Module):

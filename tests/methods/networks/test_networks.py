@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from methods.networks import zoo
+from methods.networks.heads import daformer
 from methods.networks.weights import load_weights, save_weights
 
 SMALL = ["test_mit", "test_deeplab", "mini_xs", "mini_s", "mini_deeplab"]
@@ -88,3 +89,18 @@ def test_dropout_is_channel_wise():
     head = zoo.build("test_mit", head_dropout=0.5).head
     dropped = head.dropout(torch.ones(4, 16, 3, 5)).flatten(2)
     assert ((dropped == 0).all(2) | (dropped == 2).all(2)).all()
+
+
+@torch.no_grad()
+def test_inference_equals_the_graph_of_training(monkeypatch):
+    """DAFormer's head takes another way where it need not keep anything for gradients."""
+    network = build("test_mit", "daformer").train()
+    image = torch.randn(2, 3, 96, 128)
+    network(image)  # running statistics other than 0 and 1
+    network.eval()
+    monkeypatch.setattr(daformer, "SLICE", 3)  # does not divide the 8 channels of a stage
+    fast = network(image).logits
+    with torch.enable_grad():
+        slow = network(image).logits.detach()
+    assert not torch.equal(fast, slow)  # two ways indeed
+    torch.testing.assert_close(fast, slow, rtol=0, atol=2e-6 * slow.abs().max().item())

@@ -130,14 +130,14 @@ def names() -> list[str]:
 def foreign_names(library: str) -> list[str]:
     """Every name "timm:..." or "mmseg:..." of that library, which is imported for it."""
     if library == "timm":
-        from methods.networks import timm_encoder
+        from methods.networks.encoders import timm
 
-        found = timm_encoder.names()
+        known = timm.names()
     else:
         from methods.networks import mmseg_model
 
-        found = mmseg_model.config_names()
-    return [f"{library}:{name}" for name in found]
+        known = mmseg_model.config_names()
+    return [f"{library}:{name}" for name in known]
 
 
 def read_config(name: str) -> dict[str, Any]:
@@ -210,7 +210,7 @@ def _spec(name: str) -> NetworkSpec:
         model, head = timm_parts(name, "daformer")
         if head not in HEADS:
             raise ValueError(f"{name}: unknown head {head!r}, expected one of {', '.join(HEADS)}")
-        encoder = "methods.networks.timm_encoder:TimmEncoder"
+        encoder = "methods.networks.encoders.timm:TimmEncoder"
         description = f"timm's {model} with the head {head}"
         published = f"the Hugging Face model timm/{model}{'' if '.' in model else '.*'}"
         return NetworkSpec(description, encoder, {"model": model}, head, pretrained=published)

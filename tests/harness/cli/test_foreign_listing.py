@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from bench_cli import bench, refused
 
-from methods.networks import timm_encoder
+from methods.networks.encoders import timm as timm_encoder
 
 
 def test_list_shows_the_networks_of_another_library():

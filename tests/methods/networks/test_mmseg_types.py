@@ -8,7 +8,8 @@ import pickle
 import pytest
 import torch
 
-from methods.networks import mmcv_ops, mmseg_model, mmseg_types, timm_encoder, zoo
+from methods.networks import mmcv_ops, mmseg_model, mmseg_types, zoo
+from methods.networks.encoders import timm as timm_encoder
 
 MODEL = {
     "backbone": {
@@ -223,3 +224,13 @@ def test_timm_names_are_plain(name):
     with pytest.raises(ValueError, match="timm"):
         zoo.build(name)
     assert name.removeprefix("timm:") not in timm_encoder.names()
+
+
+def test_mmengine_has_its_own_functions_again_after_an_error():
+    from mmengine.registry import Registry
+    from mmengine.runner.checkpoint import CheckpointLoader
+
+    before = vars(Registry)["get"], vars(CheckpointLoader)["load_checkpoint"]
+    with pytest.raises(ZeroDivisionError), mmseg_types.registered_only():
+        1 / (vars(Registry)["get"] is before[0])  # replaced: zero
+    assert (vars(Registry)["get"], vars(CheckpointLoader)["load_checkpoint"]) == before

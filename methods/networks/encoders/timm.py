@@ -11,6 +11,8 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from methods.networks.tiles import joined, tiles
+
 
 class TimmEncoder(nn.Module):
     """A timm network without its classifier, at random initialisation.
@@ -43,7 +45,7 @@ class TimmEncoder(nn.Module):
         if self.tile is None:
             return self._maps(image)
         rows, columns = (side // self.tile for side in image.shape[2:])
-        return [_joined(x, rows, columns) for x in self._maps(_tiles(image, self.tile))]
+        return [joined(x, rows, columns) for x in self._maps(tiles(image, self.tile))]
 
     def _maps(self, image: Tensor) -> list[Tensor]:
         return self.trunk.forward_intermediates(
@@ -97,18 +99,6 @@ def _only_size(model: str, model_args: dict[str, Any], multiple: int) -> int | N
         except Exception:  # each family fails in its own way
             return side
         return None
-
-
-def _tiles(image: Tensor, side: int) -> Tensor:
-    """image: (B, C, H, W), multiples of side -> (B * tiles, C, side, side), row by row."""
-    grid = image.unflatten(3, (-1, side)).unflatten(2, (-1, side))
-    return grid.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
-
-
-def _joined(x: Tensor, rows: int, columns: int) -> Tensor:
-    """x: (B * rows * columns, C, h, w) -> (B, C, rows * h, columns * w), as `_tiles` cut it."""
-    grid = x.unflatten(0, (-1, rows, columns))
-    return grid.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
 
 
 def _chosen_stages(strides: Sequence[int]) -> list[int]:

@@ -65,7 +65,8 @@ class SeparableConvBNReLU(nn.Module):
         x: (B, c, H, W), those channels; of running statistics, before the pointwise's BatchNorm.
         """
         conv, bn = self.depthwise_conv.conv, self.depthwise_conv.bn
-        assert bn.running_mean is not None and bn.running_var is not None
+        assert bn.running_mean is not None
+        assert bn.running_var is not None
         scale = bn.weight * torch.rsqrt(bn.running_var + bn.eps)
         shift = (bn.bias - bn.running_mean * scale)[channels]
         weight = conv.weight[channels] * scale[channels].view(-1, 1, 1, 1)

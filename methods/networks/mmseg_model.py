@@ -15,25 +15,32 @@ from methods.contract import Segmentor
 from methods.networks import mmcv_ops, mmseg_types
 from methods.networks.quiet import quiet
 from methods.networks.segmentor import PaddedSegmentor
+from methods.networks.tiles import joined, tiles
 
 
 class MMSegModel(PaddedSegmentor):
     """mmsegmentation's backbone, neck (if any) and decode head.
 
     Its features are the backbone's. `fused` is what the head's classifier sees, before dropout.
+    A backbone made for one size of image (BEiT, MAE) sees a larger one in tiles of that size.
     """
 
     def __init__(self, name: str, backbone: nn.Module, neck: nn.Module | None, head: Any) -> None:
-        super().__init__(name, backbone, head, size_multiple=32)
+        tile, shapes = _map_shapes(backbone)
+        super().__init__(name, backbone, head, size_multiple=tile or 32)
         self.neck = neck if neck is not None else nn.Identity()
-        shapes = _map_shapes(backbone)
+        self.tile = tile
         # Some backbones (UNet) hand out the coarsest map first; heads know their own order.
         self.order = sorted(range(len(shapes)), key=lambda i: shapes[i][2], reverse=True)
         self.feature_channels = [shapes[i][1] for i in self.order]
         self.fused_channels = head.conv_seg.in_channels
 
     def encode(self, image: Tensor) -> list[Tensor]:
-        features = self.encoder(image)
+        if self.tile is None:
+            features = self.encoder(image)
+        else:
+            rows, columns = (side // self.tile for side in image.shape[2:])
+            features = [joined(x, rows, columns) for x in self.encoder(tiles(image, self.tile))]
         return [features[i] for i in self.order]
 
     def decode(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
@@ -117,8 +124,8 @@ def _incomplete(name: str, error: Exception) -> ValueError:
 def config_names() -> list[str]:
     """Every config in the mmseg package, as `FOLDER/NAME`."""
     folder = _packaged_configs()
-    found = (path.relative_to(folder).with_suffix("") for path in folder.glob("*/*.py"))
-    return sorted(name.as_posix() for name in found if name.parts[0] != "_base_")
+    names = (path.relative_to(folder).with_suffix("") for path in folder.glob("*/*.py"))
+    return sorted(name.as_posix() for name in names if name.parts[0] != "_base_")
 
 
 def _build_parts(model: dict[str, Any], num_classes: int) -> tuple[Any, Any, Any]:
@@ -132,21 +139,22 @@ def _build_parts(model: dict[str, Any], num_classes: int) -> tuple[Any, Any, Any
     with DefaultScope.overwrite_default_scope("mmseg"), mmseg_types.registered_only():
         parts = [MODELS.build(model[key]) for key in _PARTS if key in model]
         for part in parts:
-            part.init_weights()
+            if hasattr(part, "init_weights"):  # Feature2Pyramid, the neck of plain ViTs, has none
+                part.init_weights()
     backbone, *neck, head = parts
     return backbone, neck[0] if neck else None, head
 
 
 def _config_file(config_name: str) -> Path:
     """Raises ValueError where there is none, with the nearest name of the package."""
-    own = config_name.endswith(".py")
-    path = Path(config_name) if own else _packaged_configs() / f"{config_name}.py"
+    by_path = config_name.endswith(".py")
+    path = Path(config_name) if by_path else _packaged_configs() / f"{config_name}.py"
     # A name without .py may come from anywhere: it must not lead out of the package.
-    if path.is_file() and (own or re.fullmatch(r"\w[\w+-]*/\w[\w.+-]*", config_name)):
+    if path.is_file() and (by_path or re.fullmatch(r"\w[\w+-]*/\w[\w.+-]*", config_name)):
         return path
     if "@" in config_name:
         raise ValueError(f"mmseg:{config_name} stands for a config file: name it, mmseg:PATH.py")
-    near = "" if own else difflib.get_close_matches(config_name, config_names(), 1, cutoff=0.0)
+    near = "" if by_path else difflib.get_close_matches(config_name, config_names(), 1, cutoff=0.0)
     raise ValueError(
         f"no config mmseg:{config_name}: expected mmseg:FOLDER/NAME out of the mmseg package, "
         "without .py, or mmseg:PATH.py" + (f"; did you mean 'mmseg:{near[0]}'?" if near else "")
@@ -159,11 +167,28 @@ def _packaged_configs() -> Path:
     return Path(mmseg.__file__).parent / ".mim" / "configs"
 
 
-def _map_shapes(backbone: nn.Module) -> list[torch.Size]:
-    """Shape of every map of a 64x64 image, by trial: backbones state them in too many ways."""
+def _map_shapes(backbone: nn.Module) -> tuple[int | None, list[torch.Size]]:
+    """Shape of every map of a small image, by trial: backbones state them in too many ways.
+
+    Before them the side of the square images that the backbone is bound to, None for any size.
+    """
+    try:
+        return None, _trial(backbone, 64)
+    except RuntimeError:
+        side = max(_pair(getattr(backbone, "img_size", 0)))
+        if not side:
+            raise
+        return side, _trial(backbone, side)
+
+
+def _pair(size: int | tuple[int, ...]) -> tuple[int, ...]:
+    return size if isinstance(size, tuple) else (size,)
+
+
+def _trial(backbone: nn.Module, side: int) -> list[torch.Size]:
     backbone.eval()
     with torch.no_grad():
         device = next(backbone.parameters()).device
-        shapes = [feature.shape for feature in backbone(torch.zeros(1, 3, 64, 64, device=device))]
+        maps = backbone(torch.zeros(1, 3, side, side, device=device))
     backbone.train()
-    return shapes
+    return [x.shape for x in maps]

@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
-from unittest import mock
 
 #: Registered types that call what their arguments name, or read files at once.
 _UNSAFE = ("VPD", "Pretrained")
@@ -88,10 +87,25 @@ def registered_only() -> Iterator[None]:
     from mmengine.runner.checkpoint import CheckpointLoader
 
     with (
-        mock.patch.object(Registry, "get", _registered_type),
-        mock.patch.object(CheckpointLoader, "load_checkpoint", _no_weights),
+        _replaced(Registry, "get", _registered_type),
+        _replaced(CheckpointLoader, "load_checkpoint", staticmethod(_no_weights)),
     ):
         yield
+
+
+@contextmanager
+def _replaced(owner: type, name: str, value: Any) -> Iterator[None]:
+    """Meanwhile the class has another attribute; afterwards what it had, wherever it came from."""
+    missing = object()
+    before = vars(owner).get(name, missing)  # as it is stored: a classmethod unbound
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        if before is missing:
+            delattr(owner, name)
+        else:
+            setattr(owner, name, before)
 
 
 def _registered_type(registry: Any, key: str) -> Any:

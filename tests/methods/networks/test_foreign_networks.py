@@ -233,6 +233,41 @@ def test_mmseg_by_the_name_of_a_packaged_config():
     assert [f.shape[1] for f in features] == backwards.feature_channels == [64, 128, 256, 512, 1024]
 
 
+@pytest.mark.parametrize("backbone", ["BEiT", "MAE"])
+@torch.no_grad()
+def test_mmseg_encoders_bound_to_one_size_see_tiles_of_it(backbone):
+    """As in the packaged configs of BEiT and MAE, whose neck has no initialisation of its own."""
+    from methods.networks import mmseg_model
+
+    model = {
+        "backbone": {
+            "type": backbone,
+            "img_size": (32, 32),
+            "patch_size": 16,
+            "embed_dims": 12,
+            "num_layers": 4,
+            "num_heads": 2,
+            "mlp_ratio": 2,
+            "out_indices": (0, 1, 2, 3),
+        },
+        "neck": {"type": "Feature2Pyramid", "embed_dim": 12, "rescales": [4, 2, 1, 0.5]},
+        "decode_head": {
+            "type": "UPerHead",
+            "in_channels": [12, 12, 12, 12],
+            "in_index": [0, 1, 2, 3],
+            "channels": 8,
+            "norm_cfg": {"type": "BN"},
+        },
+    }
+    torch.manual_seed(0)
+    network = mmseg_model.build("mmseg:x", model, 19).eval()
+    image = torch.randn(1, 3, 32, 64)
+    whole, right = network(image).features[-1], network(image[..., 32:]).features[-1]
+    assert whole.shape == (1, 12, 2, 4)
+    torch.testing.assert_close(whole[..., 2:], right)
+    assert network(torch.randn(1, 3, 40, 70)).logits.shape[1] == 19
+
+
 def test_mmseg_refusals():
     with pytest.raises(ValueError, match=r"no config .*expected mmseg:FOLDER/NAME.*did you mean"):
         zoo.build("mmseg:segformer/none")

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from methods.networks.depthwise import DilatedDepthwiseConv, dilated
+from methods.networks.recompute import norm_relu_conv
 
 
 class ConvBNReLU(nn.Module):
@@ -57,7 +58,9 @@ class SeparableConvBNReLU(nn.Module):
         self.pointwise_conv = ConvBNReLU(in_channels, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.pointwise_conv(self.depthwise_conv(x))
+        depthwise, pointwise = self.depthwise_conv, self.pointwise_conv
+        y = norm_relu_conv(depthwise.conv(x), depthwise.bn, pointwise.conv)
+        return F.relu_(pointwise.bn(y))
 
     def of_slice(self, x: Tensor, channels: slice) -> Tensor:
         """What a slice of the input's channels adds to the pointwise convolution, on a CPU.

@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
+from methods.networks.recompute import gelu_linear
+
 
 def to_map(tokens: Tensor, height: int, width: int) -> Tensor:
     """(B, H*W, C) tokens as a (B, C, H, W) channels-last map, without a copy."""
@@ -90,7 +92,7 @@ class MixFFN(nn.Module):
         self.fc2 = nn.Linear(hidden_dim, dim)
 
     def forward(self, x: Tensor, height: int, width: int) -> Tensor:
-        return self.fc2(F.gelu(self.dwconv(self.fc1(x), height, width)))
+        return gelu_linear(self.dwconv(self.fc1(x), height, width), self.fc2)
 
 
 class Block(nn.Module):

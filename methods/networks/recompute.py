@@ -1,0 +1,95 @@
+"""Activations that the backward pass computes again instead of keeping, on a CPU.
+
+What is computed again is elementwise: it costs far less than the product that needs it. On other
+devices, in a recorded graph and under autocast the modules are called one after the other.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+
+def gelu_linear(x: Tensor, linear: nn.Linear) -> Tensor:
+    """linear(gelu(x)) of x (B, N, C); what GELU gives is not kept."""
+    if not _worth_it(x):
+        return linear(F.gelu(x))
+    return _GeluLinear.apply(x, linear.weight, linear.bias)
+
+
+def norm_relu_conv(x: Tensor, bn: nn.BatchNorm2d, conv: nn.Conv2d) -> Tensor:
+    """conv(relu(bn(x))) of x (B, C, H, W), in training; what the norm and ReLU give is not kept."""
+    plain = type(bn) is nn.BatchNorm2d and conv.bias is None and bn.momentum is not None
+    if not (plain and bn.training and bn.track_running_stats and _worth_it(x)):
+        return conv(F.relu_(bn(x)))
+    if bn.num_batches_tracked is not None:
+        bn.num_batches_tracked.add_(1)
+    return _NormReLUConv.apply(x, bn.weight, bn.bias, conv.weight, bn, conv)
+
+
+def _worth_it(x: Tensor) -> bool:
+    return (
+        torch.is_grad_enabled()
+        and x.device.type == "cpu"
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+    )
+
+
+class _GeluLinear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return F.linear(F.gelu(x), weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x, weight = ctx.saved_tensors
+        rows = gradient.flatten(0, -2)  # (B * N, out)
+        of_weight = rows.T @ F.gelu(x).flatten(0, -2)
+        of_x = torch.ops.aten.gelu_backward(gradient @ weight, x)
+        return of_x, of_weight, rows.sum(0)
+
+
+class _NormReLUConv(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        scale: Tensor,
+        shift: Tensor,
+        weight: Tensor,
+        bn: nn.BatchNorm2d,
+        conv: nn.Conv2d,
+    ) -> Tensor:
+        momentum = bn.momentum or 0.0
+        y, mean, inverse_std = torch.native_batch_norm(
+            x, scale, shift, bn.running_mean, bn.running_var, True, momentum, bn.eps
+        )
+        ctx.save_for_backward(x, scale, shift, weight, mean, inverse_std)
+        ctx.eps = bn.eps
+        ctx.conv = (list(conv.stride), list(conv.padding), list(conv.dilation))
+        ctx.groups = conv.groups
+        stride, padding, dilation = ctx.conv
+        return F.conv2d(F.relu_(y), weight, None, stride, padding, dilation, conv.groups)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, scale, shift, weight, mean, inverse_std = ctx.saved_tensors
+        # Of the batch's own mean and variance, given as if they were running ones.
+        variance = inverse_std.pow(-2) - ctx.eps
+        y = F.relu_(F.batch_norm(x, mean, variance, scale, shift, eps=ctx.eps))
+        of_y, of_weight, _ = torch.ops.aten.convolution_backward(
+            *(gradient, y, weight, None, *ctx.conv, False, [0, 0], ctx.groups, [True, True, False])
+        )
+        of_y = torch.ops.aten.threshold_backward(of_y, y, 0)
+        of_x, of_scale, of_shift = torch.ops.aten.native_batch_norm_backward(
+            *(of_y, x, scale, None, None, mean, inverse_std, True, ctx.eps, [True, True, True])
+        )
+        return of_x, of_scale, of_shift, of_weight, None, None

@@ -1,0 +1,67 @@
+"""Activations that are computed again: the same outputs, gradients and statistics, less kept."""
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from methods.networks.recompute import gelu_linear, norm_relu_conv
+
+
+def saved_values(forward) -> tuple[torch.Tensor, int]:
+    """The output, and the number of values kept for the backward pass."""
+    kept = {}
+
+    def pack(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        output = forward()
+    return output, sum(kept.values())
+
+
+def agree(ours, plain, inputs) -> None:
+    (output, kept), (expected, kept_plain) = saved_values(ours), saved_values(plain)
+    assert kept < kept_plain
+    towards = torch.randn_like(output)
+    pairs = [(output, expected)]
+    pairs += zip(
+        torch.autograd.grad(output, inputs, towards),
+        torch.autograd.grad(expected, inputs, towards),
+        strict=True,
+    )
+    for one, other in pairs:
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
+def test_gelu_linear():
+    torch.manual_seed(0)
+    linear = nn.Linear(12, 4).double()
+    x = torch.randn(2, 40, 12, dtype=torch.double, requires_grad=True)
+    agree(
+        lambda: gelu_linear(x, linear), lambda: linear(F.gelu(x)), (x, linear.weight, linear.bias)
+    )
+
+
+def test_norm_relu_conv():
+    torch.manual_seed(0)
+    bn, conv = nn.BatchNorm2d(6).double(), nn.Conv2d(6, 4, 3, 2, 2, 2, bias=False).double()
+    nn.init.normal_(bn.weight)
+    nn.init.normal_(bn.bias)
+    twin = copy.deepcopy(bn)
+    x = torch.randn(2, 6, 20, 30, dtype=torch.double, requires_grad=True)
+    inputs = (x, conv.weight)
+    agree(lambda: norm_relu_conv(x, bn, conv), lambda: conv(F.relu(twin(x))), inputs)
+    for name, value in bn.state_dict().items():
+        torch.testing.assert_close(value, twin.state_dict()[name])
+
+
+def test_the_norms_own_gradients():
+    torch.manual_seed(0)
+    bn, conv = nn.BatchNorm2d(6).double(), nn.Conv2d(6, 4, 1, bias=False).double()
+    x = torch.randn(2, 6, 20, 30, dtype=torch.double)
+    ours = torch.autograd.grad(norm_relu_conv(x, bn, conv).square().sum(), (bn.weight, bn.bias))
+    plain = torch.autograd.grad(conv(F.relu(bn(x))).square().sum(), (bn.weight, bn.bias))
+    torch.testing.assert_close(ours, plain, rtol=1e-10, atol=1e-10)

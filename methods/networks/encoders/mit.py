@@ -95,6 +95,18 @@ class MixFFN(nn.Module):
         return gelu_linear(self.dwconv(self.fc1(x), height, width), self.fc2)
 
 
+class DropPath(StochasticDepth):
+    """A residual branch left out at random: one draw a sample, those kept divided by its odds."""
+
+    def add(self, x: Tensor, branch: Tensor) -> Tensor:
+        """x (B, N, C) + what is kept of the branch, of the same shape, in one operation."""
+        kept = 1.0 - self.p
+        if not self.training or kept == 0.0:
+            return x + self(branch)
+        draw = torch.empty((len(x), 1, 1), dtype=branch.dtype, device=branch.device)
+        return torch.addcmul(x, branch, draw.bernoulli_(kept), value=1 / kept)
+
+
 class Block(nn.Module):
     """Pre-norm attention and Mix-FFN, each with a residual and drop-path."""
 
@@ -106,12 +118,15 @@ class Block(nn.Module):
         self.attn = EfficientSelfAttention(dim, num_heads, sr_ratio)
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
         self.mlp = MixFFN(dim, int(dim * mlp_ratio))
-        # One draw a sample, the kept ones divided by their probability.
-        self.drop_path = StochasticDepth(drop_path, "row") if drop_path else nn.Identity()
+        self.drop_path = DropPath(drop_path, "row") if drop_path else nn.Identity()
 
     def forward(self, x: Tensor, height: int, width: int) -> Tensor:
-        x = x + self.drop_path(self.attn(self.norm1(x), height, width))
-        return x + self.drop_path(self.mlp(self.norm2(x), height, width))
+        x = self._add(x, self.attn(self.norm1(x), height, width))
+        return self._add(x, self.mlp(self.norm2(x), height, width))
+
+    def _add(self, x: Tensor, branch: Tensor) -> Tensor:
+        drop_path = self.drop_path
+        return drop_path.add(x, branch) if isinstance(drop_path, DropPath) else x + branch
 
 
 class MixTransformer(nn.Module):

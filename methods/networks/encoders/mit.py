@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from torchvision.ops import StochasticDepth
 
 from methods.networks.recompute import gelu_linear
@@ -134,6 +135,8 @@ class MixTransformer(nn.Module):
 
     #: Below 32 pixels a side the first stage is smaller than one window of its key reduction.
     min_size = 32
+    #: Whether blocks keep their inputs alone for the backward pass: `modes.set_checkpointing`.
+    checkpointing = False
 
     def __init__(
         self,
@@ -169,7 +172,10 @@ class MixTransformer(nn.Module):
         for stage in range(1, len(self.channels) + 1):
             tokens, height, width = self.get_submodule(f"patch_embed{stage}")(x)
             for block in self.get_submodule(f"block{stage}").children():
-                tokens = block(tokens, height, width)
+                if self.checkpointing and torch.is_grad_enabled():
+                    tokens = checkpoint(block, tokens, height, width, use_reentrant=False)
+                else:
+                    tokens = block(tokens, height, width)
             x = to_map(self.get_submodule(f"norm{stage}")(tokens), height, width)
             features.append(x)
         return features

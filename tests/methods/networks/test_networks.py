@@ -5,7 +5,9 @@ import torch
 from torch import nn
 
 from methods.networks import zoo
+from methods.networks.encoders.mit import DropPath
 from methods.networks.heads import daformer
+from methods.networks.modes import set_checkpointing
 from methods.networks.weights import load_weights, save_weights
 
 SMALL = ["test_mit", "test_deeplab", "mini_xs", "mini_s", "mini_deeplab"]
@@ -104,3 +106,32 @@ def test_inference_equals_the_graph_of_training(monkeypatch):
         slow = network(image).logits.detach()
     assert not torch.equal(fast, slow)  # two ways indeed
     torch.testing.assert_close(fast, slow, rtol=0, atol=2e-6 * slow.abs().max().item())
+
+
+def test_checkpointing_changes_nothing_and_keeps_less():
+    kept, results = [], []
+    for on in (False, True):
+        network = build("test_mit").train()
+        network.encoder.get_submodule("block1")[0].drop_path = DropPath(0.5, "row")
+        set_checkpointing(network, on)
+        sizes = {}
+
+        def pack(tensor, sizes=sizes):
+            sizes[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        torch.manual_seed(1)
+        image = torch.randn(4, 3, 64, 96)
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            logits = network(image).logits
+        kept.append(sum(sizes.values()))
+        logits.square().sum().backward()
+        drawn = torch.rand(3)  # the random stream stands where it stood
+        results.append([logits, drawn, *(p.grad for p in network.parameters())])
+    assert all(map(torch.equal, *results))
+    assert kept[1] < kept[0]
+
+
+def test_a_network_that_cannot_checkpoint_says_so():
+    with pytest.raises(ValueError, match="test_deeplab cannot checkpoint"):
+        set_checkpointing(build("test_deeplab"), True)

@@ -21,14 +21,21 @@ def gelu_linear(x: Tensor, linear: nn.Linear) -> Tensor:
     return _GeluLinear.apply(x, linear.weight, linear.bias)
 
 
-def norm_relu_conv(x: Tensor, bn: nn.BatchNorm2d, conv: nn.Conv2d) -> Tensor:
-    """conv(relu(bn(x))) of x (B, C, H, W), in training; what the norm and ReLU give is not kept."""
-    plain = type(bn) is nn.BatchNorm2d and conv.bias is None and bn.momentum is not None
-    if not (plain and bn.training and bn.track_running_stats and _worth_it(x)):
+def norm_relu_conv(x: Tensor, bn: nn.Module, conv: nn.Conv2d) -> Tensor:
+    """conv(relu(bn(x))) of x (B, C, H, W); in training what the norm and ReLU give is not kept."""
+    if (
+        not (isinstance(bn, nn.BatchNorm2d) and _of_the_batch(bn) and _worth_it(x))
+        or conv.bias is not None
+    ):
         return conv(F.relu_(bn(x)))
     if bn.num_batches_tracked is not None:
         bn.num_batches_tracked.add_(1)
     return _NormReLUConv.apply(x, bn.weight, bn.bias, conv.weight, bn, conv)
+
+
+def _of_the_batch(bn: nn.BatchNorm2d) -> bool:
+    """Whether it norms by the batch's own statistics, and moves its running ones as usual."""
+    return bn.training and bn.track_running_stats and bn.momentum is not None
 
 
 def _worth_it(x: Tensor) -> bool:

@@ -9,8 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from timm.models.resnet import BasicBlock, Bottleneck, ResNet
+from timm.models import resnet as timm_resnet
+from timm.models.resnet import BasicBlock, ResNet
 from torch import Tensor
+
+from methods.networks.recompute import norm_relu_conv
+
+
+class Bottleneck(timm_resnet.Bottleneck):
+    """timm's, without its options: results of the inner norms and ReLUs are computed again."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (B, c, H, W) -> (B, c', H / stride, W / stride)."""
+        shortcut = x if self.downsample is None else self.downsample(x)
+        inner = norm_relu_conv(self.conv1(x), self.bn1, self.conv2)
+        return self.act3(self.bn3(norm_relu_conv(inner, self.bn2, self.conv3)).add_(shortcut))
 
 
 class DilatedResNet(ResNet):

@@ -4,8 +4,10 @@ import copy
 
 import torch
 import torch.nn.functional as F
+from timm.models import resnet as timm_resnet
 from torch import nn
 
+from methods.networks.encoders.resnet import DilatedResNet
 from methods.networks.recompute import gelu_linear, norm_relu_conv
 
 
@@ -56,6 +58,18 @@ def test_norm_relu_conv():
     agree(lambda: norm_relu_conv(x, bn, conv), lambda: conv(F.relu(twin(x))), inputs)
     for name, value in bn.state_dict().items():
         torch.testing.assert_close(value, twin.state_dict()[name])
+
+
+def test_a_bottleneck_equals_timms():
+    torch.manual_seed(0)
+    encoder = DilatedResNet((1, 1, 1, 1), channels=(4, 8, 8, 8), stem_width=4).double()
+    for module in encoder.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight)  # residual branches start at zero
+    block = encoder.get_submodule("layer2")[0]
+    x = torch.randn(2, 16, 24, 24, dtype=torch.double, requires_grad=True)
+    weights = [block.conv1.weight, block.conv2.weight, block.bn2.bias, block.conv3.weight]
+    agree(lambda: block(x), lambda: timm_resnet.Bottleneck.forward(block, x), (x, *weights))
 
 
 def test_the_norms_own_gradients():

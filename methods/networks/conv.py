@@ -78,9 +78,12 @@ class SeparableConvBNReLU(nn.Module):
 
 
 def inference_on_cpu(module: nn.Module, x: Tensor) -> bool:
-    """Whether a forward of `x` is for its result alone: no graph, gradient or lower precision."""
+    """Whether a forward of `x` is for its result alone: no graph, gradient or lower precision.
+
+    Nor batch statistics: an EMA teacher's norms are in training mode while its head is not.
+    """
     return not (
-        module.training
+        any(part.training for part in module.modules())
         or torch.is_grad_enabled()
         or x.device.type != "cpu"
         or torch.is_autocast_enabled("cpu")

@@ -1,5 +1,7 @@
 """What every network must do, run over the small ones of each kind."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 from torch import nn
@@ -135,3 +137,20 @@ def test_checkpointing_changes_nothing_and_keeps_less():
 def test_a_network_that_cannot_checkpoint_says_so():
     with pytest.raises(ValueError, match="test_deeplab cannot checkpoint"):
         set_checkpointing(build("test_deeplab"), True)
+
+
+@pytest.mark.parametrize("of_the_batch", [False, True], ids=["running", "batch"])
+def test_without_gradients_the_head_gives_the_same(of_the_batch):
+    """Of an EMA teacher the norms alone are in training mode, and use the batch's statistics."""
+    torch.manual_seed(0)
+    head = daformer.DAFormerHead([8, 16], 19, channels=16, dilations=(1, 2, 3)).eval()
+    for module in head.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean)
+            nn.init.uniform_(module.weight)
+            module.train(of_the_batch)
+    maps = [torch.randn(2, 8, 12, 10), torch.randn(2, 16, 6, 5)]
+    with torch.no_grad():
+        without = deepcopy(head)(maps)
+    for ours, theirs in zip(without, head(maps), strict=True):
+        torch.testing.assert_close(ours, theirs.detach(), rtol=1e-5, atol=1e-5)

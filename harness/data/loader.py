@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import groupby
 from typing import Any
 
 import cv2
@@ -228,16 +229,24 @@ def eval_batches(
 
     Images are resized into `size` = (width, height), labels keep their full resolution. With
     several `scales` there is an image for each before the label, resized from the file's own
-    pixels. A `batch` of more than one needs images of one size. At one scale of 1, images come from
-    a store where there is one.
+    pixels. B is `batch` at most: images of other sizes than the one before begin a batch of their
+    own. At one scale of 1, images come from a store where there is one.
     """
     device = torch.device(device)
     views = _EvalViews(dataset, size, scales, data_store)
-    for *images, label in DataLoader(views, batch, **_worker_options(workers, device)):
-        yield (
-            *(normalise(image.to(device, non_blocking=True)) for image in images),
-            label.to(device, non_blocking=True).long(),
-        )
+    options = {"collate_fn": _stacked, **_worker_options(workers, device)}
+    for stacks in DataLoader(views, batch, **options):
+        for *images, label in stacks:
+            yield (
+                *(normalise(image.to(device, non_blocking=True)) for image in images),
+                label.to(device, non_blocking=True).long(),
+            )
+
+
+def _stacked(samples: Sequence[tuple[Tensor, ...]]) -> list[tuple[Tensor, ...]]:
+    """Samples in their order, those in a row that have the same sizes as one batch."""
+    rows = groupby(samples, key=lambda sample: [part.shape for part in sample])
+    return [tuple(map(torch.stack, zip(*row, strict=True))) for _, row in rows]
 
 
 class _EvalViews(TorchDataset):

@@ -14,6 +14,7 @@ from torch import nn
 from harness.config.schema import Profile
 from harness.errors import in_one_line
 from methods.contract import Batch, Method, Segmentor
+from methods.networks.modes import set_checkpointing
 from methods.parts.ema import Frozen
 
 #: What each choice of the profile asks of torch.compile.
@@ -33,6 +34,11 @@ def prepare(method: Method, profile: Profile, device: torch.device) -> list[str]
     unmet = []
     if profile.channels_last:
         method.to(memory_format=torch.channels_last)
+    if profile.checkpointing:
+        try:
+            set_checkpointing(method.student, True)
+        except ValueError as error:
+            unmet.append(f"checkpointing=true: {error}: nothing is computed again")
     if profile.frozen_precision == "bf16":
         if profile.precision == "bf16":
             for module in method.modules():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -229,3 +230,21 @@ def test_evaluation_sees_every_image_whole_and_once(tmp_path, target, workers):
         assert image.shape == (1, 3, 24, 32)
         assert label.dtype == torch.int64
         np.testing.assert_array_equal(label[0].numpy(), street(i)[1])
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_images_of_one_size_in_a_row_are_batches(tmp_path, target, workers, monkeypatch):
+    val = open_dataset("cityscapes", tmp_path, "val")
+    pair = next(iter(val.samples))
+    narrow = pair._replace(image=tmp_path / "narrow.png", label=tmp_path / "narrow_labelIds.png")
+    for file, original in zip(narrow, pair, strict=True):
+        pixels = cv2.imread(str(original), cv2.IMREAD_UNCHANGED)
+        cv2.imwrite(str(file), pixels[:, :-8])
+    val.samples.insert(1, narrow)
+    whole = list(eval_batches(val, (32, 24), 3, workers))
+    assert [len(image) for image, _ in whole] == [1, 1, 1]
+    del val.samples[1]
+    [(image, label)] = eval_batches(val, (32, 24), 3, workers)
+    for i, (one, its_label) in enumerate(eval_batches(val, (32, 24), workers=workers)):
+        assert torch.equal(image[i : i + 1], one)
+        assert torch.equal(label[i : i + 1], its_label)

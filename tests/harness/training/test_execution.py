@@ -49,7 +49,8 @@ def losses(method, **changes) -> dict[str, float]:
     return {name: float(value) for name, value in terms.items()}
 
 
-@pytest.mark.parametrize("wish", [{"channels_last": True}, {"compile": "default"}], ids=str)
+@pytest.mark.parametrize("wish", [{"channels_last": True}, {"checkpointing": True}, {"compile": "default"}], ids=str
+)
 def test_the_same_losses_however_executed(wish, monkeypatch):
     # Inductor takes minutes of a CPU for this; what it is given is what this backend runs.
     monkeypatch.setitem(execution.OPTIONS, "default", {"backend": "eager"})
@@ -106,3 +107,10 @@ def test_cuda_graphs_on_a_cpu_are_said_to_be_left_out(monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda function, **_: function)
     unmet = execution.prepare(made(), profile(compile="cudagraphs"), CPU)
     assert unmet == ["compile=cudagraphs needs a GPU, not cpu: default instead"]
+
+
+def test_a_network_that_cannot_compute_again_is_named():
+    method = made("source_only")
+    method.student = zoo.build("mini_xs")
+    [unmet] = execution.prepare(method, profile(checkpointing=True), CPU)
+    assert unmet.startswith("checkpointing=true: mini_xs cannot")

@@ -38,13 +38,21 @@ def gflops(model: nn.Module, size: tuple[int, int]) -> float:
     with evaluating(model):
         try:
             image = torch.zeros(1, 3, *size, device="meta")
-            return _counted(lambda: functional_call(model, meta, (image,), tie_weights=False))
+            return _forward(lambda: functional_call(model, meta, (image,), tie_weights=False))
         except (RuntimeError, NotImplementedError):  # it computes with values or plain tensors
             image = torch.zeros(1, 3, *size, device=_device_of(model))
-            return _counted(lambda: model(image))
+            return _forward(lambda: model(image))
 
 
-def _counted(forward: Callable[[], object]) -> float:
+def _forward(call: Callable[[], object]) -> float:
+    import torch
+
+    with torch.no_grad():
+        return counted(call)
+
+
+def counted(call: Callable[[], object]) -> float:
+    """10^9 floating-point operations of what is called, backward passes in it too."""
     import torch
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
@@ -53,8 +61,8 @@ def _counted(forward: Callable[[], object]) -> float:
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
-            forward()
+        with sdpa_kernel(SDPBackend.MATH), counter:
+            call()
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
     return counter.get_total_flops() / 1e9

@@ -159,21 +159,22 @@ def _compare_in_turns(
     return report.findings
 
 
-def checkout(revision: str, folder: Path, root: Path = ROOT) -> str:
+def checkout(revision: str, folder: Path, root: Path = ROOT, *, option: str = "--against") -> str:
     """Write a revision's files of the git repository `root` into a folder -> the commit's hash.
 
-    BenchError where `root` is no git checkout, or there is no such revision.
+    BenchError, which names the option, where `root` is no git checkout, or there is no such
+    revision.
     """
     top = _git(root, "rev-parse", "--show-toplevel")
     if top is None or Path(top).resolve() != root.resolve():
-        raise BenchError(f"--against: {root} is not a git checkout; expected uda-bench's own.")
+        raise BenchError(f"{option}: {root} is not a git checkout; expected uda-bench's own.")
     commit = _git(root, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
     if commit is None:
-        raise BenchError(f"--against {revision}: no such revision in {root}; see `git log`.")
+        raise BenchError(f"{option} {revision}: no such revision in {root}; see `git log`.")
     folder.mkdir(parents=True)
     archive = folder.with_suffix(".zip")
     if _git(root, "archive", "--format=zip", f"--output={archive}", commit) is None:
-        raise BenchError(f"--against {revision}: git archive of {commit} failed in {root}.")
+        raise BenchError(f"{option} {revision}: git archive of {commit} failed in {root}.")
     unpack_archive(archive, folder)
     archive.unlink()
     return commit

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
+from dataclasses import replace
 from functools import cache
 from statistics import fmean
 
@@ -11,13 +11,9 @@ import torch
 from rich.console import Console
 
 from harness.config.planning import Plan
-from harness.measure.clock import synchronise
 from harness.measure.flops import gflops, parameters_m
-from harness.runs.training import build_method
-from harness.training import execution
+from harness.runs.speed.step import SyntheticStep
 from harness.training.precision import computing_threads, set_float32
-from harness.training.trainer import Trainer
-from methods.contract import Batch
 from methods.networks import zoo
 
 #: A student above this many GFLOPs a crop is not timed on a CPU: one step would take minutes.
@@ -84,28 +80,15 @@ def step_seconds(plan: Plan, device: torch.device) -> float:
     of each of PARTS equal parts is timed, twice after one of warm-up, the faster counts. A batch
     above LARGEST_BATCH is timed at that and scaled, so that none fills the memory.
     """
-    profile = plan.spec.profile
-    teachers = [zoo.build(teacher.network) for teacher in plan.teachers]
-    method = build_method(plan, zoo.build(plan.spec.student), teachers).to(device)
-    method.train()
-    execution.prepare(method, profile, device)
+    profile = plan.spec.profile.model_copy(update={"accumulation": 1})
     images = min(profile.batch_size, LARGEST_BATCH)
-    image = torch.randn(images, 3, *profile.crop, device=device)
-    label = torch.randint(0, 19, (images, *profile.crop), device=device)
-    batch = Batch(image, label, image, label)
+    plan = replace(plan, spec=plan.spec.model_copy(update={"profile": profile}))
     set_float32(profile.tf32)
-    trainer = Trainer(method, profile.model_copy(update={"accumulation": 1}), device)
-
-    def timed(step: int) -> float:
-        start = time.perf_counter()
-        trainer.step([batch], step)
-        synchronise(device)
-        return time.perf_counter() - start
-
+    training = SyntheticStep(plan, device, images=images)
     took = []
     with computing_threads(profile.threads, device):
         for part in range(PARTS):
             step = (2 * part + 1) * profile.iterations // (2 * PARTS)
-            timed(step)
-            took.append(min(timed(step), timed(step)))
+            training.seconds(step)
+            took.append(min(training.seconds(step), training.seconds(step)))
     return fmean(took) * profile.batch_size / images

@@ -294,7 +294,7 @@ def test_dry_run_times_the_whole_schedule_and_no_batch_that_fills_the_memory(mon
     def step(self, batches, number):
         steps.append((number, len(batches[0].source_image)))
 
-    monkeypatch.setattr("harness.runs.estimate.Trainer.step", step)
+    monkeypatch.setattr("harness.training.trainer.Trainer.step", step)
     arguments = ["--set", "iterations=1000", "--set", "batch_size=100000"]
     plain = ["run", "--method", "source_only", "--scenario", "gta2cs", *QUICK]
     outcome = bench(*plain, *arguments, "--dry-run")

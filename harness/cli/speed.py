@@ -1,0 +1,114 @@
+"""`bench speed`: how long a training step takes, and where its time goes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.options import Device, Overrides, Plugins
+from harness.errors import BenchError
+
+app = typer.Typer()
+
+
+@app.command()
+def speed(
+    method: Annotated[str, typer.Option(metavar="NAME,...", help="See `bench list methods`.")],
+    student: Annotated[
+        str | None,
+        typer.Option(metavar="NETWORK,...", help="Networks.", show_default="the profile's"),
+    ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NETWORK,...",
+            help="Teachers' networks, for methods that have one.",
+            show_default="the method's",
+        ),
+    ] = None,
+    profile: Annotated[str, typer.Option(help="Whose shapes and knobs.")] = "tiny",
+    precision: Annotated[
+        str | None,
+        typer.Option(metavar="fp32,bf16,fp16", help="Precisions.", show_default="the profile's"),
+    ] = None,
+    cross: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE,...", help="Cross any knob, such as compile=off,default."),
+    ] = None,
+    set_: Overrides = None,
+    seconds: Annotated[float, typer.Option(min=0.01, help="Of timed steps, each case.")] = 8.0,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns that a case has.")] = 8,
+    at: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the schedule whose steps are timed.")
+    ] = 0.7,
+    together: Annotated[int, typer.Option(min=1, help="Cases that take turns.")] = 4,
+    only_steps: Annotated[
+        bool,
+        typer.Option("--only-steps", help="No inference, evaluation, operations and device rates."),
+    ] = False,
+    compare: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|REVISION",
+            help="An earlier --json file, or a git revision, measured in turns with this tree.",
+        ),
+    ] = None,
+    trace: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a Chrome trace of three steps.")
+    ] = None,
+    json_: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write all figures.")
+    ] = None,
+    plugin: Plugins = None,
+    device: Device = None,
+) -> None:
+    """Time training steps part by part, on made-up images: no data set is read.
+
+    Lists are crossed. Exit code 1: a case of this tree could not be measured.
+    """
+    from rich.console import Console
+
+    from harness.measure.environment import choose_device
+    from harness.report.formats import print_grid
+    from harness.runs.speed.cases import cross as crossed
+    from harness.runs.speed.report import make_report
+    from harness.runs.speed.session import EXTRAS, Options
+    from harness.runs.speed.tables import failures, grids
+
+    cases = crossed(
+        method.split(","),
+        profile,
+        student.split(",") if student else (),
+        teacher.split(",") if teacher else (),
+        [*([f"precision={precision}"] if precision else []), *(cross or ())],
+        set_ or (),
+    )
+    if trace and len(cases) > 1:
+        raise BenchError(f"--trace {trace}: expected one case, not {len(cases)}; name one of each.")
+    options = Options(
+        device=str(choose_device(device)),
+        seconds=seconds,
+        rounds=rounds,
+        at=at,
+        plugins=tuple(plugin or ()),
+        extras=() if only_steps else EXTRAS,
+        trace=trace,
+        together=together,
+    )
+    say = Console(stderr=True).print
+    report, change = make_report(
+        cases, options, compare, lambda line: say(line, highlight=False, markup=False)
+    )
+    if json_:
+        from harness.files import write_text
+
+        write_text(json_, report.model_dump_json(indent=1) + "\n")
+    console = Console()
+    for grid in [*grids(report), *([change] if change else [])]:
+        print_grid(grid, console)
+    for line in failures(report):
+        console.print(line, style="red", highlight=False, markup=False)
+    if any(result.error and result.code == "this tree" for result in report.results):
+        raise typer.Exit(1)

@@ -38,6 +38,9 @@ EXTRAS = ("inference", "evaluation", "flops", "peak")
 START = """
 import importlib.util, sys
 sys.path[:] = {path!r}
+# An editable install finds what this tree lacks in the folder that it was made of.
+ours = lambda finder: "harness" in getattr(sys.modules.get(finder.__module__), "MAPPING", ())
+sys.meta_path[:] = [finder for finder in sys.meta_path if not ours(finder)]
 def load(name, file, **options):
     spec = importlib.util.spec_from_file_location(name, file, **options)
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
@@ -149,7 +152,7 @@ def measure(
                 stack.callback(worker.close)
                 sides.append(_Side(worker, Result(case=case, code=code), options))
             for side in sides:
-                say(f"{side.result.case.name}: {side.result.code}, warm-up")
+                say(f"{side.result.case.name}: {side.result.code}")
                 side.attempt(side.warm_up)
             for number in range(options.rounds):
                 # The other way round every other time: none always comes first.

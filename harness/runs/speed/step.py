@@ -1,4 +1,4 @@
-"""A training step on made-up batches of a profile's shapes: no data set, always the same numbers."""
+"""A training step on made-up batches of a profile's shapes: no data set, equal numbers always."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ BLOCK = 1 / 8
 STEPS_IN_TURN = 50
 
 
-def synthetic_batch(method: Method, crop: tuple[int, int], images: int, seed: int = 0) -> Batch:
+def synthetic_batch(
+    method: Method | type[Method], crop: tuple[int, int], images: int, seed: int = 0
+) -> Batch:
     """Random images, labels in blocks of 19 classes and of the ignored one, on the CPU.
 
     Images are (images, 3, *crop) float32 of unit variance, labels (images, *crop) int64: what the

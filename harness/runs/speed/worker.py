@@ -51,10 +51,13 @@ class Measurement:
 
     def build(self) -> dict[str, Any]:
         """Build the networks, run the first steps -> peak memory, wishes that cannot be had."""
+        import torch
+
         from harness.measure.memory import PeakMemory
         from harness.runs.speed.phases import Phases
         from harness.runs.speed.step import SyntheticStep
 
+        torch.manual_seed(0)  # the same weights and dropout whatever is compared
         self.phases = Phases(self.device, lambda part: self.labels(part))
         with PeakMemory(self.device, baseline=self.memory_before) as peak:
             self.training = SyntheticStep(self.plan, self.device, phases=self.phases)

@@ -21,7 +21,7 @@ from methods.networks import zoo
 
 ROOT = Path(__file__).parents[3]
 VERBS = ["run", "sweep", "list", "info", "data", "subset", "table", "check", "doctor"]
-VERBS += ["eval", "predict", "export"]
+VERBS += ["eval", "predict", "export", "speed"]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from torch import nn
 from harness.measure import clock as clock_module
 from harness.measure.clock import StepClock
 from harness.measure.energy import Energy
-from harness.measure.flops import gflops, parameters_m
+from harness.measure.flops import counted, gflops, parameters_m
 from harness.measure.inference_speed import measure_inference, repeat
 from harness.measure.memory import PeakMemory
 from harness.training import precision
@@ -263,3 +263,9 @@ def test_gpu_memory_and_energy():
 def test_the_clock_leaves_torch_to_those_who_call_it():
     assert "torch" not in vars(clock_module)
     assert "torch" in sys.modules
+
+
+def test_operations_of_backward_are_counted_too():
+    """A product of two matrices that both learn costs two more of its size in backward."""
+    a, b = torch.ones(4, 8, requires_grad=True), torch.ones(8, 2, requires_grad=True)
+    assert counted(lambda: (a @ b).sum().backward()) == 3 * 2 * 4 * 8 * 2 / 1e9

@@ -1,0 +1,196 @@
+"""All that needs a GPU, in steps that go on where they stopped: correctness, speed, then runs.
+
+    python benchmarks/speed/gpu.py --out gpu --results gpu/runs
+    python benchmarks/speed/gpu.py --out gpu --list
+
+Call it again until it exits with 0, or 1 where a step failed; 75: there is more to do. It ends
+within --budget-minutes. Needs the installed package; what is done lies in --out, a JSON a step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from harness.files import write_text
+from methods import registry
+
+MORE_TO_DO = 75  # EX_TEMPFAIL of sysexits.h
+STUDENTS = ("daformer_mitb0", "daformer_mitb2", "daformer_mitb5", "deeplabv2_r101")
+TEACHERS = (None, "daformer_mitb2", "daformer_mitb5")
+COMPILED = ("off", "default")
+#: Calls whose whole budget one step may take before it counts as failed.
+LARGEST_CUTS = 3
+BENCH = [sys.executable, "-c", "from harness.cli.main import main; main()"]
+#: A proof of the script's logic on a CPU, not of the figures.
+TINY_RUN = (
+    "iterations=4", "teacher_iterations=3", "generated.source=6", "generated.target=6",
+    "generated.val=2", "image_size.gta5=[96,56]", "image_size.cityscapes=[96,48]", "crop=32,64",
+    "rcs_min_pixels=10", "warmup=1", "workers=0",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command that ends well within the budget; those of one kind take about as long."""
+
+    name: str
+    kind: str
+    command: list[str]
+
+
+def main() -> None:
+    asked = arguments()
+    steps = [s for s in plan(asked) if not asked.only or s.name.startswith(tuple(asked.only))]
+    if not steps:
+        sys.exit(f"no step begins with {', '.join(asked.only)}; --list names them")
+    if asked.list:
+        for step in steps:
+            print(f"{read(asked.out, step).get('state', 'to do'):8}{step.name}")
+        return
+    sys.exit(work(steps, asked.out, 60 * asked.budget_minutes, asked.retry))
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=Path("gpu"), help="what each step left")
+    parser.add_argument("--results", type=Path, help="records of runs (OUT/runs)")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--budget-minutes", type=float, default=9.0)
+    parser.add_argument("--list", action="store_true", help="name the steps, do nothing")
+    parser.add_argument("--only", action="append", default=[], help="steps that begin like this")
+    parser.add_argument("--retry", action="store_true", help="try again what failed")
+    parser.add_argument("--methods", default=",".join(registry.names()))
+    parser.add_argument("--seeds", default="0,1,2", help="of the runs")
+    parser.add_argument("--seconds", type=float, default=8.0, help="of timed steps, each case")
+    parser.add_argument("--set", action="append", default=[], help="of the runs: KEY=VALUE")
+    parser.add_argument("--tiny", action="store_true", help="smallest networks: try the script")
+    asked = parser.parse_args()
+    asked.out = asked.out.resolve()
+    asked.results = (asked.results or asked.out / "runs").resolve()
+    return asked
+
+
+def plan(asked: argparse.Namespace) -> list[Step]:
+    """Every step, the short ones first."""
+    methods, device = asked.methods.split(","), ["--device", asked.device]
+    steps = []
+    student = "test_mit" if asked.tiny else "daformer_mitb0"
+    crop = ["--set", "crop=32,64" if asked.tiny else "crop=128,256"]
+    script = str(Path(__file__).parent / "correctness.py")
+    for method in methods:
+        name = f"correctness-{method}"
+        command = [sys.executable, script, "--method", method, "--student", student, *crop, *device]
+        steps.append(Step(name, "correctness", [*command, "--json", figures(asked.out, name)]))
+    students = ("test_mit",) if asked.tiny else STUDENTS
+    teachers = (None, "mini_xs") if asked.tiny else TEACHERS
+    compiled = ("off",) if asked.tiny else COMPILED
+    shapes = ["--profile", "tiny", *crop] if asked.tiny else ["--profile", "paper"]
+    shapes += ["--precision", "fp32" if asked.tiny else "fp32,bf16"]
+    for student, choice, teacher in product(students, compiled, teachers):
+        method = ["dualkd", "--teacher", teacher] if teacher else ["daformer"]
+        name = f"speed-{student}-{teacher or 'alone'}-compile_{choice}"
+        command = [*BENCH, "speed", "--method", *method, "--student", student, *shapes, *device]
+        command += ["--set", f"compile={choice}", "--seconds", str(asked.seconds)]
+        steps.append(Step(name, "speed", [*command, "--json", figures(asked.out, name)]))
+    settings = [*(TINY_RUN if asked.tiny else ()), *asked.set]
+    for seed in asked.seeds.split(","):
+        for method in methods:
+            command = [*BENCH, "run", "--method", method, "--scenario", "gta2cs", "--seed", seed]
+            command += ["--profile", "tiny" if asked.tiny else "small"]
+            command += ["--student", "test_mit"] * asked.tiny
+            command += [part for setting in settings for part in ("--set", setting)]
+            command += [*device, "--results", str(asked.results)]
+            steps.append(Step(f"run-{method}-s{seed}", "run", command))
+    return steps
+
+
+def work(steps: Sequence[Step], out: Path, budget: float, retry: bool = False) -> int:
+    """Carry out steps that are not done until the budget, in seconds, is spent -> exit code."""
+    began = time.monotonic()
+    finished = 0
+    for step in steps:
+        state = read(out, step)
+        if state.get("state") == "done" or (state.get("state") == "failed" and not retry):
+            continue
+        left = budget - (time.monotonic() - began)
+        if left <= 0 or (finished and longest(steps, out, step.kind) > left):
+            return MORE_TO_DO
+        print(f"{step.name}: {left:.0f} s left", flush=True)
+        start = time.monotonic()
+        code, last = carry_out(step, out, left)
+        outcome: dict[str, Any] = {
+            "step": step.name,
+            "state": "done" if code == 0 else "failed",
+            "seconds": round(time.monotonic() - start, 1),
+            "command": step.command[1:],
+            "last_line": last,
+        }
+        if code is None:
+            # Only what had the whole budget to itself tells that it needs more.
+            cuts = state.get("cuts", 0) + (not finished)
+            outcome |= {"state": "failed" if cuts >= LARGEST_CUTS else "cut", "cuts": cuts}
+        write_text(out / f"{step.name}.json", json.dumps(outcome, indent=1) + "\n")
+        print(f"{step.name}: {outcome['state']} {last}", flush=True)
+        if code is None:
+            return MORE_TO_DO
+        finished += 1
+    states = {step.name: read(out, step).get("state") for step in steps}
+    failed = [name for name, state in states.items() if state == "failed"]
+    if failed:
+        print(f"failed: {', '.join(failed)}; --retry tries them again")
+    return 1 if failed else 0
+
+
+def carry_out(step: Step, out: Path, seconds: float) -> tuple[int | None, str]:
+    """Run a step's command, its output kept -> exit code, None where it was cut; its last line."""
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / f"{step.name}.log").open("w+", encoding="utf-8", errors="replace") as log:
+        process = subprocess.Popen(
+            step.command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        code: int | None
+        try:
+            code = process.wait(timeout=seconds)
+        except BaseException as error:
+            # With the processes that it started: their group is its own.
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
+            code = None
+        log.seek(0)
+        return code, log.read().strip().rpartition("\n")[2]
+
+
+def longest(steps: Sequence[Step], out: Path, kind: str) -> float:
+    """Seconds of the longest step of that kind so far, 0 where none is done."""
+    states = [read(out, step) for step in steps if step.kind == kind]
+    return max((s["seconds"] for s in states if s.get("state") == "done"), default=0.0)
+
+
+def read(out: Path, step: Step) -> dict[str, Any]:
+    """What the step left; empty where it has not been tried."""
+    path = out / f"{step.name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def figures(out: Path, name: str) -> str:
+    """Where a step writes what it measured."""
+    return str(out / "figures" / f"{name}.json")
+
+
+if __name__ == "__main__":
+    main()

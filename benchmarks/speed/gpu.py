@@ -98,12 +98,19 @@ def plan(asked: argparse.Namespace) -> list[Step]:
     teachers = (None, "mini_xs") if asked.tiny else TEACHERS
     compiled = ("off",) if asked.tiny else COMPILED
     shapes = ["--profile", "tiny", *crop] if asked.tiny else ["--profile", "paper"]
-    shapes += ["--precision", "fp32" if asked.tiny else "fp32,bf16"]
-    for student, choice, teacher in product(students, compiled, teachers):
+    precisions = ("fp32",) if asked.tiny else ("fp32", "bf16")
+    for student, choice, teacher, precision in product(students, compiled, teachers, precisions):
         method = ["dualkd", "--teacher", teacher] if teacher else ["daformer"]
-        name = f"speed-{student}-{teacher or 'alone'}-compile_{choice}"
+        name = f"speed-{student}-{teacher or 'alone'}-{precision}-compile_{choice}"
         command = [*BENCH, "speed", "--method", *method, "--student", student, *shapes, *device]
-        command += ["--set", f"compile={choice}", "--seconds", str(asked.seconds)]
+        command += [
+            "--set",
+            f"compile={choice}",
+            "--precision",
+            precision,
+            "--seconds",
+            str(asked.seconds),
+        ]
         steps.append(Step(name, "speed", [*command, "--json", figures(asked.out, name)]))
     settings = [*(TINY_RUN if asked.tiny else ()), *asked.set]
     for seed in asked.seeds.split(","):

@@ -1,7 +1,6 @@
 """How long the pieces of a `tiny` run take: `pytest benchmarks/speed`.
 
-Compare two commits with pytest-benchmark's --benchmark-save and --benchmark-compare, on a machine
-that does nothing else.
+docs/speed.md says how two revisions are compared.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import torch
 from harness.config import catalogue
 from harness.data.augment import augment
 from harness.data.scenes import draw_scene
-from harness.evaluation.metrics import confusion
+from harness.evaluation.metrics import confusion, evaluate
 from harness.training.trainer import Trainer
 from methods import registry
 from methods.contract import Batch
@@ -77,6 +76,13 @@ def test_mixing(benchmark, batch):
 
 def test_metric(benchmark, batch):
     benchmark(confusion, batch.source_label, batch.target_label)
+
+
+def test_evaluation(benchmark, batch):
+    """One image to its counts, against a label of Cityscapes' full size."""
+    network = zoo.build(PROFILE.student)
+    label = torch.randint(0, 19, (1, 1024, 2048), generator=torch.Generator().manual_seed(0))
+    benchmark(evaluate, network, [(batch.source_image[:1], label)])
 
 
 @pytest.mark.parametrize("kind", ["photometric", "strong"])

@@ -1,0 +1,144 @@
+"""benchmarks/speed/gpu.py: what is done is skipped, what is cut is tried again, failures are said."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from harness.runs.speed.cases import Case
+from methods import registry
+
+FOLDER = Path(__file__).parents[3] / "benchmarks" / "speed"
+
+
+def load(name: str):
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+gpu = load("gpu")
+correctness = load("correctness")
+
+
+def step(name: str, code: str, *arguments: str, kind: str = "any"):
+    return gpu.Step(name, kind, [sys.executable, "-S", "-c", code, *arguments])
+
+
+def counting(name: str, file: Path):
+    """A step that leaves a letter in a file whenever it is carried out."""
+    return step(name, "import sys; open(sys.argv[1], 'a').write('x')", str(file))
+
+
+def planned(monkeypatch, tmp_path, *arguments: str):
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--out", str(tmp_path), *arguments])
+    return gpu.plan(gpu.arguments())
+
+
+def test_what_is_done_is_not_done_again(tmp_path):
+    steps = [counting("one", tmp_path / "ran")]
+    assert [gpu.work(steps, tmp_path / "out", 60) for _ in range(2)] == [0, 0]
+    assert (tmp_path / "ran").read_text() == "x"
+
+
+def test_a_step_that_fails_stops_no_other_and_is_said_at_the_end(tmp_path):
+    steps = [step("bad", "print('why'); raise SystemExit(2)"), counting("good", tmp_path / "ran")]
+    assert gpu.work(steps, tmp_path / "out", 60) == 1
+    assert gpu.read(tmp_path / "out", steps[0])["last_line"] == "why"
+    assert gpu.read(tmp_path / "out", steps[1])["state"] == "done"
+
+
+def test_what_failed_is_tried_again_where_asked(tmp_path):
+    flag = tmp_path / "flag"
+    code = "import os, sys; sys.exit(not os.path.exists(sys.argv[1]))"
+    steps = [step("moody", code, str(flag))]
+    assert gpu.work(steps, tmp_path / "out", 60) == 1
+    flag.touch()
+    assert gpu.work(steps, tmp_path / "out", 60) == 1
+    assert gpu.work(steps, tmp_path / "out", 60, retry=True) == 0
+
+
+def test_the_budget_cuts_a_step_and_what_it_started(tmp_path):
+    code = (
+        "import subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-S', '-c', 'import time; time.sleep(60)'])\n"
+        "print(child.pid, flush=True)\n"
+        "time.sleep(60)"
+    )
+    steps = [step("long", code)]
+    start = time.monotonic()
+    assert gpu.work(steps, tmp_path, 2) == gpu.MORE_TO_DO
+    assert time.monotonic() - start < 20
+    left = gpu.read(tmp_path, steps[0])
+    assert (left["state"], left["cuts"]) == ("cut", 1)
+    child = int(left["last_line"])
+    assert not psutil.pid_exists(child) or psutil.Process(child).status() == "zombie"
+
+
+def test_a_step_that_never_fits_fails_in_the_end(tmp_path):
+    steps = [step("long", "import time; time.sleep(60)"), counting("good", tmp_path / "ran")]
+    codes = [gpu.work(steps, tmp_path / "out", 0.3) for _ in range(gpu.LARGEST_CUTS)]
+    assert codes == [gpu.MORE_TO_DO] * gpu.LARGEST_CUTS
+    assert gpu.work(steps, tmp_path / "out", 60) == 1
+    assert (tmp_path / "ran").read_text() == "x"
+
+
+def test_no_step_begins_that_would_not_fit(tmp_path):
+    first, second = counting("one", tmp_path / "ran"), counting("two", tmp_path / "ran")
+    before = {"step": "zero", "state": "done", "seconds": 100.0}
+    (tmp_path / "zero.json").write_text(json.dumps(before))
+    steps = [counting("zero", tmp_path / "ran"), first, second]
+    assert gpu.work(steps, tmp_path, 60) == gpu.MORE_TO_DO
+    assert (tmp_path / "ran").read_text() == "x"  # the first of a call always begins
+
+
+def test_every_method_is_checked_and_run_with_every_seed(monkeypatch, tmp_path):
+    names = [step.name for step in planned(monkeypatch, tmp_path)]
+    assert len(set(names)) == len(names)
+    for method in registry.names():
+        assert f"correctness-{method}" in names
+        assert {f"run-{method}-s{seed}" for seed in range(3)} <= set(names)
+    assert sum(name.startswith("speed-") for name in names) == 4 * 3 * 2 * 2
+
+
+@pytest.mark.parametrize("tiny", [[], ["--tiny"]])
+def test_commands_have_options_that_bench_has(monkeypatch, tmp_path, tiny):
+    from typer.main import get_command
+
+    from harness.cli.main import app
+
+    for planned_step in planned(monkeypatch, tmp_path, *tiny):
+        if planned_step.kind == "correctness":
+            continue
+        verb, *arguments = planned_step.command[len(gpu.BENCH) :]
+        command = get_command(app).commands[verb]
+        context = command.make_context(verb, list(arguments))
+        assert context.params["method"]
+
+
+def test_a_cpu_agrees_with_itself_in_every_precision():
+    case = Case(method="source_only", student="test_mit", profile="tiny", overrides=("crop=32,64",))
+    findings = correctness.compare(case, torch.device("cpu"))
+    assert [finding["precision"] for finding in findings] == ["fp32", "bf16", "fp16"]
+    assert all(finding["within"] for finding in findings)
+
+
+def test_a_device_that_computes_something_else_is_found(monkeypatch):
+    case = Case(method="source_only", student="test_mit", profile="tiny", overrides=("crop=32,64",))
+    honest = correctness.two_steps
+
+    def off_by_two_percent(case, device, precision, state):
+        terms, gradient, state_before = honest(case, device, precision, state)
+        return terms, gradient * (1 if state is None else 1.02), state_before
+
+    monkeypatch.setattr(correctness, "two_steps", off_by_two_percent)
+    findings = correctness.compare(case, torch.device("cpu"))
+    assert not next(f for f in findings if f["precision"] == "fp32")["within"]

@@ -1,4 +1,4 @@
-"""benchmarks/speed/gpu.py: what is done is skipped, what is cut is tried again, failures are said."""
+"""benchmarks/speed/gpu.py: done steps are skipped, cut ones tried again, failures said."""
 
 from __future__ import annotations
 

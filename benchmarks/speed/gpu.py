@@ -10,6 +10,7 @@ within --budget-minutes. Needs the installed package; what is done lies in --out
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -31,6 +32,8 @@ TEACHERS = (None, "daformer_mitb2", "daformer_mitb5")
 COMPILED = ("off", "default")
 #: Calls whose whole budget one step may take before it counts as failed.
 LARGEST_CUTS = 3
+#: Seconds that a step has to end by itself once it is cut.
+GRACE = 5
 BENCH = [sys.executable, "-c", "from harness.cli.main import main; main()"]
 #: A proof of the script's logic on a CPU, not of the figures.
 TINY_RUN = (
@@ -172,14 +175,25 @@ def carry_out(step: Step, out: Path, seconds: float) -> tuple[int | None, str]:
         try:
             code = process.wait(timeout=seconds)
         except BaseException as error:
-            # With the processes that it started: their group is its own.
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            end(process)
             if not isinstance(error, subprocess.TimeoutExpired):
                 raise
             code = None
         log.seek(0)
         return code, log.read().strip().rpartition("\n")[2]
+
+
+def end(process: subprocess.Popen) -> None:
+    """End a process and those that it started, whose group is its own.
+
+    Asked first: a compiler that is killed leaves half a library in torch.compile's cache.
+    """
+    os.killpg(process.pid, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=GRACE)
+    with contextlib.suppress(ProcessLookupError):  # all of them ended
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def longest(steps: Sequence[Step], out: Path, kind: str) -> float:

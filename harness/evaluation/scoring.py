@@ -13,7 +13,6 @@ from harness.records.schema import Scores
 from harness.training.precision import autocast
 from methods.contract import Segmentor
 
-
 #: Pixels of the images that a GPU scores at a time: four of Cityscapes at half resolution.
 PIXELS_AT_ONCE = 2**21
 LARGEST_BATCH = 16

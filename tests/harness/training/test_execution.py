@@ -49,7 +49,8 @@ def losses(method, **changes) -> dict[str, float]:
     return {name: float(value) for name, value in terms.items()}
 
 
-@pytest.mark.parametrize("wish", [{"channels_last": True}, {"checkpointing": True}, {"compile": "default"}], ids=str
+@pytest.mark.parametrize(
+    "wish", [{"channels_last": True}, {"checkpointing": True}, {"compile": "default"}], ids=str
 )
 def test_the_same_losses_however_executed(wish, monkeypatch):
     # Inductor takes minutes of a CPU for this; what it is given is what this backend runs.

@@ -112,6 +112,6 @@ def test_cuda_graphs_on_a_cpu_are_said_to_be_left_out(monkeypatch):
 
 def test_a_network_that_cannot_compute_again_is_named():
     method = made("source_only")
-    method.student = zoo.build("mini_xs")
+    method.student = zoo.build("test_deeplab")
     [unmet] = execution.prepare(method, profile(checkpointing=True), CPU)
-    assert unmet.startswith("checkpointing=true: mini_xs cannot")
+    assert unmet.startswith("checkpointing=true: test_deeplab cannot")

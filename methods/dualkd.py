@@ -109,7 +109,7 @@ class DualKD(DAFormer):
         """
         cfg = self.config
         taught = self.projections(stage_maps(output, cfg.stages))
-        frozen = stage_maps(self.frozen(image), cfg.stages)
+        frozen = self.frozen_maps(image)
         mask = None
         if cfg.pixel_mask == "things":
             assert label is not None
@@ -120,6 +120,13 @@ class DualKD(DAFormer):
         ]
         ramp = min(1.0, (step + 1) / max(cfg.kd_warmup * self.iterations, 1))
         return cfg.lambda_kd * ramp * torch.stack(distances).mean()
+
+    def frozen_maps(self, image: Tensor) -> list[Tensor]:
+        """The frozen teacher's maps, without its head where none of them is the head's."""
+        if "fused" in self.config.stages:
+            return stage_maps(self.frozen(image), self.config.stages)
+        features = self.frozen.features(image)
+        return [features[int(stage) - 1] for stage in self.config.stages]
 
     def param_groups(self, lr: float, weight_decay: float, head_lr_factor: float) -> list[dict]:
         groups = super().param_groups(lr, weight_decay, head_lr_factor)

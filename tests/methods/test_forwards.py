@@ -82,6 +82,11 @@ def test_without_things_the_imagenet_network_rests(name):
     assert not {"imagenet", "large_imagenet"} & found.keys()
 
 
+def test_a_frozen_teacher_of_encoder_stages_runs_no_head():
+    method = Subject(registry.load("dualkd"), knobs={"stages": ["1", "4"]}).make()
+    assert forwards(method)["frozen"] == (1, 0)
+
+
 @pytest.mark.parametrize("name", ["daformer", "hrda", "clda"])
 def test_the_imagenet_network_holds_no_head(name):
     method = Subject(registry.load(name)).make()

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.analysis.published import published
+
 ROOT = Path(__file__).parents[3]
 BUILD = "from setuptools import build_meta; build_meta.build_wheel('dist')"
 READ = "from harness.analysis.published import published; print(len(published('gta2cs')))"
@@ -30,3 +32,13 @@ def test_a_wheel_holds_the_published_figures_and_every_toml(tmp_path):
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert int(done.stdout) > 0
+
+
+@pytest.mark.parametrize("scenario", ["gta2cs", "synthia2cs"])
+def test_class_figures_agree_with_their_mean(scenario):
+    figures = [figure for figure in published(scenario) if figure.iou]
+    assert figures
+    for figure in figures:
+        mean = sum(figure.iou.values()) / len(figure.iou)
+        assert mean == pytest.approx(figure.miou, abs=0.11), figure.method
+        assert len(figure.iou) == figure.classes, figure.method

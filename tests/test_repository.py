@@ -175,3 +175,9 @@ def test_every_link_between_documents_leads_somewhere(path):
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
         if "://" not in target and not target.startswith("mailto:"):
             assert (path.parent / target).exists(), target
+
+
+def test_no_two_test_files_share_a_name():
+    """Pytest imports them by it, and leaves the second out with an error."""
+    names = [path.name for path in TESTS if path.name.startswith("test_")]
+    assert sorted({name for name in names if names.count(name) > 1}) == []

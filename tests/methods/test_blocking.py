@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
+import small_network
 import torch
 from torch import Tensor
 
 from methods import registry
+from methods.networks import zoo
 from methods.testing.blocking import GPU, FakeGPU, blocking_points, mixed_precision
-from methods.testing.tools import ITERATIONS, Subject
+from methods.testing.tools import ITERATIONS, NETWORKS, Subject
 
 #: Both augmentations at every step, whatever is drawn.
 ALWAYS = {"jitter_probability": 1.0, "blur_probability": 1.0}
@@ -28,8 +30,7 @@ POINTS = {
     "dualkd": (1, 1),
     "duda": (1, 1),
     "clda": (1, 2),
-    "dualkd+mic": (1, 1),
-    "hrda+mic": (1, 1),
+    "dualkd+hrda+mic": (1, 1),
 }
 
 
@@ -37,13 +38,32 @@ def test_every_built_in_method_is_counted():
     assert set(registry.names()) <= POINTS.keys()
 
 
-@pytest.mark.parametrize("dtype", [None, torch.bfloat16], ids=["fp32", "bf16"])
+@pytest.fixture
+def small(monkeypatch) -> str:
+    """A step on fake tensors takes a second for a network of many layers."""
+    monkeypatch.setitem(zoo.NETWORKS, small_network.NAME, small_network.SPEC)
+    return small_network.NAME
+
+
+@pytest.mark.parametrize(
+    ("variant", "dtype"),
+    [("defaults", None), ("all terms", torch.bfloat16)],
+    ids=["defaults-fp32", "all terms-bf16"],
+)
 @pytest.mark.parametrize("name", POINTS)
-def test_blocking_points_a_step(name, dtype):
+def test_blocking_points_a_step(small, name, variant, dtype):
     method = registry.load(name)
     knobs = {k: v for k, v in ALWAYS.items() if k in method.Config.model_fields}
-    first, last = blocking_points(Subject(method, knobs=knobs), (0, ITERATIONS - 1), dtype)
+    subject = Subject(method, small, variant, knobs)
+    first, last = blocking_points(subject, (0, ITERATIONS - 1), dtype)
     assert (len(first), len(last)) == POINTS[name], [str(point) for point in first + last]
+
+
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16], ids=["fp32", "bf16"])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_no_network_waits(network, dtype):
+    (points,) = blocking_points(Subject(registry.load("source_only"), network), (0,), dtype)
+    assert not points, [str(point) for point in points]
 
 
 def there(*shape: int) -> Tensor:

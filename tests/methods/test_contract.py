@@ -5,10 +5,49 @@ from __future__ import annotations
 import pytest
 
 from methods import registry
+from methods.contract import Method
 from methods.testing import Case, cases
+from methods.testing.blocking import it_seldom_waits_for_a_gpu
+from methods.testing.learning import the_head_learns_faster_by_the_factor
+from methods.testing.suite import AT_THE_END, EVERY, overrides
+from methods.testing.tools import NETWORKS, variants_of
 
-NAMES = [*registry.names(), "dualkd+hrda+mic"]
-CASES = [pytest.param(c, id=f"{name}-{c}") for name in NAMES for c in cases(registry.load(name))]
+JOINED = "dualkd+hrda+mic"
+
+
+def is_shown_elsewhere(case: Case) -> bool:
+    """Whether other cases of the method, or another test, fail wherever this one does."""
+    method, network, variant = case.subject.method, case.subject.network, case.subject.variant
+    if case.check.function is it_seldom_waits_for_a_gpu:
+        return True  # counted to the point in test_blocking.py
+    if case.check.function is the_head_learns_faster_by_the_factor:
+        return not (overrides("param_groups")(method) or method.__name__ == "SourceOnly")
+    if case.check.variants == EVERY:
+        # The defaults' terms are in the others: mixing from the first step on, and after a phase.
+        if variant == "defaults" and "source phase" in variants_of(method):
+            return True
+        return network != NETWORKS[0] and variant != "all terms"
+    return False
+
+
+def asked(name: str) -> list[Case]:
+    method: type[Method] = registry.load(name)
+    if name != JOINED:
+        return [case for case in cases(method) if not is_shown_elsewhere(case)]
+    # Its parts are asked for themselves: here they need but go together.
+    return [
+        case
+        for case in cases(method, NETWORKS[:1])
+        if not is_shown_elsewhere(case)
+        and (case.subject.variant == "all terms" or case.check.variants not in (EVERY, AT_THE_END))
+    ]
+
+
+CASES = [
+    pytest.param(case, id=f"{name}-{case}")
+    for name in (*registry.names(), JOINED)
+    for case in asked(name)
+]
 
 
 @pytest.mark.parametrize("case", CASES)

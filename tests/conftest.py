@@ -9,8 +9,12 @@ import pytest
 @pytest.fixture(scope="session", autouse=True)
 def own_environment(tmp_path_factory):
     """Keep the user's data, results and cache out of the tests, and the tests out of theirs."""
+    cache = tmp_path_factory.getbasetemp() / "cache"
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # One for all workers: scenes are drawn, and a network's inference is timed, once.
+        cache = tmp_path_factory.getbasetemp().parent / "cache"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("UDA_BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("UDA_BENCH_CACHE", str(cache))
         for name in ("UDA_BENCH_DATA", "UDA_BENCH_RESULTS", "UDA_BENCH_DEBUG"):
             patch.delenv(name, raising=False)
         # Wide enough for a table's words to stay whole; processes that tests start inherit both.

@@ -6,11 +6,17 @@ import json
 from pathlib import Path
 
 import pytest
-from bench_cli import QUICK, bench, refused
+import torch
+from bench_cli import QUICK, SETTINGS, bench, refused
+from rich.console import Console
 
+from harness.config.planning import Request, resolve
 from harness.records import store
+from harness.report.progress import Reporter
 from harness.runs import run as stages
+from harness.runs.teachers import is_usable
 from harness.runs.trained import OUTCOME
+from harness.runs.workplace import Workplace
 
 DAFORMER = ["run", "--method", "daformer", "--scenario", "gta2cs", *QUICK]
 
@@ -36,7 +42,9 @@ def break_stage(monkeypatch, name: str, error: BaseException) -> None:
     ("stage", "words"),
     [("score", "scoring"), ("gflops", "measuring"), ("environment.collect", "record")],
 )
-def test_what_fails_after_training_loses_no_training(stage, words, tmp_path, monkeypatch):
+def test_what_fails_after_training_loses_no_training(
+    stage, words, made_once, tmp_path, monkeypatch
+):
     with monkeypatch.context() as broken:
         error = OSError(28, "No space left on device")
         if stage == "environment.collect":
@@ -59,12 +67,11 @@ def test_what_fails_after_training_loses_no_training(stage, words, tmp_path, mon
     assert (folder / "log.jsonl").stat().st_mtime_ns == log, "not trained a second time"
     (record,) = store.read_all(tmp_path / "records")
     assert record.state == "done"
-    undisturbed = bench(*DAFORMER, "--results", tmp_path / "other")
-    assert undisturbed.code == 0
-    (same,) = store.read_all(tmp_path / "other/records")
+    undisturbed = made_once("daformer").results
+    (same,) = store.read_all(undisturbed / "records")
     assert reproducible(record.metrics) == reproducible(same.metrics)
     assert {p.name for p in folder.iterdir()} == {
-        p.name for p in only_folder(tmp_path / "other").iterdir()
+        p.name for p in only_folder(undisturbed).iterdir()
     }
 
 
@@ -109,30 +116,30 @@ def test_weights_are_written_whole_or_not_at_all(tmp_path, monkeypatch):
     assert {path.name for path in only_folder(tmp_path).iterdir()} == {"log.jsonl", ".lock"}
 
 
-def test_the_ema_teacher_of_an_own_run_is_scored(tmp_path):
-    assert bench(*DAFORMER, "--results", tmp_path).code == 0
-    (record,) = store.read_all(tmp_path / "records")
+def test_the_ema_teacher_of_an_own_run_is_scored(made_once):
+    results = made_once("daformer").results
+    (record,) = store.read_all(results / "records")
     for part, scores in (
         ("student", record.metrics.student),
         ("ema", record.metrics.ema_teacher),
     ):
         outcome = bench(
             "eval", "--checkpoint", record.run_id, "--part", part, "--format", "json",
-            "--results", tmp_path,
+            "--results", results,
         )  # fmt: skip
         assert outcome.code == 0, outcome.err
         found = json.loads(outcome.out)
         assert found["part"] == part
         assert found["scores"]["confusion"] == scores.confusion
-    plain = ["run", "--method", "source_only", "--scenario", "gta2cs", *QUICK]
-    assert bench(*plain, "--results", tmp_path / "plain").code == 0
-    (record,) = store.read_all(tmp_path / "plain/records")
-    arguments = ["--checkpoint", record.run_id, "--part", "ema", "--results", tmp_path / "plain"]
+    plain = made_once("source_only").results
+    (record,) = store.read_all(plain / "records")
+    arguments = ["--checkpoint", record.run_id, "--part", "ema", "--results", plain]
     assert "no ema_teacher.safetensors" in refused(bench("eval", *arguments))
 
 
-def test_a_done_run_is_shown_and_fresh_trains_it_again(tmp_path):
-    first = bench(*DAFORMER, "--results", tmp_path)
+def test_a_done_run_is_shown_and_fresh_trains_it_again(made_once, tmp_path):
+    first = made_once("daformer").outcome
+    made_once("daformer").copy_to(tmp_path)
     log = only_folder(tmp_path) / "log.jsonl"
     before = log.stat().st_mtime_ns
     again = bench(*DAFORMER, "--results", tmp_path)
@@ -145,8 +152,8 @@ def test_a_done_run_is_shown_and_fresh_trains_it_again(tmp_path):
     assert log.stat().st_mtime_ns != before
 
 
-def test_weights_and_records_of_other_code_are_not_used_in_silence(tmp_path):
-    assert bench(*DAFORMER, "--results", tmp_path).code == 0
+def test_weights_and_records_of_other_code_are_not_used_in_silence(made_once, tmp_path):
+    made_once("daformer").copy_to(tmp_path)
     folder = only_folder(tmp_path)
     log = folder / "log.jsonl"
     for path in (folder / OUTCOME, *(tmp_path / "records").glob("*.json")):
@@ -166,17 +173,38 @@ def test_weights_and_records_of_other_code_are_not_used_in_silence(tmp_path):
     assert log.stat().st_mtime_ns != before
 
 
-@pytest.mark.parametrize("damage", ["cut short", "gone", "no word of it"])
-def test_a_half_written_teacher_is_trained_again(damage, tmp_path):
+def teacher_weights(results: Path) -> Path:
+    teacher = next(r for r in store.read_all(results / "records") if r.spec.student == "mini_xs")
+    return results / "artifacts" / teacher.spec.weights_id / "student.safetensors"
+
+
+def cut_short(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-8])
+
+
+DAMAGE = {
+    "cut short": cut_short,
+    "gone": Path.unlink,
+    "no word of it": lambda weights: weights.with_name(OUTCOME).unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_half_written_teacher_is_not_usable(damage, made_once, tmp_path):
+    made_once("dualkd").copy_to(tmp_path)
+    (teacher,) = resolve(
+        Request(method="dualkd", scenario="gta2cs", student="test_mit", overrides=tuple(SETTINGS))
+    ).teachers
+    workplace = Workplace(tmp_path, torch.device("cpu"), Reporter(Console(quiet=True)))
+    assert is_usable(teacher.plan, workplace)
+    DAMAGE[damage](teacher_weights(tmp_path))
+    assert not is_usable(teacher.plan, workplace)
+
+
+def test_a_teacher_that_is_not_usable_is_trained_again(made_once, tmp_path):
+    made_once("dualkd").copy_to(tmp_path)
+    cut_short(teacher_weights(tmp_path))
     arguments = ["run", "--method", "dualkd", "--scenario", "gta2cs", *QUICK]
-    assert bench(*arguments, "--results", tmp_path).code == 0
-    teacher = next(r for r in store.read_all(tmp_path / "records") if r.spec.student == "mini_xs")
-    folder = tmp_path / "artifacts" / teacher.spec.weights_id
-    weights = folder / "student.safetensors"
-    if damage == "cut short":
-        weights.write_bytes(weights.read_bytes()[:-8])
-    else:
-        (weights if damage == "gone" else folder / OUTCOME).unlink()
     outcome = bench(*arguments, "--fresh", "--results", tmp_path)
     assert outcome.code == 0, outcome.err
     assert "frozen teacher mini_xs: trained on the source first" in outcome.out

@@ -8,6 +8,8 @@ from bench_cli import QUICK, bench, refused
 
 from harness.config.planning import Request, resolve
 from harness.config.schema import RunSpec
+from methods.networks import zoo
+from methods.networks.weights import save_weights
 
 
 def spec(method: str, *overrides: str) -> RunSpec:
@@ -36,9 +38,12 @@ def test_a_band_is_chosen():
 
 
 def test_a_joined_method_runs_and_is_recorded(tmp_path):
+    teacher = tmp_path / "teacher.safetensors"
+    save_weights(zoo.build("test_mit"), teacher, {})
     outcome = bench(
         "run", "--method", "mic+dualkd", "--scenario", "gta2cs", "--results", tmp_path,
-        "--teacher", "test_mit", "--set", "mask_block=8", "--set", "mix_start=0.5", *QUICK,
+        "--teacher", "test_mit", "--teacher-checkpoint", teacher,
+        "--set", "mask_block=8", "--set", "mix_start=0.5", *QUICK,
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
     assert "dualkd+mic" in outcome.out

@@ -19,7 +19,7 @@ def plan(profile: str, method: str = "dualkd", **options) -> Plan:
 
 def test_small_trains_teacher_and_student_microscopically(tmp_path):
     run = ["run", "--method", "dualkd", "--scenario", "gta2cs", "--profile", "small", *QUICK]
-    outcome = bench(*run, "--results", tmp_path)
+    outcome = bench(*run, "--teacher", "test_mit", "--results", tmp_path)
     assert outcome.code == 0, outcome.err
     assert "random weights" not in outcome.out
     made = {r.spec.method: r for r in store.read_all(tmp_path / "records")}

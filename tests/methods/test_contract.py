@@ -8,8 +8,7 @@ from methods import registry
 from methods.contract import Method
 from methods.testing import Case, cases
 from methods.testing.blocking import it_seldom_waits_for_a_gpu
-from methods.testing.learning import the_head_learns_faster_by_the_factor
-from methods.testing.suite import AT_THE_END, EVERY, overrides
+from methods.testing.suite import AT_THE_END, EVERY
 from methods.testing.tools import NETWORKS, variants_of
 
 JOINED = "dualkd+hrda+mic"
@@ -20,8 +19,6 @@ def is_shown_elsewhere(case: Case) -> bool:
     method, network, variant = case.subject.method, case.subject.network, case.subject.variant
     if case.check.function is it_seldom_waits_for_a_gpu:
         return True  # counted to the point in test_blocking.py
-    if case.check.function is the_head_learns_faster_by_the_factor:
-        return not (overrides("param_groups")(method) or method.__name__ == "SourceOnly")
     if case.check.variants == EVERY:
         # The defaults' terms are in the others: mixing from the first step on, and after a phase.
         if variant == "defaults" and "source phase" in variants_of(method):

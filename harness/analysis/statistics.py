@@ -1,19 +1,35 @@
-"""Statistics over seeds: means, intervals, significance. Pure functions on plain numbers.
+"""Statistics over seeds: means, intervals, tests, aggregates. Pure functions on plain numbers.
 
 A run's seed is its unit: pixels and images of one run are not independent of one another, so an
 interval is over seeds (Bouthillier et al., Accounting for Variance in Machine Learning Benchmarks,
 MLSys 2021; Colas et al., How Many Random Seeds?, arXiv:1806.08295).
+
+Which test is fixed here, by sizes alone and never by what it would say (docs/statistics.md has the
+simulation behind the two numbers):
+
+- n < PAIRED_FROM seeds and POOLED_FROM rows or more: Student's t with one variance of all rows;
+- n < PAIRED_FROM seeds, fewer rows: Welch's t;
+- PAIRED_FROM seeds or more: paired where the seeds are the same, else Welch's.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
+from typing import Literal
 
 CONFIDENCE = 0.95
+POWER = 0.8
 NAN = math.nan
+#: Seeds from which pairing is worth the half of the degrees of freedom that it costs: at the
+#: correlation of 0.15 over seeds that the published runs have, the interval is narrower from here.
+PAIRED_FROM = 10
+#: Rows from which their common variance replaces the two of a comparison.
+POOLED_FROM = 4
+
+Test = Literal["pooled t", "Welch t", "paired t", ""]
 
 
 @dataclass(frozen=True)
@@ -28,19 +44,31 @@ class Summary:
 
 
 @dataclass(frozen=True)
+class Noise:
+    """The standard deviation of a single run that the rows of a table share."""
+
+    sd: float
+    freedom: int  # its degrees of freedom
+    rows: int
+
+
+@dataclass(frozen=True)
 class Difference:
-    """A mean difference a - b, its 95 % interval and the two-sided p-value of no difference."""
+    """A mean difference a - b, its own 95 % interval and the two-sided p-value of no difference."""
 
     mean: float
     low: float
     high: float
     p: float
-    n: int  # pairs, or the smaller sample
-    paired: bool
+    n: int  # the smaller sample
+    test: Test  # "": too few values for any
+    p_holm: float = NAN  # p corrected over its table; NaN: not among those tested
 
     @property
     def significant(self) -> bool:
-        return self.p < 1 - CONFIDENCE  # False for NaN
+        """Beyond chance in its table, or alone where it was corrected over none."""
+        p = self.p if math.isnan(self.p_holm) else self.p_holm
+        return p < 1 - CONFIDENCE  # False for NaN
 
 
 def summary(values: Iterable[float]) -> Summary:
@@ -50,44 +78,135 @@ def summary(values: Iterable[float]) -> Summary:
     mean = fmean(sample) if n else NAN
     if n < 2:
         return Summary(mean, NAN, n, NAN, NAN)
-    sd = stdev(sample)
-    half = _half_width(sd / math.sqrt(n), n - 1)
+    sd = stdev(sample) if math.isfinite(mean) else NAN  # of a NaN, stdev raises
+    half = _quantile(n - 1) * sd / math.sqrt(n)
     return Summary(mean, sd, n, mean - half, mean + half)
 
 
-def paired_difference(a: Mapping[int, float], b: Mapping[int, float]) -> Difference:
-    """Compare two methods, each a mapping seed -> score.
+def noise(samples: Iterable[Iterable[float]]) -> Noise | None:
+    """Pool the variance within samples, by their degrees of freedom; None where none has two."""
+    known = [s for s in map(summary, samples) if s.n > 1 and math.isfinite(s.sd)]
+    freedom = sum(s.n - 1 for s in known)
+    if not freedom:
+        return None
+    variance = sum(s.sd**2 * (s.n - 1) for s in known) / freedom
+    return Noise(math.sqrt(variance), freedom, len(known))
 
-    Equal seeds share data order and initial weights, so the paired t-test applies (Dietterich,
-    Neural Computation 1998). Other seeds: Welch's unequal-variance test (Welch, Biometrika 1947).
+
+def noise_within_blocks(samples: Sequence[Mapping[str, float]]) -> Noise | None:
+    """What is left of samples over the same keys once a mean for each key is taken out.
+
+    The residual of a two-way table without replication (Fisher, Statistical Methods, 1925).
     """
-    if a.keys() == b.keys():
+    if len(samples) < 2 or len(samples[0]) < 2:
+        return None
+    means = {key: fmean(sample[key] for sample in samples) for key in samples[0]}
+    rest = [[sample[key] - means[key] for key in means] for sample in samples]
+    squares = sum((value - fmean(row)) ** 2 for row in rest for value in row)
+    freedom = (len(samples) - 1) * (len(means) - 1)
+    return Noise(math.sqrt(squares / freedom), freedom, len(samples))
+
+
+def difference(
+    a: Mapping[int, float], b: Mapping[int, float], shared: Noise | None = None
+) -> Difference:
+    """Compare two methods, each a mapping seed -> score, by the test that their sizes ask for.
+
+    `shared` is the noise of all rows of their table. Equal seeds share data order and initial
+    weights, so they may be paired (Dietterich, Neural Computation 1998). Unequal variances: Welch,
+    Biometrika 1947.
+    """
+    n = min(len(a), len(b))
+    if n >= PAIRED_FROM and a.keys() == b.keys():
         return _paired([a[seed] - b[seed] for seed in sorted(a)])
+    if n and n < PAIRED_FROM and shared and shared.rows >= POOLED_FROM:
+        return pooled_difference(fmean(a.values()) - fmean(b.values()), len(a), len(b), shared)
     return _welch(summary(a.values()), summary(b.values()))
+
+
+def pooled_difference(mean: float, n_a: int, n_b: int, shared: Noise) -> Difference:
+    """A difference of two means of n_a and n_b values, with the noise that all rows share."""
+    error = shared.sd * math.sqrt(1 / n_a + 1 / n_b)
+    return _difference(mean, error, shared.freedom, min(n_a, n_b), "pooled t")
 
 
 def _paired(differences: list[float]) -> Difference:
     s = summary(differences)
-    p = _p_value(s.mean, s.sd / math.sqrt(s.n), s.n - 1) if s.n > 1 else NAN
-    return Difference(s.mean, s.low, s.high, p, s.n, paired=True)
+    return _difference(s.mean, s.sd / math.sqrt(s.n), s.n - 1, s.n, "paired t")
 
 
 def _welch(a: Summary, b: Summary) -> Difference:
     mean, n = a.mean - b.mean, min(a.n, b.n)
     if n < 2:
-        return Difference(mean, NAN, NAN, NAN, n, paired=False)
+        return Difference(mean, NAN, NAN, NAN, n, "")
     variance_a, variance_b = a.sd**2 / a.n, b.sd**2 / b.n
-    error = math.sqrt(variance_a + variance_b)
     spread = variance_a**2 / (a.n - 1) + variance_b**2 / (b.n - 1)
     freedom = (variance_a + variance_b) ** 2 / spread if spread else a.n + b.n - 2
-    half = _half_width(error, freedom)
-    return Difference(mean, mean - half, mean + half, _p_value(mean, error, freedom), n, False)
+    return _difference(mean, math.sqrt(variance_a + variance_b), freedom, n, "Welch t")
 
 
-def _half_width(error: float, freedom: float) -> float:
+def _difference(mean: float, error: float, freedom: float, n: int, test: Test) -> Difference:
+    half = _quantile(freedom) * error
+    return Difference(mean, mean - half, mean + half, _p_value(mean, error, freedom), n, test)
+
+
+def corrected(differences: Sequence[Difference | None], least_n: int) -> list[Difference | None]:
+    """Holm's p over those of n >= least_n (Holm, Scandinavian Journal of Statistics 1979)."""
+    tested = [d is not None and d.n >= least_n and math.isfinite(d.p) for d in differences]
+    adjusted = iter(holm([d.p for d, is_tested in zip(differences, tested, strict=True)
+                          if d and is_tested]))  # fmt: skip
+    return [
+        replace(d, p_holm=next(adjusted)) if d and is_tested else d
+        for d, is_tested in zip(differences, tested, strict=True)
+    ]
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p-values in the order given: those below 0.05 hold together at 0.05."""
+    adjusted = [NAN] * len(p_values)
+    largest = 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = largest
+    return adjusted
+
+
+def smallest_difference(shared: Noise, n: int, comparisons: int = 1) -> float:
+    """The true difference that n seeds each find with 80 % power, at Holm's first, hardest step.
+
+    With fewer rows than POOLED_FROM the test has 2n - 2 degrees of freedom at most.
+    """
+    from scipy.optimize import brentq
+    from scipy.stats import nct
+
+    freedom = shared.freedom if shared.rows >= POOLED_FROM else min(shared.freedom, 2 * n - 2)
+    if n < 2 or not shared.sd:
+        return NAN if n < 2 else 0.0
+    bound = _quantile(freedom, comparisons)
+    steps = brentq(lambda x: float(nct.sf(bound, freedom, x)) - POWER, 0, 3 * bound)
+    return float(steps) * shared.sd * math.sqrt(2 / n)
+
+
+def interquartile_mean(values: Iterable[float]) -> float:
+    """Mean without the lowest and the highest quarter of the values, each rounded down.
+
+    Agarwal et al., Deep RL at the Edge of the Statistical Precipice, NeurIPS 2021 (rliable).
+    """
+    ordered = sorted(values)
+    cut = len(ordered) // 4
+    return fmean(ordered[cut : len(ordered) - cut]) if ordered else NAN
+
+
+def probability_of_improvement(pairs: Iterable[tuple[Sequence[float], Sequence[float]]]) -> float:
+    """Share of pairs of runs (a, b) with a above b, ties half, averaged over tasks (rliable)."""
+    by_task = [fmean((a > b) + (a == b) / 2 for a in of_a for b in of_b) for of_a, of_b in pairs]
+    return fmean(by_task) if by_task else NAN
+
+
+def _quantile(freedom: float, comparisons: int = 1) -> float:
     from scipy.stats import t  # here: scipy.stats takes a second to import
 
-    return float(t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
+    return float(t.isf((1 - CONFIDENCE) / 2 / comparisons, freedom))
 
 
 def _p_value(mean: float, error: float, freedom: float) -> float:

@@ -134,7 +134,9 @@ def scores(matrix: Matrix, convention: str) -> Scores:
             names[c]: None if np.isnan(by_class[c]) else round(float(by_class[c]), 3)
             for c in classes
         },
-        pixel_accuracy=float(100 * np.diag(scored).sum() / max(scored.sum(), 1)),
+        pixel_accuracy=float(100 * np.diag(scored).sum() / scored.sum())
+        if scored.any()
+        else np.nan,
         conventions=conventions(matrix, convention),
         confusion=matrix.tolist(),
     )

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.analysis.comparison import ENOUGH_SEEDS, Row, Table
+from harness.analysis.comparison import Table
 from harness.analysis.published import Figure, published
+from harness.analysis.rows import ENOUGH_SEEDS, Row
 from harness.analysis.statistics import Difference, Summary
 
 NONE = "-"
@@ -70,7 +71,7 @@ def _main_grid(table: Table) -> Grid:
         ("student", lambda r: r.student, len({r.student for r in rows}) > 1),
         ("teacher", lambda r: " + ".join(r.teachers) or NONE, any(r.teachers for r in rows)),
         (f"mIoU % ({convention}, {table.profile})", lambda r: _spread(r.miou), True),
-        ("gain", lambda r: _gain(r.gain), any(r.gain for r in rows)),
+        ("gain", lambda r: difference_text(r.gain), any(r.gain for r in rows)),
         ("train img/s", lambda r: _number(r.train_images_per_second), True),
         (f"peak MiB{device}", lambda r: _memory(r, memory_kinds), True),
         (
@@ -166,12 +167,13 @@ def _spread(value: Summary | None) -> str:
     return f"{_number(value.mean, '.1f')}{sd} ({value.n})"
 
 
-def _gain(value: Difference | None) -> str:
-    """Signed points; `~` only where there are seeds enough to test."""
+def difference_text(value: Difference | None) -> str:
+    """Signed points, their interval, and `~` only where there are seeds enough to test."""
     if value is None:
         return NONE
+    interval = f" [{value.low:.1f}, {value.high:.1f}]" if math.isfinite(value.low) else ""
     unsure = value.n >= ENOUGH_SEEDS and not value.significant
-    return f"{value.mean:+.1f}{' ~' if unsure else ''}"
+    return f"{value.mean:+.1f}{interval}{' ~' if unsure else ''}"
 
 
 def _memory(row: Row, memory_kinds: set[str]) -> str:

@@ -11,7 +11,8 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from harness.analysis import published as literature
-from harness.analysis.comparison import Row, Table, comparison
+from harness.analysis.comparison import Table, comparison
+from harness.analysis.rows import Row
 from harness.errors import BenchError
 from harness.records.schema import Record
 from harness.report.columns import Grid, grids, scenarios
@@ -130,6 +131,8 @@ def _csv(tables: list[Table], per_class: bool, published: bool) -> str:
 
     lines = [_conditions(t) | _values(r, per_class) for t in tables for r in t.rows]
     frame = pd.json_normalize(lines, sep="_").drop(columns="variant", errors="ignore")
+    counts = [name for name in frame if name.endswith("_n")]
+    frame[counts] = frame[counts].astype("Int64")  # 3, not 3.0, where a row has none
     return frame.map(_joined).to_csv(index=False)
 
 
@@ -138,6 +141,7 @@ def _json(tables: list[Table], per_class: bool, published: bool) -> str:
         {
             "heading": table.heading,
             **_conditions(table),
+            "noise": asdict(table.noise) if table.noise else None,
             "rows": [_values(row, per_class) for row in table.rows],
             "failed": table.failed,
             "notes": table.notes,

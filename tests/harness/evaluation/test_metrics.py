@@ -205,3 +205,11 @@ def test_evaluation_leaves_no_trace_in_the_network():
     before = {key: value.clone() for key, value in network.state_dict().items()}
     evaluate(network, [(torch.randn(1, 3, 8, 8).abs(), torch.zeros(1, 8, 8).long())])
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+
+@pytest.mark.filterwarnings("ignore:Mean of empty slice")
+@pytest.mark.parametrize("convention", ["all19", "ignored16", "camvid11"])
+def test_images_without_a_labelled_pixel_have_no_accuracy_not_0(convention):
+    scored = scores(np.zeros((19, 19), np.int64), convention)
+    assert np.isnan(scored.pixel_accuracy)
+    assert np.isnan(scored.miou)

@@ -1,0 +1,84 @@
+"""What stands under a table: what a reader has to know before believing its figures. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from harness.analysis.rows import BASELINE, ENOUGH_SEEDS, Row
+from harness.analysis.statistics import (
+    PAIRED_FROM,
+    POOLED_FROM,
+    Difference,
+    Noise,
+    smallest_difference,
+)
+from harness.analysis.variants import spelled, usual
+from harness.records.schema import Record, hardware
+
+
+def table_notes(
+    records: Sequence[Record], rows: Sequence[Row], shared: Noise | None, repeated: int
+) -> list[str]:
+    """What a reader has to know before believing the figures."""
+    notes = []
+    students = {row.student for row in rows}
+    if len(students) == 1:
+        notes.append(f"Student {students.pop()}, at the last iteration.")
+    for method in dict.fromkeys(row.method for row in rows):
+        common = usual(record for record in records if record.spec.method == method)
+        if common:
+            notes.append(f"{method}, where its row does not say otherwise: {spelled(common)}.")
+    few = [f"{row.label} ({row.miou.n})" for row in rows if row.miou.n < ENOUGH_SEEDS]
+    if few:
+        which = "every row" if len(few) == len(rows) > 3 else ", ".join(few)
+        notes.append(
+            f"Warning: n < {ENOUGH_SEEDS} for {which}: too few seeds to tell a gain "
+            "from chance; run seeds 0, 1, 2."
+        )
+    notes += gain_notes([row.gain for row in rows if row.gain], shared)
+    if repeated:
+        notes.append(f"Older records of the same runs, left out: {repeated}.")
+    return notes + _measurement_notes(records)
+
+
+def gain_notes(gains: Sequence[Difference], shared: Noise | None) -> list[str]:
+    """How a table's gains were tested, and what its seeds can see at all."""
+    if not gains:
+        return []
+    notes = [f"gain: points over {BASELINE} with the same student, mean over seeds."]
+    tests = sorted({gain.test for gain in gains if gain.test})
+    if tests and shared:
+        how = {
+            "pooled t": "t-test with one deviation of a run, "
+            f"{shared.sd:.2g} points, pooled over {shared.rows} rows ({shared.freedom} degrees of "
+            "freedom)",
+            "Welch t": f"Welch's t-test: fewer than {POOLED_FROM} rows to pool, or {PAIRED_FROM} "
+            "seeds and more that differ",
+            "paired t": "t-test paired over seeds",
+        }
+        said = "; ".join(how[test] for test in tests)
+        notes.append(f"[low, high]: 95 % interval of that row alone, over seeds; {said}.")
+    tested = [gain for gain in gains if math.isfinite(gain.p_holm)]
+    if tested and shared:
+        n, count = min(gain.n for gain in tested), len(tested)
+        notes.append(
+            f"~ cannot be told from chance: p >= 0.05, corrected over {count} comparisons (Holm). "
+            f"n = {n} finds a true difference of {smallest_difference(shared, n, count):.1f} "
+            "points with 80 % power."
+        )
+    return notes
+
+
+def _measurement_notes(records: Sequence[Record]) -> list[str]:
+    if not records:
+        return []
+    machines = sorted({hardware(record) for record in records})
+    notes = [f"Speed and memory measured on {', '.join(machines)}."]
+    how = sorted(
+        {
+            f"{i.resolution[0]}x{i.resolution[1]} (height x width), {i.precision}, batch {i.batch}"
+            for i in (record.cost.inference for record in records if record.cost)
+        }
+    )
+    return notes + ([f"Inference at {'; '.join(how)}."] if how else [])

@@ -1,0 +1,184 @@
+"""Records of one table -> its rows: figures over seeds, gains over the baseline. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+from typing import Any
+
+from harness.analysis.statistics import (
+    Difference,
+    Noise,
+    Summary,
+    corrected,
+    difference,
+    noise,
+    summary,
+)
+from harness.analysis.variants import settings, spelled, variant
+from harness.records.schema import Record, training_speed
+
+BASELINE, ORACLE = "source_only", "oracle"
+ENOUGH_SEEDS = 3
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method with one student, over its seeds. Percent, images per second, MiB, seconds."""
+
+    method: str
+    variant: dict[str, Any]  # the settings that tell it from the method's other rows
+    student: str
+    teachers: tuple[str, ...]
+    seeds: tuple[int, ...]
+    scores: tuple[float, ...]  # mIoU by seed
+    miou: Summary
+    gain: Difference | None  # over source_only with the same student
+    ema_miou: Summary | None
+    conventions: dict[str, float]
+    iou: dict[str, float | None]
+    train_images_per_second: float | None
+    memory_mib: float | None
+    memory_kind: str | None
+    inference_images_per_second: float | None
+    parameters_m: float | None
+    training_parameters_m: float | None  # of every network that training holds
+    teacher_miou: Summary | None  # of the frozen teachers themselves, on the same target
+    teacher_seconds: float | None  # 0: it has no frozen teacher; None: not known
+
+    @property
+    def label(self) -> str:
+        return f"{self.method} ({spelled(self.variant)})" if self.variant else self.method
+
+
+def teachers(record: Record) -> tuple[str, ...]:
+    """Frozen ones, and networks trained jointly with the student."""
+    networks = [*record.spec.teachers, *record.spec.companions]
+    return tuple(str(network.get("network")) for network in networks)
+
+
+def rows_of(records: Iterable[Record]) -> list[list[Record]]:
+    """The records that make a row each: equal but for the seed. They may share a table."""
+    groups: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        parts = [record.spec.method, record.spec.student, teachers(record), settings(record)]
+        groups[json.dumps(parts, sort_keys=True)].append(record)
+    return [sorted(runs, key=lambda r: r.spec.seed) for runs in groups.values()]
+
+
+def shared_noise(groups: Iterable[Iterable[Record]]) -> Noise | None:
+    """Of a single run, over the rows that such groups of records make."""
+    return noise(by_seed(runs).values() for runs in groups)
+
+
+def table_rows(records: Sequence[Record]) -> tuple[list[tuple[Row, list[Record]]], Noise | None]:
+    """Each row with the runs that it is of, in a table's order, and the noise they share."""
+    groups = rows_of(records)
+    shared = shared_noise(groups)
+    baselines = [_baseline(runs[0], groups) for runs in groups]
+    gains = [
+        difference(by_seed(runs), by_seed(baseline), shared) if baseline else None
+        for runs, baseline in zip(groups, baselines, strict=True)
+    ]
+    rows = []
+    for runs, gain in zip(groups, corrected(gains, ENOUGH_SEEDS), strict=True):
+        same_method = [r for r in records if r.spec.method == runs[0].spec.method]
+        rows.append((_row(runs, variant(runs[0], same_method), gain), runs))
+    rank = {BASELINE: 0, ORACLE: 2}
+
+    def order(pair: tuple[Row, list[Record]]) -> tuple[int, str, str, tuple[str, ...]]:
+        row = pair[0]
+        return rank.get(row.method, 1), row.label, row.student, row.teachers
+
+    return sorted(rows, key=order), shared
+
+
+def by_label(pairs: Sequence[tuple[Row, list[Record]]]) -> dict[str, list[Record]]:
+    """The runs of each row by a name that no other row has: student and teacher where needed."""
+    several = len({row.student for row, _ in pairs}) > 1
+    named: dict[str, list[Record]] = {}
+    for row, runs in pairs:
+        alike = sum((other.label, other.student) == (row.label, row.student) for other, _ in pairs)
+        label = f"{row.label}, {row.student}" if several else row.label
+        label += f" <- {' + '.join(row.teachers)}" if alike > 1 and row.teachers else ""
+        named.setdefault(label, []).extend(runs)
+    return named
+
+
+def _baseline(record: Record, groups: Iterable[list[Record]]) -> list[Record] | None:
+    """The source-only runs that a record's gain is over: the same student, the same settings.
+
+    None when there are none, or several that differ in settings the record does not have.
+    """
+    record_settings = settings(record)
+    matching = [
+        runs
+        for runs in groups
+        if runs[0].spec.method == BASELINE
+        and runs[0].spec.student == record.spec.student
+        and all(
+            record_settings.get(name, value) == value for name, value in settings(runs[0]).items()
+        )
+    ]
+    return matching[0] if len(matching) == 1 and record.spec.method != BASELINE else None
+
+
+def _row(runs: Sequence[Record], variant: dict[str, Any], gain: Difference | None) -> Row:
+    metrics = [r.metrics for r in runs if r.metrics]
+    costs = [r.cost for r in runs if r.cost]
+    students = [m.student for m in metrics]
+    ema = [m.ema_teacher.miou for m in metrics if m.ema_teacher]
+    taught = [t.miou for c in costs for t in c.teachers if t.miou is not None]
+    memory_kinds = {c.training.memory_kind for c in costs}
+    memory_kind = (
+        memory_kinds.pop() if len(memory_kinds) == 1 else None
+    )  # a GPU's and a CPU's memory have no maximum
+    return Row(
+        method=runs[0].spec.method,
+        variant=variant,
+        student=runs[0].spec.student,
+        teachers=teachers(runs[0]),
+        seeds=tuple(r.spec.seed for r in runs),
+        scores=tuple(s.miou for s in students),
+        miou=summary(s.miou for s in students),
+        gain=gain,
+        ema_miou=summary(ema) if ema else None,
+        conventions={
+            name: fmean(s.conventions[name] for s in students)
+            for name in students[0].conventions
+            if all(name in s.conventions for s in students)
+        },
+        iou={name: _mean([s.iou.get(name) for s in students]) for name in students[0].iou},
+        train_images_per_second=_median([training_speed(r) for r in runs if r.cost]),
+        memory_mib=max(c.training.memory_mib for c in costs) if memory_kind else None,
+        memory_kind=memory_kind,
+        inference_images_per_second=_median([c.inference.images_per_second for c in costs]),
+        parameters_m=costs[0].parameters_m if costs else None,
+        training_parameters_m=_mean([c.training_parameters_m for c in costs]),
+        teacher_miou=summary(taught) if taught else None,
+        teacher_seconds=_mean([teacher_seconds(r) for r in runs]),
+    )
+
+
+def by_seed(runs: Iterable[Record]) -> dict[int, float]:
+    return {r.spec.seed: r.metrics.student.miou for r in runs if r.metrics}
+
+
+def teacher_seconds(record: Record) -> float | None:
+    if not record.spec.teachers:
+        return 0.0
+    trained = [t.training for t in record.cost.teachers] if record.cost else []
+    known = [training.wall_seconds for training in trained if training]
+    return sum(known) if known and len(known) == len(trained) else None
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
+
+
+def _median(values: Sequence[float]) -> float | None:
+    return median(values) if values else None

@@ -68,6 +68,29 @@ def comparison(records: Iterable[Record]) -> list[Table]:
     return tables
 
 
+def conditions(record: Record) -> dict[str, Any]:
+    """Everything that has to be equal within a table, by its name."""
+    return {**_comparable(record), "device": device_kind(record)}
+
+
+def same_conditions(records: Iterable[Record]) -> list[list[Record]]:
+    """The records in groups that may share a table, in the order of the first of each."""
+    groups: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        groups[_key(record, device_kind(record))].append(record)
+    return list(groups.values())
+
+
+def spelled_differences(records: Sequence[Record]) -> dict[str, list[str]]:
+    """The conditions that differ among records: name -> the values, in the records' order."""
+    each = [conditions(record) for record in records]
+    return {
+        name: list(dict.fromkeys(_short(one[name]) for one in each))
+        for name in each[0]
+        if any(one[name] != each[0][name] for one in each)
+    }
+
+
 def comparable(record: Record, others: Iterable[Record]) -> list[Record]:
     """Those of the others that may share a table with a record, itself among them."""
     key = _key(record, device_kind(record))
@@ -121,7 +144,7 @@ def _generated(spec: RunSpec) -> str:
 
 
 def _table(records: Sequence[Record], differs: dict[str, str]) -> Table:
-    done, repeated = _newest(r for r in records if r.state == "done" and r.metrics)
+    done, repeated = newest(r for r in records if r.state == "done" and r.metrics)
     pairs, shared = table_rows(done)
     rows = [row for row, _ in pairs]
     failed = sorted(_failure(r) for r in records if r.state == "failed" or not r.metrics)
@@ -138,7 +161,7 @@ def _table(records: Sequence[Record], differs: dict[str, str]) -> Table:
     )
 
 
-def _newest(records: Iterable[Record]) -> tuple[list[Record], int]:
+def newest(records: Iterable[Record]) -> tuple[list[Record], int]:
     """A run measured twice is one run, not two seeds: keep the newest, count the others."""
     by_run: dict[str, Record] = {}
     ordered = sorted(records, key=lambda r: (r.created, r.model_dump_json()))

@@ -70,6 +70,21 @@ def gain_notes(gains: Sequence[Difference], shared: Noise | None) -> list[str]:
     return notes
 
 
+def aggregate_notes(gains: Sequence[Difference], left: Noise | None) -> list[str]:
+    """How gains over several scenarios were tested."""
+    if not gains or not left:
+        return []
+    n, count = gains[0].n, len(gains)
+    smallest = smallest_difference(left, n, count)
+    return [
+        f"gain: points over {BASELINE}, mean over {n} scenarios. [low, high]: its 95 % interval "
+        f"with scenarios as a random effect: t-test with {left.sd:.2g} points of a method's own "
+        f"on a scenario ({left.rows} rows, {left.freedom} degrees of freedom).",
+        f"~ cannot be told from chance: p >= 0.05, corrected over {count} comparisons (Holm). "
+        f"{n} scenarios find a true difference of {smallest:.1f} points with 80 % power.",
+    ]
+
+
 def _measurement_notes(records: Sequence[Record]) -> list[str]:
     if not records:
         return []

@@ -242,6 +242,9 @@ def table(
     format_: Annotated[Format, typer.Option("--format")] = "rich",
     per_class: Annotated[bool, typer.Option(help="IoU of every class.")] = False,
     published: Annotated[bool, typer.Option(help="Figures from the literature below.")] = False,
+    aggregate: Annotated[
+        bool, typer.Option("--aggregate", help="A table over all scenarios of a profile too.")
+    ] = False,
     method: Annotated[list[str] | None, typer.Option(help="Only these.")] = None,
     scenario: Annotated[list[str] | None, typer.Option(help="Only these.")] = None,
     profile: Annotated[str | None, typer.Option(help="Only this.")] = None,
@@ -287,7 +290,13 @@ def table(
             "what this project published."
         )
     if format_ == "rich":
-        formats.print_rich(kept, Console(), per_class=per_class, published=published)
+        formats.print_rich(
+            kept, Console(), per_class=per_class, published=published, aggregate=aggregate
+        )
         typer.echo(f"{len(kept)} of {len(records)} records in {where}")
     else:
-        print(formats.render(kept, format_, per_class=per_class, published=published))
+        print(
+            formats.render(
+                kept, format_, per_class=per_class, published=published, aggregate=aggregate
+            )
+        )

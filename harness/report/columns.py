@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.analysis.comparison import Table
+from harness.analysis.aggregate import ENOUGH_SCENARIOS, Aggregate, OverScenarios, aggregates
+from harness.analysis.comparison import NOT_COMPARABLE, Table
+from harness.analysis.notes import aggregate_notes
 from harness.analysis.published import Figure, published
 from harness.analysis.rows import ENOUGH_SEEDS, Row
 from harness.analysis.statistics import Difference, Summary
@@ -48,13 +50,17 @@ class Grid:
         return ["left" if column in TEXT_COLUMNS else "right" for column in self.columns]
 
 
-def grids(tables: Sequence[Table], per_class: bool, with_published: bool) -> list[Grid]:
-    """A grid a table, one more for its classes, and the literature's last."""
+def grids(
+    tables: Sequence[Table], per_class: bool, with_published: bool, aggregated: bool = False
+) -> list[Grid]:
+    """A grid a table, one more for its classes, one over scenarios, and the literature's last."""
     made = []
     for table in tables:
         made.append(_main_grid(table))
         if per_class and table.rows:
             made.append(_class_grid(table))
+    if aggregated:
+        made += [_aggregate_grid(aggregate) for aggregate in aggregates(tables)]
     if with_published:
         made += [_published_grid(name, published(name)) for name in scenarios(tables)]
     return made
@@ -72,19 +78,19 @@ def _main_grid(table: Table) -> Grid:
         ("teacher", lambda r: " + ".join(r.teachers) or NONE, any(r.teachers for r in rows)),
         (f"mIoU % ({convention}, {table.profile})", lambda r: _spread(r.miou), True),
         ("gain", lambda r: difference_text(r.gain), any(r.gain for r in rows)),
-        ("train img/s", lambda r: _number(r.train_images_per_second), True),
+        ("train img/s", lambda r: number(r.train_images_per_second), True),
         (f"peak MiB{device}", lambda r: _memory(r, memory_kinds), True),
         (
             f"mIoU % ({other})",
-            lambda r: _number(r.conventions.get(other), ".1f"),
+            lambda r: number(r.conventions.get(other), ".1f"),
             any(other in r.conventions for r in rows),
         ),
         ("EMA teacher mIoU %", lambda r: _spread(r.ema_miou), any(r.ema_miou for r in rows)),
-        ("infer img/s", lambda r: _number(r.inference_images_per_second), True),
-        ("params M", lambda r: _number(r.parameters_m, ".2f"), True),
+        ("infer img/s", lambda r: number(r.inference_images_per_second), True),
+        ("params M", lambda r: number(r.parameters_m, ".2f"), True),
         (
             "training params M",
-            lambda r: _number(r.training_parameters_m, ".2f"),
+            lambda r: number(r.training_parameters_m, ".2f"),
             any(r.training_parameters_m for r in rows),
         ),
         ("teacher mIoU %", lambda r: _spread(r.teacher_miou), any(r.teacher_miou for r in rows)),
@@ -122,8 +128,39 @@ def _class_grid(table: Table) -> Grid:
     return Grid(
         heading=f"IoU % by class, mean over seeds: {table.heading}",
         columns=["class", *labels],
-        rows=[[n, *(_number(row.iou.get(n), ".1f") for row in table.rows)] for n in names],
+        rows=[[n, *(number(row.iou.get(n), ".1f") for row in table.rows)] for n in names],
         notes=[],
+    )
+
+
+def _aggregate_grid(aggregate: Aggregate) -> Grid:
+    rows, left = aggregate.rows, aggregate.noise
+    differs = [f"{name} {value}" for name, value in aggregate.differs.items()]
+    warning = f" ({aggregate.generated}: {NOT_COMPARABLE})" if aggregate.generated else ""
+    columns: list[tuple[str, Callable[[OverScenarios], str], bool]] = [
+        ("method", lambda r: r.label, True),
+        ("student", lambda r: r.student, len({r.student for r in rows}) > 1),
+        ("teacher", lambda r: " + ".join(r.teachers) or NONE, any(r.teachers for r in rows)),
+        ("IQM mIoU %", lambda r: f"{number(r.interquartile_mean, '.1f')} ({r.runs})", True),
+        ("gain", lambda r: difference_text(r.gain, ENOUGH_SCENARIOS), any(r.gain for r in rows)),
+        ("P(better)", lambda r: number(r.improvement, ".2f"), any(r.gain for r in rows)),
+    ]
+    shown = [(name, cell) for name, cell, needed in columns if needed]
+    return Grid(
+        heading=f"Over {' and '.join(aggregate.scenarios)}, "
+        f"{', '.join([f'profile {aggregate.profile}', *differs])}{warning}",
+        columns=[name for name, _ in shown],
+        rows=[[cell(row) for _, cell in shown] for row in rows],
+        notes=[
+            "IQM: interquartile mean of the runs of all scenarios (their number). P(better): "
+            "probability that a run is above one of source_only, mean over scenarios (rliable).",
+            *aggregate_notes([row.gain for row in rows if row.gain], left),
+            *(
+                [f"Not run on every scenario, left out: {', '.join(aggregate.left_out)}."]
+                if aggregate.left_out
+                else []
+            ),
+        ],
     )
 
 
@@ -137,7 +174,7 @@ def _published_grid(scenario: str, figures: Sequence[Figure]) -> Grid:
             [
                 figure.method,
                 figure.network,
-                _number(figure.miou, ".1f") + (f" ± {figure.sd}" if figure.sd else ""),
+                number(figure.miou, ".1f") + (f" ± {figure.sd}" if figure.sd else ""),
                 str(figure.classes or NONE),
                 figure.role,
                 f"[{sources.index(figure.source) + 1}]",
@@ -153,7 +190,7 @@ def scenarios(tables: Iterable[Table]) -> list[str]:
     return list(dict.fromkeys(table.scenario.name for table in tables))
 
 
-def _number(value: float | None, style: str = ".3g") -> str:
+def number(value: float | None, style: str = ".3g") -> str:
     if value is None or not math.isfinite(value):
         return NONE
     return f"{value:.0f}" if style == ".3g" and abs(value) >= 100 else format(value, style)
@@ -164,16 +201,16 @@ def _spread(value: Summary | None) -> str:
     if value is None:
         return NONE
     sd = f" ± {value.sd:.1f}" if value.n > 1 else ""
-    return f"{_number(value.mean, '.1f')}{sd} ({value.n})"
+    return f"{number(value.mean, '.1f')}{sd} ({value.n})"
 
 
-def difference_text(value: Difference | None) -> str:
-    """Signed points, their interval, and `~` only where there are seeds enough to test."""
+def difference_text(value: Difference | None, enough: int = ENOUGH_SEEDS) -> str:
+    """Signed points, their interval, and `~` only where there are `enough` seeds to test."""
     if value is None:
         return NONE
     interval = f" [{value.low:.1f}, {value.high:.1f}]" if math.isfinite(value.low) else ""
-    unsure = value.n >= ENOUGH_SEEDS and not value.significant
-    return f"{value.mean:+.1f}{interval}{' ~' if unsure else ''}"
+    unsure = value.n >= enough and not value.significant
+    return f"{round(value.mean, 1) + 0.0:+.1f}{interval}{' ~' if unsure else ''}"
 
 
 def _memory(row: Row, memory_kinds: set[str]) -> str:
@@ -183,8 +220,8 @@ def _memory(row: Row, memory_kinds: set[str]) -> str:
         if memory_kind and len(memory_kinds) > 1
         else ""
     )
-    return _number(row.memory_mib, ".0f") + name
+    return number(row.memory_mib, ".0f") + name
 
 
 def _teacher_seconds(row: Row) -> str:
-    return NONE if not row.teachers else _number(row.teacher_seconds, ".0f").replace(NONE, "?")
+    return NONE if not row.teachers else number(row.teacher_seconds, ".0f").replace(NONE, "?")

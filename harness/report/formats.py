@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from harness.analysis import published as literature
+from harness.analysis.aggregate import aggregates
 from harness.analysis.comparison import Table, comparison
 from harness.analysis.rows import Row
 from harness.errors import BenchError
@@ -36,9 +37,10 @@ def print_rich(
     per_class: bool = False,
     published: bool = False,
     title: str = "",
+    aggregate: bool = False,
 ) -> None:
     """Print the tables to a terminal; `title` stands before each heading."""
-    for grid in grids(comparison(records), per_class, published):
+    for grid in grids(comparison(records), per_class, published, aggregate):
         heading = f"{title}: {grid.heading}" if title else grid.heading
         print_grid(replace(grid, heading=heading), console, "bench table --format markdown")
 
@@ -71,26 +73,27 @@ def render(
     format: str,
     per_class: bool = False,
     published: bool = False,
+    aggregate: bool = False,
 ) -> str:
     """The tables as one text in a format of FORMATS; BenchError for another."""
     if format not in FORMATS:
         raise BenchError(f"format {format!r} found, one of {', '.join(FORMATS)} expected.")
     if format == "rich":
-        return _rich_text(records, per_class, published)
+        return _rich_text(records, per_class, published, aggregate)
     tables = comparison(records)
     if format == "csv":
-        return _csv(tables, per_class, published)
+        return _csv(tables, per_class, published, aggregate)
     if format == "json":
-        return _json(tables, per_class, published)
+        return _json(tables, per_class, published, aggregate)
     write = {"markdown": markdown, "latex": _latex, "html": _html}[format]
-    return "\n".join(write(grid) for grid in grids(tables, per_class, published))
+    return "\n".join(write(grid) for grid in grids(tables, per_class, published, aggregate))
 
 
-def _rich_text(records: Iterable[Record], per_class: bool, published: bool) -> str:
+def _rich_text(records: Iterable[Record], per_class: bool, published: bool, aggregate: bool) -> str:
     from rich.console import Console
 
     console = Console(file=io.StringIO(), width=160)
-    print_rich(records, console, per_class, published)
+    print_rich(records, console, per_class, published, aggregate=aggregate)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -123,10 +126,12 @@ def _tabulate(grid: Grid, style: str) -> str:
     return tabulate(grid.rows, grid.columns, style, disable_numparse=True, colalign=grid.alignment)
 
 
-def _csv(tables: list[Table], per_class: bool, published: bool) -> str:
+def _csv(tables: list[Table], per_class: bool, published: bool, aggregate: bool) -> str:
     """One line a row of every table, with what names its table; figures unrounded."""
     if published:
         raise BenchError("csv holds measured figures only; expected json or markdown for both.")
+    if aggregate:
+        raise BenchError("csv holds rows of one scenario each; expected json or markdown for more.")
     import pandas as pd
 
     lines = [_conditions(t) | _values(r, per_class) for t in tables for r in t.rows]
@@ -136,7 +141,7 @@ def _csv(tables: list[Table], per_class: bool, published: bool) -> str:
     return frame.map(_joined).to_csv(index=False)
 
 
-def _json(tables: list[Table], per_class: bool, published: bool) -> str:
+def _json(tables: list[Table], per_class: bool, published: bool, aggregate: bool) -> str:
     measured = [
         {
             "heading": table.heading,
@@ -149,13 +154,15 @@ def _json(tables: list[Table], per_class: bool, published: bool) -> str:
         for table in tables
     ]
     content: dict[str, Any] = {"measured": measured}
+    if aggregate:
+        content["aggregated"] = [asdict(one) for one in aggregates(tables)]
     if published:
         content["published"] = [
             figure.model_dump()
             for name in scenarios(tables)
             for figure in literature.published(name)
         ]
-    return json.dumps(_finite(content), indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(finite(content), indent=1, ensure_ascii=False) + "\n"
 
 
 def _conditions(table: Table) -> dict[str, Any]:
@@ -182,12 +189,12 @@ def _joined(cell: Any) -> Any:
     return " ".join(map(str, cell)) if isinstance(cell, list | tuple) else cell
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """NaN is no JSON: null in its place."""
     if isinstance(value, dict):
-        return {name: _finite(item) for name, item in value.items()}
+        return {name: finite(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -1,0 +1,121 @@
+"""Several scenarios' tables -> one: how each method does over all of them. Pure.
+
+Runs of one seed on several scenarios are not independent of one another, and a method's scores on
+two scenarios are nearly the same figure (0.99 correlated over the published methods): the unit is
+the scenario, a random effect, and not the run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.analysis.comparison import Table
+from harness.analysis.rows import BASELINE, Row
+from harness.analysis.statistics import (
+    Difference,
+    Noise,
+    corrected,
+    interquartile_mean,
+    noise_within_blocks,
+    pooled_difference,
+    probability_of_improvement,
+)
+
+ENOUGH_SCENARIOS = 2
+
+
+@dataclass(frozen=True)
+class OverScenarios:
+    """One method over all scenarios of an aggregate. Percent and points."""
+
+    label: str
+    student: str
+    teachers: tuple[str, ...]
+    runs: int
+    interquartile_mean: float  # over the runs of all scenarios
+    gain: Difference | None  # over source_only, its n is of scenarios
+    improvement: float | None  # probability that a run is above one of source_only
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """The rows that each of several scenarios' tables has."""
+
+    scenarios: tuple[str, ...]
+    profile: str
+    differs: dict[str, str]
+    generated: str
+    rows: list[OverScenarios]
+    noise: Noise | None  # of a method's mean on a scenario, once scenarios' own means are out
+    left_out: list[str]  # rows that not every scenario has
+
+
+def aggregates(tables: Sequence[Table]) -> list[Aggregate]:
+    """One for each profile that has tables of two scenarios or more, alike in all else."""
+    groups: dict[str, list[Table]] = defaultdict(list)
+    for table in tables:
+        groups[json.dumps([table.profile, table.differs], sort_keys=True)].append(table)
+    return [_aggregate(group) for group in groups.values() if len(group) >= ENOUGH_SCENARIOS]
+
+
+def _aggregate(tables: Sequence[Table]) -> Aggregate:
+    by_table = [{_name(row): row for row in table.rows} for table in tables]
+    shared = [name for name in by_table[0] if all(name in rows for rows in by_table)]
+    missing = dict.fromkeys(row.label for rows in by_table for n, row in rows.items()
+                            if n not in shared)  # fmt: skip
+    over = [[rows[name] for rows in by_table] for name in shared]
+    means = [{str(i): row.miou.mean for i, row in enumerate(rows)} for rows in over]
+    left = noise_within_blocks(means) if means else None
+    baselines = [_baseline(rows[0], over) for rows in over]
+    gains = corrected(
+        [
+            _gain(rows, baseline, left) if baseline and left else None
+            for rows, baseline in zip(over, baselines, strict=True)
+        ],
+        ENOUGH_SCENARIOS,
+    )
+    return Aggregate(
+        scenarios=tuple(table.scenario.title for table in tables),
+        profile=tables[0].profile,
+        differs=tables[0].differs,
+        generated=next((table.generated for table in tables if table.generated), ""),
+        rows=[
+            OverScenarios(
+                label=rows[0].label,
+                student=rows[0].student,
+                teachers=rows[0].teachers,
+                runs=sum(row.miou.n for row in rows),
+                interquartile_mean=interquartile_mean(s for row in rows for s in row.scores),
+                gain=gain,
+                improvement=_improvement(rows, baseline) if baseline else None,
+            )
+            for rows, baseline, gain in zip(over, baselines, gains, strict=True)
+        ],
+        noise=left,
+        left_out=list(missing),
+    )
+
+
+def _name(row: Row) -> tuple[str, str, tuple[str, ...]]:
+    return row.label, row.student, row.teachers
+
+
+def _baseline(row: Row, over: Sequence[list[Row]]) -> list[Row] | None:
+    """The only source-only rows of the same student."""
+    alike = [rows for rows in over if rows[0].method == BASELINE and rows[0].student == row.student]
+    return alike[0] if len(alike) == 1 and row.method != BASELINE else None
+
+
+def _gain(rows: Sequence[Row], baseline: Sequence[Row], left: Noise) -> Difference:
+    count = len(rows)
+    pairs = zip(rows, baseline, strict=True)
+    mean = sum(row.miou.mean - floor.miou.mean for row, floor in pairs) / count
+    return pooled_difference(mean, count, count, left)
+
+
+def _improvement(rows: Sequence[Row], baseline: Sequence[Row]) -> float:
+    pairs = zip(rows, baseline, strict=True)
+    return probability_of_improvement((row.scores, floor.scores) for row, floor in pairs)

@@ -1,0 +1,105 @@
+"""`bench compare`: one method against another, in a sentence and by class."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from harness.cli.options import DataRoot, Plugins, Results
+from harness.errors import BenchError
+
+if TYPE_CHECKING:
+    from harness.records.schema import Record
+
+app = typer.Typer()
+
+SIDE = "A method, a run id, or a file of records."
+
+
+@app.command()
+def compare(
+    a: Annotated[str, typer.Argument(help=SIDE)],
+    b: Annotated[str, typer.Argument(help=SIDE + " It is held against the first.")],
+    records_: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[RECORDS]...", help="Files or folders.", show_default="--results"),
+    ] = None,
+    format_: Annotated[Literal["rich", "markdown", "json"], typer.Option("--format")] = "rich",
+    scenario: Annotated[str | None, typer.Option(help="Only this.")] = None,
+    profile: Annotated[str | None, typer.Option(help="Only this.")] = None,
+    student: Annotated[str | None, typer.Option(help="Only this.")] = None,
+    teacher: Annotated[
+        str | None, typer.Option(help="Only runs with this teacher, and those with none.")
+    ] = None,
+    suite: Annotated[str | None, typer.Option(help="Only what it asks for.")] = None,
+    plugin: Plugins = None,
+    data_root: DataRoot = None,
+    results: Results = Path("runs"),
+) -> None:
+    """Say what B gains over A, with its interval, cost and n, then by class.
+
+    The deviation of a run is that of every comparable record found, as in `bench table`.
+    """
+    from harness.analysis.head_to_head import head_to_head
+    from harness.config import catalogue
+    from harness.records import store
+    from harness.report.versus import as_json, as_markdown, print_versus
+
+    folder = results / "records"
+    searched = records_ or ([folder] if folder.is_dir() else [])
+    asked = None
+    if suite:
+        from harness.config.suites import run_ids
+
+        asked = run_ids(catalogue.suite(suite), data_root)
+    kept = [
+        r
+        for r in store.read_all(searched)
+        if scenario in (None, r.spec.scenario.name)
+        and profile in (None, r.spec.profile.name)
+        and student in (None, r.spec.student)
+        and (teacher is None or _has_teacher(r, teacher))
+        and (asked is None or r.spec.run_id in asked)
+    ]
+    where = ", ".join(map(str, searched)) or str(folder)
+    result = head_to_head((a, b), _runs(a, kept, where), _runs(b, kept, where), kept)
+    if format_ == "json":
+        print(as_json(result))
+    elif format_ == "markdown":
+        print(as_markdown(result))
+    else:
+        from rich.console import Console
+
+        print_versus(result, Console())
+
+
+def _has_teacher(record: Record, network: str) -> bool:
+    networks = [one.get("network") for one in (*record.spec.teachers, *record.spec.companions)]
+    return not networks or network in networks
+
+
+def _runs(name: str, records: list[Record], where: str) -> list[Record]:
+    """The done runs that a name on the command line stands for. BenchError for none."""
+    from harness.records import store
+    from methods.registry import canonical
+
+    if name.endswith(".json") or Path(name).is_file():
+        matching = store.read_all([Path(name)])
+        where = name
+    else:
+        is_run_id = re.fullmatch(r"[0-9a-f]{10}", name)
+        method = canonical(name)
+        matching = [r for r in records if name == r.run_id] if is_run_id else []
+        matching = matching or [r for r in records if r.spec.method == method]
+    done = [r for r in matching if r.state == "done" and r.metrics]
+    if not done:
+        methods = ", ".join(sorted({r.spec.method for r in records if r.state == "done"}))
+        raise BenchError(
+            f"{name}: no done run of it found in {where}"
+            + (f", which holds {methods} after the filters" if methods else "")
+            + "; a method, a run id or a file of records expected."
+        )
+    return done

@@ -25,6 +25,7 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 #: What `bench --help`, `list`, `info`, `table` and `check --records` are made of.
 WITHOUT_TORCH = [
     "harness.analysis.comparison",
+    "harness.analysis.head_to_head",
     "harness.analysis.published",
     "harness.analysis.regression",
     "harness.cli.data_reports",
@@ -39,6 +40,7 @@ WITHOUT_TORCH = [
     "harness.plugins.new_method",
     "harness.records.store",
     "harness.report.formats",
+    "harness.report.versus",
     "harness.runs.worker",
     "methods.plug_in",
     "methods.registry",

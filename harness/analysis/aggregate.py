@@ -1,7 +1,7 @@
 """Several scenarios' tables -> one: how each method does over all of them. Pure.
 
 Runs of one seed on several scenarios are not independent of one another, and a method's scores on
-two scenarios are nearly the same figure (0.99 correlated over the published methods): the unit is
+two scenarios go together (0.98 correlated over the published rows): the unit is
 the scenario, a random effect, and not the run.
 """
 

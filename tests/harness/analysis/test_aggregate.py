@@ -1,0 +1,78 @@
+"""A table over several scenarios, by the definitions of rliable and a two-way layout."""
+
+import math
+
+import pytest
+from fake_records import fake_record
+from scipy import stats as scipy_stats
+
+from harness.analysis.aggregate import aggregates
+from harness.analysis.comparison import comparison
+from harness.errors import BenchError
+from harness.report.formats import render
+
+BOTH = {"all19": 20.0, "rescaled19": 30.0}
+SCORES = {
+    "gta2cs": {"source_only": (31, 29, 33), "a": (35, 31, 33), "b": (40, 41, 39)},
+    "synthia2cs": {"source_only": (28, 30, 32), "a": (34, 33, 29), "b": (37, 37, 40)},
+}
+
+
+def records(without=()):
+    return [
+        fake_record(method, seed, score, scenario=scenario, conventions=BOTH)
+        for scenario, methods in SCORES.items()
+        for method, scores in methods.items()
+        for seed, score in enumerate(scores)
+        if (scenario, method) not in without
+    ]
+
+
+def row(method, **kwargs):
+    (aggregate,) = aggregates(comparison(records(**kwargs)))
+    return next(r for r in aggregate.rows if r.label == method)
+
+
+def test_the_interquartile_mean_is_over_the_runs_of_all_scenarios():
+    values = [*SCORES["gta2cs"]["a"], *SCORES["synthia2cs"]["a"]]
+    assert row("a").interquartile_mean == pytest.approx(scipy_stats.trim_mean(values, 0.25))
+    assert row("a").runs == 6
+
+
+def test_improvement_is_by_scenario():
+    assert row("b").improvement == 1
+    # gta2cs: 35 and 33 above 31, 29, 33 with a tie, 31 likewise; synthia2cs: 34, 33, 29
+    assert row("a").improvement == pytest.approx(((3 + 1.5 + 2.5) / 9 + (3 + 3 + 1) / 9) / 2)
+
+
+def test_the_unit_of_a_gain_is_the_scenario():
+    gain = row("b").gain
+    means = [[sum(s) / 3 for s in methods.values()] for methods in SCORES.values()]
+    by_row = list(zip(*means, strict=True))
+    grand, columns = sum(map(sum, means)) / 6, [sum(column) / 3 for column in means]
+    squares = sum(
+        (value - sum(values) / 2 - column + grand) ** 2
+        for values in by_row
+        for value, column in zip(values, columns, strict=True)
+    )
+    error = math.sqrt(squares / 2)  # (3 rows - 1) x (2 scenarios - 1) degrees of freedom
+    low, high = scipy_stats.t.interval(0.95, 2, gain.mean, error)  # sqrt(2 / 2 scenarios) of it
+    assert gain.n == 2
+    assert (gain.low, gain.high) == (pytest.approx(low), pytest.approx(high))
+
+
+def test_a_row_of_one_scenario_is_left_out_and_named():
+    text = render(records(without=[("synthia2cs", "a")]), "markdown", aggregate=True)
+    over = text.partition("### Over")[2]
+    assert "| a " not in over
+    assert "Not run on every scenario, left out: a." in over
+
+
+def test_one_scenario_has_no_aggregate():
+    alone = [r for r in records() if r.spec.scenario.name == "gta2cs"]
+    assert aggregates(comparison(alone)) == []
+
+
+def test_csv_refuses_rows_of_several_scenarios():
+    with pytest.raises(BenchError, match="csv holds rows of one scenario each"):
+        render(records(), "csv", aggregate=True)

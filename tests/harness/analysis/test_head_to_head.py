@@ -1,0 +1,105 @@
+"""One method against another: what may be compared, and what the sentence says."""
+
+import pytest
+from fake_records import fake_cost, fake_provenance, fake_record, fake_training
+
+from harness.analysis.head_to_head import head_to_head, sentence
+from harness.analysis.statistics import difference, noise
+from harness.errors import BenchError
+from harness.records.schema import TeacherCost
+
+NAMES = ("daformer", "dualkd")
+DAFORMER, DUALKD = (26.2, 25.9, 27.5), (32.0, 35.5, 35.8)
+
+
+def runs(method, scores=DAFORMER, **spec):
+    return [fake_record(method, seed, score, **spec) for seed, score in enumerate(scores)]
+
+
+def test_the_difference_is_of_the_second_over_the_first():
+    result = head_to_head(NAMES, runs("daformer"), runs("dualkd", DUALKD), [])
+    assert result.difference.mean == pytest.approx(103.3 / 3 - 79.6 / 3)
+    assert sentence(result).startswith("dualkd scores 7.9 points more than daformer (95 % ")
+
+
+def test_two_methods_alone_are_compared_by_welchs_test():
+    result = head_to_head(NAMES, runs("daformer"), runs("dualkd", DUALKD), [])
+    assert result.difference.test == "Welch t"
+
+
+def test_comparable_records_share_the_deviation_and_others_do_not():
+    others = [*runs("source_only", (21, 25, 24)), *runs("oracle", (48, 52, 52))]
+    elsewhere = runs("mic", (10, 60, 90), scenario="synthia2cs")
+    result = head_to_head(NAMES, runs("daformer"), runs("dualkd", DUALKD), [*others, *elsewhere])
+    shared = noise([DAFORMER, DUALKD, (21, 25, 24), (48, 52, 52)])
+    expected = difference(dict(enumerate(DUALKD)), dict(enumerate(DAFORMER)), shared)
+    assert result.difference == expected
+    assert "deviation of 4 comparable rows, n = 3 seeds" in sentence(result)
+
+
+def test_a_difference_that_chance_explains_is_called_so():
+    result = head_to_head(NAMES, runs("daformer"), runs("dualkd", (26.0, 29.1, 25.2)), [])
+    assert "more than daformer, which chance explains as well (95 % interval -" in sentence(result)
+
+
+def test_one_seed_alone_has_no_interval():
+    result = head_to_head(NAMES, runs("daformer")[:1], runs("dualkd", DUALKD)[:1], [])
+    assert "dualkd scores 5.8 points more than daformer (no interval from n = 1 seed)" in (
+        sentence(result)
+    )
+
+
+def test_the_frozen_teachers_training_is_part_of_the_cost():
+    training = fake_training(wall_seconds=30.0)
+    taught = TeacherCost(network="m", parameters_m=2.0, weights_id=None, training=training)
+    cost = fake_cost([taught], wall_seconds=60.0, memory_mib=990.0)
+    teachers = [{"network": "m", "weights_id": "1" * 10}]
+    a = runs("daformer", cost=fake_cost(wall_seconds=45.0))
+    result = head_to_head(NAMES, a, runs("dualkd", DUALKD, cost=cost, teachers=teachers), [])
+    assert sentence(result).endswith(
+        "at 2 times the training time (its frozen teacher's 30 s included) and 1.1 times the "
+        "memory."
+    )
+
+
+def test_costs_of_other_machines_are_not_divided():
+    b = runs("dualkd", DUALKD, provenance=fake_provenance("Other CPU"))
+    said = sentence(head_to_head(NAMES, runs("daformer"), b, []))
+    assert said.endswith("; costs are of other machines, Test CPU against Other CPU.")
+
+
+def test_classes_are_corrected_over_the_classes():
+    result = head_to_head(NAMES, runs("daformer"), runs("dualkd", DUALKD), [])
+    road = result.classes["road"]
+    assert road.mean == pytest.approx(result.difference.mean)
+    assert road.p_holm == pytest.approx(min(1, 18 * road.p))  # "train" is in no image
+    assert result.classes["train"] is None
+
+
+def test_what_may_share_no_table_is_refused_with_what_differs():
+    b = runs("dualkd", DUALKD, profile={"iterations": 400})
+    with pytest.raises(BenchError, match="may not be compared: iterations 800 against 400"):
+        head_to_head(NAMES, runs("daformer"), b, [])
+
+
+def test_several_scenarios_are_refused_with_the_option_that_narrows():
+    a = [*runs("daformer"), *runs("daformer", scenario="synthia2cs")]
+    b = [*runs("dualkd"), *runs("dualkd", scenario="synthia2cs")]
+    with pytest.raises(BenchError, match=r"scenario gta2cs, synthia2cs found.*: --scenario"):
+        head_to_head(NAMES, a, b, [])
+
+
+def test_the_scenario_of_one_side_chooses_the_others_runs():
+    b = [*runs("dualkd", DUALKD), *runs("dualkd", scenario="synthia2cs")]
+    assert head_to_head(NAMES, runs("daformer"), b, []).b.scores == DUALKD
+
+
+def test_several_settings_of_one_side_are_refused_and_listed():
+    b = [*runs("dualkd", config={"lambda_kd": 1.0}), *runs("dualkd", config={"lambda_kd": 2.0})]
+    with pytest.raises(BenchError, match=r"2 settings found.*dualkd \(lambda_kd=1\)"):
+        head_to_head(NAMES, runs("daformer"), b, [])
+
+
+def test_seeds_of_one_method_are_no_comparison():
+    with pytest.raises(BenchError, match="runs of the same settings"):
+        head_to_head(("a", "b"), runs("daformer")[:1], runs("daformer")[1:], [])

@@ -1,0 +1,48 @@
+"""`bench compare` of the records that this project publishes."""
+
+import json
+
+import pytest
+from bench_cli import bench, refused
+from documented import ROOT
+
+RECORDS = ROOT / "results/records"
+NARROWED = (RECORDS, "--scenario", "gta2cs", "--profile", "tiny", "--teacher", "mini_m")
+
+
+def test_a_sentence_then_the_classes():
+    outcome = bench("compare", "daformer", "dualkd", *NARROWED)
+    assert outcome.code == 0, outcome.err
+    said = " ".join(outcome.out.partition("IoU % by class")[0].split())
+    assert said in " ".join((ROOT / "docs/statistics.md").read_text().replace("\n>", "").split())
+    assert "truck" in outcome.out
+
+
+def test_json_holds_the_sentences_figures_and_no_nan():
+    outcome = bench("compare", "daformer", "dualkd", *NARROWED, "--format", "json")
+    values = json.loads(outcome.out, parse_constant=pytest.fail)
+    assert f"{values['difference']['mean']:.1f} points more" in values["sentence"]
+    assert values["difference"]["n"] == 3
+    assert values["classes"]["road"]["mean"] == pytest.approx(
+        values["b"]["iou"]["road"] - values["a"]["iou"]["road"]
+    )
+
+
+def test_runs_are_named_by_id_and_by_file():
+    by_id = bench("compare", "2084b3650a", "124288878e", RECORDS)
+    files = [next(RECORDS.glob(f"*-{run}.json")) for run in ("2084b3650a", "124288878e")]
+    by_file = bench("compare", *files, RECORDS)
+    assert by_id.code == by_file.code == 0
+    assert by_id.out == by_file.out
+    assert "Warning: n < 3" in by_id.out
+
+
+def test_an_unknown_name_is_refused_with_what_there_is():
+    said = refused(bench("compare", "daformer", "dualkt", RECORDS, "--scenario", "gta2camvid"))
+    assert "dualkt: no done run of it found" in said
+    assert "daformer, dualkd, oracle, source_only" in said
+
+
+def test_a_folder_without_records_is_refused(tmp_path):
+    said = refused(bench("compare", "daformer", "dualkd", "--results", tmp_path))
+    assert f"daformer: no done run of it found in {tmp_path / 'records'};" in said

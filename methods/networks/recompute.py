@@ -59,7 +59,7 @@ class _GeluLinear(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         rows = gradient.flatten(0, -2)  # (B * N, out)
         of_weight = rows.T @ F.gelu(x).flatten(0, -2)
-        of_x = torch.ops.aten.gelu_backward(gradient @ weight, x)
+        of_x = torch.ops.aten.gelu_backward((rows @ weight).view_as(x), x)
         return of_x, of_weight, rows.sum(0)
 
 

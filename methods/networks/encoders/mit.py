@@ -16,7 +16,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from torchvision.ops import StochasticDepth
 
 from methods.networks.recompute import gelu_linear
 
@@ -67,7 +66,8 @@ class EfficientSelfAttention(nn.Module):
         if self.sr_ratio > 1:
             reduced = self.norm(to_tokens(self.sr(to_map(x, height, width))))
         q = self.q(x).unflatten(2, heads).transpose(1, 2)  # (B, nh, N, d)
-        k, v = self.kv(reduced).unflatten(2, (2, *heads)).permute(2, 0, 3, 1, 4)  # (B, nh, M, d)
+        # Split before heads are: of gradients, that is one concatenation without a transposition.
+        k, v = (t.unflatten(2, heads).transpose(1, 2) for t in self.kv(reduced).chunk(2, dim=2))
         out = F.scaled_dot_product_attention(q, k, v)
         return self.proj(out.transpose(1, 2).flatten(2))
 
@@ -96,14 +96,23 @@ class MixFFN(nn.Module):
         return gelu_linear(self.dwconv(self.fc1(x), height, width), self.fc2)
 
 
-class DropPath(StochasticDepth):
-    """A residual branch left out at random: one draw a sample, those kept divided by its odds."""
+class DropPath(nn.Module):
+    """A residual branch left out at random: one draw a sample, those kept divided by its odds.
 
-    def add(self, x: Tensor, branch: Tensor) -> Tensor:
-        """x (B, N, C) + what is kept of the branch, of the same shape, in one operation."""
+    Not torchvision's StochasticDepth: importing torchvision takes 164 MiB, most of it a compiler.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        if not 0 <= p < 1:
+            raise ValueError(f"drop path probability is {p}, expected 0 <= p < 1")
+        self.p = p
+
+    def forward(self, x: Tensor, branch: Tensor) -> Tensor:
+        """x (B, N, C) + what is kept of the branch, of the same shape."""
+        if not self.training or self.p == 0:
+            return x + branch
         kept = 1.0 - self.p
-        if not self.training or kept == 0.0:
-            return x + self(branch)
         draw = torch.empty((len(x), 1, 1), dtype=branch.dtype, device=branch.device)
         return torch.addcmul(x, branch, draw.bernoulli_(kept), value=1 / kept)
 
@@ -119,15 +128,11 @@ class Block(nn.Module):
         self.attn = EfficientSelfAttention(dim, num_heads, sr_ratio)
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
         self.mlp = MixFFN(dim, int(dim * mlp_ratio))
-        self.drop_path = DropPath(drop_path, "row") if drop_path else nn.Identity()
+        self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor, height: int, width: int) -> Tensor:
-        x = self._add(x, self.attn(self.norm1(x), height, width))
-        return self._add(x, self.mlp(self.norm2(x), height, width))
-
-    def _add(self, x: Tensor, branch: Tensor) -> Tensor:
-        drop_path = self.drop_path
-        return drop_path.add(x, branch) if isinstance(drop_path, DropPath) else x + branch
+        x = self.drop_path(x, self.attn(self.norm1(x), height, width))
+        return self.drop_path(x, self.mlp(self.norm2(x), height, width))
 
 
 class MixTransformer(nn.Module):

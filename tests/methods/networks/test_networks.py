@@ -80,13 +80,22 @@ def test_drop_path_and_dropout_only_while_training():
     assert torch.equal(network(image).logits, network(image).logits)
 
 
-def test_drop_path_grows_linearly_from_an_identity():
+def test_drop_path_grows_linearly_from_none():
     with torch.device("meta"):
         encoder = zoo.build("daformer_mitb0").encoder
     blocks = [b for s in range(1, 5) for b in encoder.get_submodule(f"block{s}").children()]
-    assert isinstance(blocks[0].drop_path, nn.Identity)
-    rates = [block.drop_path.p for block in blocks[1:]]
-    assert rates == pytest.approx([0.1 * i / 7 for i in range(1, 8)])
+    rates = [block.drop_path.p for block in blocks]
+    assert rates == pytest.approx([0.1 * i / 7 for i in range(8)])
+
+
+def test_drop_path_keeps_what_it_drops_in_the_mean():
+    torch.manual_seed(0)
+    x, branch = torch.full((4000, 2, 3), 5.0), torch.ones(4000, 2, 3)
+    kept = DropPath(0.2)(x, branch) - x
+    assert set(kept.unique().tolist()) == {0.0, 1.25}
+    assert (kept == kept[:, :1, :1]).all()
+    assert kept.mean().item() == pytest.approx(1, abs=0.03)
+    assert torch.equal(DropPath(0.2).eval()(x, branch), x + branch)
 
 
 def test_dropout_is_channel_wise():
@@ -114,7 +123,7 @@ def test_checkpointing_changes_nothing_and_keeps_less():
     kept, results = [], []
     for on in (False, True):
         network = build("test_mit").train()
-        network.encoder.get_submodule("block1")[0].drop_path = DropPath(0.5, "row")
+        network.encoder.get_submodule("block1")[0].drop_path = DropPath(0.5)
         set_checkpointing(network, on)
         sizes = {}
 

@@ -358,3 +358,28 @@ def test_one_scaler_serves_both_optimisers(kind):
     assert not torch.equal(weights(trained), weights(method(kind)))
     untouched = torch.equal(trained.critic.weight, method(kind).critic.weight)
     assert untouched == kind.rests
+
+
+class InGroups(Method):
+    """Three groups; the second reaches the head alone."""
+
+    def losses(self, batch, step):
+        for group in range(3):
+            segmentation = self.student(batch.source_image)
+            features = segmentation.features[0]
+            logits = self.student.head(features.detach()) if group == 1 else segmentation.logits
+            yield {"term": (group + 1) * cross_entropy(logits, batch.source_label)}
+
+
+def test_gradients_of_several_groups_are_summed():
+    trained = method(InGroups)
+    [batch] = batches(1)
+    expected = method()
+    loss = cross_entropy(expected.student(batch.source_image).logits, batch.source_label)
+    loss.backward()
+    Trainer(trained, profile(), CPU).step([batch], 0)
+    shares = {"encoder": 4, "head": 6}
+    for (name, one), other in zip(
+        trained.student.named_parameters(), expected.student.parameters(), strict=True
+    ):
+        torch.testing.assert_close(one.grad, shares[name.split(".")[0]] * other.grad)

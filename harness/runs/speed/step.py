@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from harness.config.planning import Plan
     from harness.runs.speed.phases import Phases
 
-#: Side of a block of one class, as a share of the crop's shorter side.
-BLOCK = 1 / 8
+#: Side of a block of one class, as a share of the crop's shorter side: a cell of tiny's last stage.
+BLOCK = 1 / 3
 #: Steps in turn at one place of the schedule: an EMA teacher moves once a step's number.
 STEPS_IN_TURN = 50
 

@@ -110,7 +110,9 @@ def test_a_method_that_breaks_the_contract_is_told_where(tmp_path):
     at = lines.index("FAIL  any crop will do (1)")
     assert f"ZeroDivisionError: an odd size (line 15 of {path})" in lines[at + 1]
     assert "PASS  the batch stays as it is (2)" in lines
-    assert lines[-1].startswith("the contract: broken breaks it in 2 of 20 checks")
+    # Noise that it leaves on the CPU.
+    assert any(line.startswith("FAIL  it seldom waits for a gpu") for line in lines), tested.out
+    assert lines[-1].startswith("the contract: broken breaks it in 3 of 22 checks")
 
 
 def test_what_cannot_be_tested_is_refused():

@@ -105,7 +105,7 @@ def test_each_methods_parts_appear_and_no_others(method):
 
 def test_the_feature_distance_has_a_part_of_its_own():
     phases = Phases(CPU)
-    stepping("daformer", "lambda_fd=0.005", phases=phases).run(700)
+    stepping("daformer", "lambda_fd=0.005", "crop=96,192", phases=phases).run(700)
     assert phases.read()[0]["ImageNet features"] > 0
 
 
@@ -137,7 +137,7 @@ def test_watching_moves_no_loss():
 
 
 def test_labels_are_blocks_of_every_class_and_of_the_ignored_one():
-    batch = synthetic_batch(DAFormer, (96, 192), 2)
+    batch = synthetic_batch(DAFormer, (96, 192), 16)
     assert set(batch.source_label.unique().tolist()) == {*range(NUM_CLASSES), IGNORE}
     same = batch.source_label[:, :, 1:] == batch.source_label[:, :, :-1]
     assert same.float().mean() > 0.8

@@ -19,13 +19,19 @@ Which = Literal["student", "ema_teacher"]
 #: Image classifiers and training aids at the end of encoder files; no Segmentor has them.
 _CLASSIFIER = re.compile(r"(head\.(weight|bias|fc|norm)|head_dist|fc|classifier|auxiliary_head)\b")
 _AUXILIARY_HEAD = re.compile(r"auxiliary_head\b")
-#: What timm's files hold behind the last map besides.
-_TIMM_TAIL = re.compile(r"(norm|fc_norm|head|pre_logits|conv_head|bn2)\b")
+#: Reads a file by the names of the encoder's own library; None where it is no such file.
+FromPublished = Callable[[State], "tuple[State, str] | None"]
 
 
-def convert(state: State, expected: Collection[str], which: Which = "student") -> tuple[State, str]:
+def convert(
+    state: State,
+    expected: Collection[str],
+    which: Which = "student",
+    from_published: FromPublished | None = None,
+) -> tuple[State, str]:
     """Rename a file's parameters to the `expected` names of a network, as far as is known.
 
+    `from_published` is the encoder's own reading of files, where it has one (timm's).
     Returns the renamed parameters and a description of the format found. What is not recognised
     keeps its name, so that a strict load names it. Raises ValueError where the file is known not
     to fit; the message goes on from the file's name.
@@ -34,9 +40,13 @@ def convert(state: State, expected: Collection[str], which: Which = "student") -
     state, origin = _select_network(state, which)
     if state.keys() == set(expected):
         return state, origin or "uda-bench weights"
-    encoder, rest = _split(state)
+    encoder, rest = state, State()
+    published = from_published(encoder) if from_published else None
+    if not published:  # perhaps behind a prefix
+        encoder, rest = _split(state)
+        published = from_published(encoder) if from_published else None
     own_names = {key.removeprefix("encoder.") for key in expected if key.startswith("encoder.")}
-    encoder, encoder_format = _encoder(encoder, own_names)
+    encoder, encoder_format = published or _encoder(encoder, own_names)
     rest, head_format = _head(rest)
     converted = {f"encoder.{key}": value for key, value in encoder.items()} | rest
     return converted, ", ".join(filter(None, (origin, encoder_format, head_format)))
@@ -72,7 +82,6 @@ def _split(state: State) -> tuple[State, State]:
 
 def _encoder(state: State, own_names: set[str]) -> tuple[State, str]:
     """The encoder's parameters by our names, and what they were."""
-    timm_names = {key.removeprefix("trunk.") for key in own_names if key.startswith("trunk.")}
     if "patch_embed1.proj.weight" in state:
         return state, "MiT encoder"
     if state.keys() == own_names:
@@ -83,9 +92,6 @@ def _encoder(state: State, own_names: set[str]) -> tuple[State, str]:
         return _mit_from_mmseg(state), "MiT encoder of mmsegmentation"
     if "stem.0.weight" in state and "layer1.0.conv1.weight" in state:
         return _resnet_from_mmseg(state), "ResNet v1c encoder of mmsegmentation"
-    if timm_names and not timm_names.isdisjoint(state):
-        kept = {k: v for k, v in state.items() if k in timm_names or not _TIMM_TAIL.match(k)}
-        return {f"trunk.{key}": value for key, value in kept.items()}, "encoder of timm"
     if "conv1.0.weight" in own_names:
         _refuse_other_resnets(state)
     return state, "encoder"
@@ -168,6 +174,50 @@ def _resnet_from_mmseg(state: State) -> State:
     """The stem is one sequence there; the last norm of it is `bn1` in timm."""
     state = {re.sub(r"^stem\.7\.", "bn1.", key): value for key, value in state.items()}
     return {re.sub(r"^stem\.", "conv1.", key): value for key, value in state.items()}
+
+
+_EFFICIENTNET = {
+    "_conv_stem.": "conv_stem.",
+    "_bn0.": "bn1.",
+    "_conv_head.": "conv_head.",
+    "_bn1.": "bn2.",
+    "_fc.": "classifier.",
+}
+#: A block's parts where it widens its channels first (inverted residual), and where it does not.
+_INVERTED_RESIDUAL = {
+    "_expand_conv.": "conv_pw.",
+    "_bn0.": "bn1.",
+    "_depthwise_conv.": "conv_dw.",
+    "_bn1.": "bn2.",
+    "_se_reduce.": "se.conv_reduce.",
+    "_se_expand.": "se.conv_expand.",
+    "_project_conv.": "conv_pwl.",
+    "_bn2.": "bn3.",
+}
+_SEPARABLE = _INVERTED_RESIDUAL | {"_bn1.": "bn1.", "_project_conv.": "conv_pw.", "_bn2.": "bn2."}
+
+
+def efficientnet_names(state: State, timm_names: Collection[str]) -> State:
+    """EfficientNets by timm's names out of efficientnet_pytorch's; {} for other files.
+
+    That library counts blocks through, timm within stages: `_blocks.N` is the Nth of the
+    `blocks.STAGE.BLOCK` among `timm_names`, those of the whole network.
+    """
+    if "_conv_stem.weight" not in state:
+        return {}
+    names = {match[1] for name in timm_names if (match := re.match(r"(blocks\.\d+\.\d+)\.", name))}
+    blocks = sorted(names, key=lambda block: [int(number) for number in block.split(".")[1:]])
+    renamed = {}
+    for key, value in state.items():
+        prefix, parts, name = "", _EFFICIENTNET, key
+        if match := re.match(r"_blocks\.(\d+)\.(.*)", key):
+            number, name = int(match[1]), match[2]
+            prefix = f"{blocks[number]}." if number < len(blocks) else f"blocks.{number}."
+            widens = f"_blocks.{number}._expand_conv.weight" in state
+            parts = _INVERTED_RESIDUAL if widens else _SEPARABLE
+        part = name[: name.index(".") + 1]
+        renamed[prefix + parts.get(part, part) + name.removeprefix(part)] = value
+    return renamed
 
 
 def _head(state: State) -> tuple[State, str]:

@@ -1,8 +1,8 @@
 """Weights from and to files: every published format that the networks here have a use for.
 
 NVlabs' MiT, mmsegmentation's MiT and ResNet v1c, Hugging Face's SegFormer, the training
-checkpoints of DAFormer, HRDA and MIC, timm's trunks, and our own safetensors. Which one it is is
-seen from the names of the parameters.
+checkpoints of DAFormer, HRDA and MIC, timm's networks, efficientnet_pytorch's, and our own
+safetensors. Which one it is is seen from the names of the parameters.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ def load_weights(
     path = Path(path)
     expected = segmentor.state_dict()
     try:
-        state, description = convert(read_state(path), expected.keys(), which)
+        reading = getattr(segmentor.encoder, "from_published", None)
+        state, description = convert(read_state(path), expected.keys(), which, reading)
     except ValueError as error:
         raise ValueError(f"{path.name} {error}") from None
     if part == "encoder":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +12,11 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from methods.networks.checkpoint_formats import State, efficientnet_names
 from methods.networks.tiles import joined, tiles
+
+#: What files of timm hold behind the last map, if the network that timm builds has it or not.
+_TAIL = re.compile(r"(norm|fc_norm|head|head_dist|fc|classifier|pre_logits|conv_head|bn2)\b")
 
 
 class TimmEncoder(nn.Module):
@@ -27,6 +32,7 @@ class TimmEncoder(nn.Module):
     def __init__(self, model: str, size_multiple: int | None = None, **model_args: Any) -> None:
         super().__init__()
         self.trunk = _create(model, model_args)
+        self.whole_names = list(self.trunk.state_dict())  # before anything is pruned
         # Some networks hold a list of dictionaries, others timm's FeatureInfo around one.
         info = getattr(self.trunk.feature_info, "info", self.trunk.feature_info)
         strides = [stage["reduction"] for stage in info]
@@ -47,6 +53,31 @@ class TimmEncoder(nn.Module):
         rows, columns = (side // self.tile for side in image.shape[2:])
         return [joined(x, rows, columns) for x in self._maps(tiles(image, self.tile))]
 
+    def from_published(self, state: State) -> tuple[State, str] | None:
+        """A published file's parameters by this encoder's names, and what the file was.
+
+        Classifiers and stages behind the last map are left out. None where not one name in it is
+        timm's, by itself, as efficientnet_pytorch spells it, or as timm's own filter reads it.
+        """
+        trunk = set(self.trunk.state_dict())
+        readings = [
+            (state, "encoder of timm"),
+            (efficientnet_names(state, self.whole_names), "encoder of efficientnet_pytorch"),
+            (_filtered(state, self.trunk), "encoder that timm converts"),
+        ]
+        complete = [r for r in readings if all(name in r[0] for name in trunk if _needed(name))]
+        partial = [r for r in readings if not trunk.isdisjoint(r[0])]
+        if not complete + partial:
+            return None
+        chosen, description = (complete + partial)[0]
+        pruned = set(self.whole_names) - trunk
+        kept = {
+            name: value
+            for name, value in chosen.items()
+            if name in trunk or not (name in pruned or _TAIL.match(name))
+        }
+        return {f"trunk.{name}": value for name, value in kept.items()}, description
+
     def _maps(self, image: Tensor) -> list[Tensor]:
         return self.trunk.forward_intermediates(
             image, indices=self.indices, output_fmt="NCHW", intermediates_only=True
@@ -64,6 +95,19 @@ def names() -> list[str]:
     families = {name: timm.model_entrypoint(name).__module__ for name in timm.list_models()}
     able = {family for family in set(families.values()) if can(family)}
     return [name for name, family in families.items() if family in able]
+
+
+def _needed(name: str) -> bool:
+    return not name.endswith("num_batches_tracked")  # older files than that buffer lack it
+
+
+def _filtered(state: State, trunk: nn.Module) -> State:
+    """The file as timm renames it before it loads it into a network of this family."""
+    rename = getattr(sys.modules[type(trunk).__module__], "checkpoint_filter_fn", None)
+    try:
+        return dict(rename(dict(state), trunk)) if rename else {}
+    except Exception:  # written for the files of its family: others fail in any way
+        return {}
 
 
 def _create(model: str, model_args: dict[str, Any]) -> Any:

@@ -9,11 +9,13 @@ from typing import Any
 
 from pydantic import BaseModel
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from harness.config import catalogue
 from harness.config.planning import find_method
 from harness.config.schema import Profile
+from harness.config.start_weights import sources
 from harness.errors import BenchError, unknown
 from methods import registry
 from methods.networks import zoo
@@ -128,8 +130,9 @@ def _network(name: str, console: Console) -> None:
     )
     if tile := getattr(network.encoder, "tile", None):
         console.print(f"built for one size only: processes images in tiles of {tile}x{tile}")
-    if published := zoo.pretrained(name):
-        console.print(f"weights for --init: {published}", highlight=False, soft_wrap=True)
+    if zoo.pretrained(name):
+        line = escape(f"weights for --init: {sources(name)}")
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def _toml(category: str) -> Any:

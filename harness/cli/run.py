@@ -29,6 +29,9 @@ app = typer.Typer()
 #: holds of its runs in tables of their own, after what it measured.
 PUBLISHED = Path(__file__).parents[2] / "results"
 
+#: What stands for start weights: a file, or those that the network has on this machine.
+WEIGHTS = "FILE|imagenet"
+
 Format = Literal["rich", "markdown", "latex", "csv", "json", "html"]
 
 
@@ -53,12 +56,20 @@ def run(
         typer.Option(help="Frozen teacher's weights.", show_default="trained on the source first"),
     ] = None,
     teacher_init: Annotated[
-        Path | None,
-        typer.Option(help="Weights that its encoder starts from.", show_default="random"),
+        str | None,
+        typer.Option(
+            metavar=WEIGHTS,
+            help="Weights that its encoder starts from.",
+            show_default="the profile's, else random",
+        ),
     ] = None,
     init: Annotated[
-        Path | None,
-        typer.Option(help="Weights that the student's encoder starts from.", show_default="random"),
+        str | None,
+        typer.Option(
+            metavar=WEIGHTS,
+            help="Weights that the student's encoder starts from.",
+            show_default="the profile's, else random",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     set_: Overrides = None,
@@ -91,8 +102,8 @@ def run(
         student=student,
         teacher=teacher,
         teacher_checkpoint=str(teacher_checkpoint) if teacher_checkpoint else None,
-        teacher_init=str(teacher_init) if teacher_init else None,
-        init=str(init) if init else None,
+        teacher_init=teacher_init,
+        init=init,
         seed=seed,
         overrides=tuple(set_ or ()),
     )
@@ -146,10 +157,12 @@ def sweep(
         str | None, typer.Option(metavar="N,N,...", help="Instead of the suite's.")
     ] = None,
     init: Annotated[
-        Path | None, typer.Option(help="Weights that every student's encoder starts from.")
+        str | None,
+        typer.Option(metavar=WEIGHTS, help="Weights that every student's encoder starts from."),
     ] = None,
     teacher_init: Annotated[
-        Path | None, typer.Option(help="The same for frozen teachers' encoders.")
+        str | None,
+        typer.Option(metavar=WEIGHTS, help="The same for frozen teachers' encoders."),
     ] = None,
     set_: Overrides = None,
     jobs: Annotated[int, typer.Option(min=1, help="Runs side by side.")] = 1,
@@ -180,8 +193,8 @@ def sweep(
         catalogue.suite(suite),
         profile=profile,
         seeds=seeds.split(",") if seeds else None,
-        init=str(init) if init else None,
-        teacher_init=str(teacher_init) if teacher_init else None,
+        init=init,
+        teacher_init=teacher_init,
         overrides=set_,
     )
     if dry_run:

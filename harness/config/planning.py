@@ -15,6 +15,7 @@ from harness.config import catalogue
 from harness.config.network_files import configs, outline, pinned, recorded, register
 from harness.config.overrides import apply_overrides
 from harness.config.schema import Profile, RunSpec, Scenario
+from harness.config.start_weights import Start, located, sources, start
 from harness.data.sources import Sources, find_sources, is_real
 from harness.errors import BenchError, explain, unknown
 from methods import registry
@@ -60,8 +61,8 @@ class Companion:
     init: Path | None = None
 
     def reference(self) -> dict[str, Any]:
-        """What a spec says of it: the file by its content."""
-        return {"network": self.network} | ({"init": file_hash(self.init)} if self.init else {})
+        """What a spec says of it: the file by its content, and its name."""
+        return {"network": self.network} | (_reference(self.init) if self.init else {})
 
 
 @dataclass(frozen=True)
@@ -81,10 +82,10 @@ class Plan:
         wanted, student = self.spec.profile.wants_init, self.spec.student
         if not wanted or self.spec.init:
             return ""
-        published = zoo.pretrained(student) or "none known to be published"
         return (
             f"the encoder of {student} starts from random weights, not from its {wanted} "
-            f"({published}): give --init FILE, where it is a frozen teacher --teacher-init FILE"
+            f"({sources(student)}): give --init FILE, where it is a frozen teacher --teacher-init "
+            "FILE; imagenet for FILE looks for it on this machine"
         )
 
 
@@ -110,9 +111,12 @@ def resolve(request: Request, data_root: Path | None = None) -> Plan:
     profile, scenario, knobs = apply_overrides(
         request.overrides, profile, scenario, config_class, knobs
     )
-    sources = find_sources(scenario, profile, data_root)
-    files = (Path(file) if file else None for file in (request.init, request.teacher_init))
-    return plan(request.method, knobs, scenario, profile, request.seed, sources, *files)
+    data = find_sources(scenario, profile, data_root)
+    teacher_init = request.teacher_init
+    if "teacher" in config_class.model_fields and not knobs.get("teacher_checkpoint"):
+        teacher_init = teacher_init or profile.teacher_init
+    starts = (start(request.init or profile.init), start(teacher_init))
+    return plan(request.method, knobs, scenario, profile, request.seed, data, *starts)
 
 
 def use_plugins(paths: Iterable[Path]) -> None:
@@ -152,9 +156,9 @@ def replan(
         _refuse_files(spec)
     if spec.source.generated and spec.target.generated:
         data_root = None  # it may come from the environment: a generated run stays one
-    sources = find_sources(spec.scenario, spec.profile, data_root)
+    data = find_sources(spec.scenario, spec.profile, data_root)
     knobs = spec.method_config if config is None else config
-    return plan(spec.method, knobs, spec.scenario, spec.profile, spec.seed, sources, init)
+    return plan(spec.method, knobs, spec.scenario, spec.profile, spec.seed, data, init)
 
 
 def _refuse_files(spec: RunSpec) -> None:
@@ -183,9 +187,9 @@ def plan(
     scenario: Scenario,
     profile: Profile,
     seed: int,
-    sources: Sources,
-    init: Path | None = None,
-    teacher_init: Path | None = None,
+    data: Sources,
+    init: Start | None = None,
+    teacher_init: Start | None = None,
     *,
     init_option: str = "--init",
 ) -> Plan:
@@ -199,7 +203,10 @@ def plan(
         config = method.Config(**knobs)
     except ValidationError as error:
         raise BenchError(f"method {method_name}: {explain(error)}") from error
-    profile = profile.model_copy(update={"student": _network(profile.student)})
+    profile = profile.model_copy(
+        update={"student": _network(profile.student), "init": None, "teacher_init": None}
+    )
+    student_init = located(init, profile.student, init_option) if init else None
     try:
         wanted = method.frozen_teachers(config, profile.student)
         beside = method.companions(config, profile.student)
@@ -223,23 +230,25 @@ def plan(
                 update={"student": network, "iterations": profile.teacher_iterations}
             )
             source_knobs = {"loss_stride": config.loss_stride}
-            start = teacher_init or (init if network == profile.student else None)
+            own_start = teacher_init or (init if network == profile.student else None)
             teacher = plan(
-                "source_only", source_knobs, scenario, own, seed, sources, start,
+                "source_only", source_knobs, scenario, own, seed, data, own_start,
                 init_option=other_option,
             )  # fmt: skip
             teachers.append(Teacher(network, plan=teacher))
             reference = {"network": network, "weights_id": teacher.spec.weights_id}
-            if teacher_init:
-                reference["init"] = file_hash(teacher_init)
+            if teacher_init and teacher.init:
+                reference |= _reference(teacher.init)
             references.append(reference)
     companions = []
     for network, checkpoint in beside:
         network = _network(network)
-        start = teacher_init or (init if network == profile.student else None)
-        if start and not checkpoint:
-            _check_init(start, network, other_option)
-        companions.append(Companion(network, Path(checkpoint) if checkpoint else start))
+        own_start = teacher_init or (init if network == profile.student else None)
+        own_init = Path(checkpoint) if checkpoint else None
+        if own_start and not own_init:
+            own_init = located(own_start, network, other_option)
+            _check_init(own_init, network, other_option)
+        companions.append(Companion(network, own_init))
     method_config = config.model_dump(mode="json", exclude={"teacher_checkpoint"})
     networks = [t.network for t in teachers] + [c.network for c in companions]
     if "teacher" in method_config and networks:
@@ -257,13 +266,19 @@ def plan(
         companions=[companion.reference() for companion in companions],
         networks=configs((profile.student, *networks)),
         plugins=registry.origins(method_name),
-        init=_init_hash(init, profile.student, init_option) if init else None,
+        init=_init_hash(student_init, profile.student, init_option) if student_init else None,
+        init_file=student_init.name if student_init else None,
         seed=seed,
-        source=sources.source.ref,
-        target=sources.target.ref,
+        source=data.source.ref,
+        target=data.target.ref,
         uses_target=method.uses_target,
     )
-    return Plan(spec, config, sources, tuple(teachers), init, tuple(companions))
+    return Plan(spec, config, data, tuple(teachers), student_init, tuple(companions))
+
+
+def _reference(init: Path) -> dict[str, str]:
+    """What a spec says of the start weights of a network beside the student."""
+    return {"init": file_hash(init), "init_file": init.name}
 
 
 def _sizes(profile: Profile, scenario: Scenario) -> dict[str, tuple[int, int]]:
@@ -298,8 +313,7 @@ def _init_hash(path: Path, network: str, option: str) -> str:
         sha256 = file_hash(path)
         _check_init(path, network, option)
     except BenchError as error:
-        published = zoo.pretrained(network)
-        hint = f" For {network}: {published}." if published else ""
+        hint = f" For {network}: {sources(network)}." if zoo.pretrained(network) else ""
         raise BenchError(f"{error}{hint}") from error
     return sha256
 

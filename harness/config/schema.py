@@ -110,6 +110,14 @@ class Profile(Strict):
     wants_init: str = Field(
         "", description="weights that encoders are meant to start from; said when they do not"
     )
+    init: str | None = Field(
+        None,
+        description="weights that the student's encoder starts from: a file, or imagenet; "
+        "--init goes before it",
+    )
+    teacher_init: str | None = Field(
+        None, description="the same for frozen teachers' encoders; --teacher-init goes before it"
+    )
     generated: dict[Literal["source", "target", "val"], Annotated[int, Field(ge=1)]] = Field(
         default_factory=dict, description="images of a generated set: source, target, val"
     )
@@ -132,7 +140,9 @@ class Suite(Strict):
         [], description="frozen networks for methods that have one; none: the method's default"
     )
     seeds: list[int] = [0, 1, 2]
-    init: str | None = Field(None, description="weights that students' encoders start from")
+    init: str | None = Field(
+        None, description="weights that students' encoders start from: a file, or imagenet"
+    )
     teacher_init: str | None = Field(None, description="the same for frozen teachers' encoders")
     overrides: list[str] = Field(
         [], description="key=value for every run, a knob for those of methods that have it"
@@ -176,6 +186,7 @@ class RunSpec(Strict):
         "and the sha256 of its code",
     )
     init: str | None = Field(None, description="sha256 of the weights the encoder starts from")
+    init_file: str | None = Field(None, description="name of their file; changes no figure")
     seed: int = 0
     source: DataRef
     target: DataRef
@@ -205,6 +216,8 @@ class RunSpec(Strict):
         spec = self.model_dump(mode="json", exclude_defaults=True) | {"protocol": self.protocol}
         for field in CHANGE_NO_FIGURE:
             spec["profile"].pop(field, None)
+        for described in (spec, *spec.get("teachers", ()), *spec.get("companions", ())):
+            described.pop("init_file", None)
         if not self.teachers:
             del spec["profile"]["teacher_iterations"]
         return spec

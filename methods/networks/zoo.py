@@ -26,6 +26,8 @@ class NetworkSpec:
     head_args: Mapping[str, Any] = field(default_factory=dict)
     larger: str | None = None  # the network one size up
     pretrained: str = ""  # published ImageNet weights of the encoder, and where to get them
+    files: tuple[str, ...] = ()  # names that their files have
+    hub: str | None = None  # the Hugging Face model that holds them
 
 
 HEADS = {
@@ -53,6 +55,8 @@ def _published() -> dict[str, NetworkSpec]:
                 larger=f"{head}_mitb{i + 1}" if i < 5 else None,
                 pretrained=f"mit_b{i}.pth of NVlabs' SegFormer repository, or the Hugging Face "
                 f"model nvidia/mit-b{i}",
+                files=(f"mit_b{i}.pth",),
+                hub=f"nvidia/mit-b{i}",
             )
     for depth, digest in ((50, "2cccc1ad"), (101, "e67eebb6")):
         folder = "https://download.openmmlab.com/pretrain/third_party"
@@ -64,6 +68,8 @@ def _published() -> dict[str, NetworkSpec]:
             larger="deeplabv2_r101" if depth == 50 else None,
             pretrained=f"{folder}/resnet{depth}_v1c-{digest}.pth (the reference's), or the Hugging "
             f"Face model timm/resnet{depth}c.gluon_in1k",
+            files=(f"resnet{depth}_v1c-{digest}.pth",),
+            hub=f"timm/resnet{depth}c.gluon_in1k",
         )
     return zoo
 
@@ -160,6 +166,22 @@ def pretrained(name: str) -> str:
     """ImageNet weights that are published for the encoder, and where to get them; "" for none."""
     name = one_scale(name)
     return "" if name.startswith(MMSEG) else _spec(name).pretrained
+
+
+def published(name: str) -> tuple[tuple[str, ...], str | None]:
+    """(names of the files, Hugging Face model) of ImageNet weights of the encoder; none known: ().
+
+    timm is imported for its networks.
+    """
+    name = one_scale(name)
+    if name.startswith(MMSEG):
+        return (), None
+    spec = _spec(name)
+    if name.startswith(TIMM):
+        from methods.networks.encoders.timm import published as published_by_timm
+
+        return published_by_timm(spec.encoder_args["model"])
+    return spec.files, spec.hub
 
 
 def one_size_up(name: str) -> str:

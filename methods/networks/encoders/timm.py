@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import timm
 import torch
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
 from methods.networks.checkpoint_formats import State, efficientnet_names
@@ -26,7 +27,9 @@ class TimmEncoder(nn.Module):
     ViT) gives four maps at even distances in depth. `size_multiple` is what the sides of an image
     must be multiples of; by default the coarsest stride, times the window of partitioned attention.
     A network made for one size of image alone sees a larger one in tiles of that size, each by
-    itself. Other keywords go to timm.create_model. Raises ValueError for what timm does not know.
+    itself. Images come normalised by ImageNet's mean and deviation, as everywhere here; where
+    timm says that the network's weights expect others, its trunk sees the image by those. Other
+    keywords go to timm.create_model. Raises ValueError for what timm does not know.
     """
 
     def __init__(self, model: str, size_multiple: int | None = None, **model_args: Any) -> None:
@@ -38,6 +41,7 @@ class TimmEncoder(nn.Module):
         strides = [stage["reduction"] for stage in info]
         self.indices = _chosen_stages(strides)
         self.channels = [info[i]["num_chs"] for i in self.indices]
+        self.renormalise = _renormalisation(self.trunk.pretrained_cfg)
         self.trunk.prune_intermediate_layers(self.indices, prune_norm=True, prune_head=True)
         windows = [max(getattr(module, "partition_size", (1,))) for module in self.modules()]
         self.size_multiple = size_multiple or max(strides) * max(windows)
@@ -79,9 +83,46 @@ class TimmEncoder(nn.Module):
         return {f"trunk.{name}": value for name, value in kept.items()}, description
 
     def _maps(self, image: Tensor) -> list[Tensor]:
+        image = self.renormalise(image)
         return self.trunk.forward_intermediates(
             image, indices=self.indices, output_fmt="NCHW", intermediates_only=True
         )
+
+
+class Renormalise(nn.Module):
+    """An image (B, 3, H, W) from one mean and deviation of its channels to another's.
+
+    The same colours stay the same, so that zeros from padding remain the first one's mean colour.
+    Its constants are no parameters and in no file: they belong to the network's name.
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(
+        self,
+        mean: Sequence[float],
+        std: Sequence[float],
+        new_mean: Sequence[float],
+        new_std: Sequence[float],
+    ) -> None:
+        super().__init__()
+        deviation = torch.tensor(new_std)
+        scale = torch.tensor(std) / deviation
+        shift = (torch.tensor(mean) - torch.tensor(new_mean)) / deviation
+        self.register_buffer("scale", scale.view(3, 1, 1), persistent=False)
+        self.register_buffer("shift", shift.view(3, 1, 1), persistent=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return torch.addcmul(self.shift, image, self.scale)
+
+
+def _renormalisation(config: Mapping[str, Any]) -> nn.Module:
+    """From ImageNet's mean and deviation to those that timm gives for the network's weights."""
+    mean, std = config["mean"], config["std"]
+    if (tuple(mean), tuple(std)) == (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD) or len(mean) != 3:
+        return nn.Identity()
+    return Renormalise(IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, mean, std)
 
 
 def names() -> list[str]:

@@ -7,6 +7,7 @@ import torch
 from methods.networks import zoo
 from methods.networks.checkpoint_formats import convert, efficientnet_names
 from methods.networks.weights import load_weights
+from methods.parts.augment import MEAN, STD
 
 #: Networks that lose a part behind their last map, each another one, and ones whose own names
 #: look like a prefix.
@@ -94,3 +95,33 @@ def test_names_of_efficientnet_pytorch():
     timm_names = ["blocks.10.0.conv_dw.weight", "blocks.1.1.x", "blocks.0.0.x", "blocks.1.0.x"]
     renamed = efficientnet_names(state, timm_names)
     assert renamed == dict(zip(EFFICIENTNET_PYTORCH.values(), state.values(), strict=True))
+
+
+def test_an_image_is_renormalised_where_the_weights_expect_another_mean():
+    """The trunk sees the pixels by its own mean and deviation; the mean colour stays itself."""
+    network = zoo.build("timm:tf_efficientnet_lite0", head="topdown", head_channels=8).eval()
+    seen = []
+    network.encoder.trunk.conv_stem.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    grey = torch.rand(1, 3, 64, 64)
+    mean, std = (torch.tensor(values).view(3, 1, 1) / 255 for values in (MEAN, STD))
+    with torch.no_grad():
+        network((grey - mean) / std)
+        network(torch.zeros(1, 3, 64, 64))
+    assert torch.allclose(seen[0][..., :64, :64], (grey - 0.5) / 0.5, atol=1e-6)
+    assert torch.allclose(seen[1][..., :64, :64], ((mean - 0.5) / 0.5).expand(1, 3, 64, 64))
+
+
+def test_an_encoder_with_the_usual_mean_sees_the_image_itself():
+    encoder = zoo.build("timm:resnet18", head="topdown", head_channels=8).encoder.eval()
+    seen = []
+    encoder.trunk.conv1.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    image = torch.randn(1, 3, 64, 64)
+    encoder(image)
+    assert seen[0] is image
+
+
+def test_the_renormalisation_is_no_part_of_a_file():
+    """Files of networks saved before it, and of timm, fit as they are."""
+    encoder = zoo.build("timm:tf_efficientnet_lite0", head="topdown", head_channels=8).encoder
+    assert all(name.startswith("trunk.") for name in encoder.state_dict())
+    assert len(list(encoder.renormalise.buffers())) == 2

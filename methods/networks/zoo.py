@@ -124,6 +124,12 @@ NETWORKS: dict[str, NetworkSpec] = _published() | {
 }
 
 
+#: timm's networks by the one a size up: those whose weights the extra `imagenet` brings.
+TIMM_LARGER = {
+    "tf_efficientnet_lite0": "tf_efficientnet_lite1",
+    "tf_efficientnet_lite1": "tf_efficientnet_lite2",
+}
+
 #: Names "mmseg:..." that stand for a config at hand instead of a file, as `read_config` gives it.
 CONFIGS: dict[str, dict[str, Any]] = {}
 
@@ -235,7 +241,15 @@ def _spec(name: str) -> NetworkSpec:
         encoder = "methods.networks.encoders.timm:TimmEncoder"
         description = f"timm's {model} with the head {head}"
         published = f"the Hugging Face model timm/{model}{'' if '.' in model else '.*'}"
-        return NetworkSpec(description, encoder, {"model": model}, head, pretrained=published)
+        larger = TIMM_LARGER.get(model)
+        return NetworkSpec(
+            description,
+            encoder,
+            {"model": model},
+            head,
+            larger=larger and name.replace(model, larger, 1),
+            pretrained=published,
+        )
     close = difflib.get_close_matches(name, NETWORKS, n=1, cutoff=0.0)[0]
     raise ValueError(
         f"unknown network {name!r}: did you mean {close!r}? Known: {', '.join(NETWORKS)}"

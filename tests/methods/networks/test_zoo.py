@@ -72,6 +72,16 @@ def test_names_need_no_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_one_size_up_of_a_timm_network_keeps_the_head():
+    assert zoo.one_size_up("timm:tf_efficientnet_lite0") == "timm:tf_efficientnet_lite1"
+    assert zoo.one_size_up("timm:tf_efficientnet_lite1:topdown") == (
+        "timm:tf_efficientnet_lite2:topdown"
+    )
+    for largest in ("timm:tf_efficientnet_lite2", "timm:resnet18"):
+        with pytest.raises(ValueError, match="one size up"):
+            zoo.one_size_up(largest)
+
+
 def test_one_size_up():
     assert zoo.one_size_up("mini_s") == "mini_m"
     assert zoo.one_size_up("daformer_mitb4") == "daformer_mitb5"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.records.schema import Record
@@ -20,6 +20,7 @@ def settings(record: Record) -> dict[str, Any]:
             values.pop(name, None)
         values["checkpoint"] = [teacher.get("checkpoint_sha256") for teacher in spec.teachers]
         values["teacher_iterations"] = spec.profile.teacher_iterations
+        values["teacher_init"] = [teacher.get("init") for teacher in spec.teachers]
     if spec.companions:
         values.pop("teacher", None)  # tables have a column for it
         values["companions"] = [companion.get("init") for companion in spec.companions]
@@ -28,10 +29,11 @@ def settings(record: Record) -> dict[str, Any]:
 
 def variant(record: Record, same_method: Sequence[Record]) -> dict[str, Any]:
     """The settings that tell a record from the method's others; what is usual goes unsaid."""
+    names = start_names(same_method)
     own_config, common = record.spec.method_config, usual(same_method)
     others = [settings(other) for other in same_method]
     return {
-        name: value
+        name: named(name, value, names)
         for name, value in settings(record).items()
         # A row without a teacher lacks its settings: the teacher's column tells the two apart.
         if any(other.get(name) != value for other in others if name in other or name in own_config)
@@ -55,6 +57,29 @@ def usual(records: Iterable[Record]) -> dict[str, Any]:
         if others and count > len(variants) / 2:
             in_common[name] = values[common]
     return in_common
+
+
+def networks(record: Record) -> Iterator[dict[str, Any]]:
+    """The run's student, frozen teachers and companions: network, init, init_file."""
+    spec = record.spec
+    yield {"network": spec.student, "init": spec.init, "init_file": spec.init_file}
+    yield from spec.teachers
+    yield from spec.companions
+
+
+def start_names(records: Iterable[Record]) -> dict[str, str]:
+    """Start weights by their hash: the name of the file, where a record knows it."""
+    described = [network for record in records for network in networks(record)]
+    return {n["init"]: n["init_file"] for n in described if n.get("init") and n.get("init_file")}
+
+
+def named(setting: str, value: Any, names: Mapping[str, str]) -> Any:
+    """The setting's value with files of start weights by name in place of their hashes."""
+    if setting not in ("init", "teacher_init", "companions"):
+        return value
+    if isinstance(value, list):
+        return [named(setting, item, names) for item in value]
+    return names.get(value, value) if value else "random"
 
 
 def spelled(values: Mapping[str, Any]) -> str:

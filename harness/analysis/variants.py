@@ -29,11 +29,10 @@ def settings(record: Record) -> dict[str, Any]:
 
 def variant(record: Record, same_method: Sequence[Record]) -> dict[str, Any]:
     """The settings that tell a record from the method's others; what is usual goes unsaid."""
-    names = start_names(same_method)
     own_config, common = record.spec.method_config, usual(same_method)
     others = [settings(other) for other in same_method]
     return {
-        name: named(name, value, names)
+        name: shown(name, value)
         for name, value in settings(record).items()
         # A row without a teacher lacks its settings: the teacher's column tells the two apart.
         if any(other.get(name) != value for other in others if name in other or name in own_config)
@@ -73,13 +72,17 @@ def start_names(records: Iterable[Record]) -> dict[str, str]:
     return {n["init"]: n["init_file"] for n in described if n.get("init") and n.get("init_file")}
 
 
-def named(setting: str, value: Any, names: Mapping[str, str]) -> Any:
-    """The setting's value with files of start weights by name in place of their hashes."""
+def shown(setting: str, value: Any) -> Any:
+    """The setting's value as a row shows it: of start weights eight digits of the hash.
+
+    Files' names would take the width of the table; its note says which digits are which file's.
+    """
     if setting not in ("init", "teacher_init", "companions"):
         return value
     if isinstance(value, list):
-        return [named(setting, item, names) for item in value]
-    return names.get(value, value) if value else "random"
+        digits = [shown(setting, item) for item in value]
+        return digits if len(digits) > 1 else "".join(digits)
+    return value[:8] if value else "random"
 
 
 def spelled(values: Mapping[str, Any]) -> str:

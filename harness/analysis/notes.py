@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 
 from harness.analysis.rows import BASELINE, ENOUGH_SEEDS, Row
@@ -13,7 +14,7 @@ from harness.analysis.statistics import (
     Noise,
     smallest_difference,
 )
-from harness.analysis.variants import spelled, usual
+from harness.analysis.variants import networks, shown, spelled, start_names, usual
 from harness.records.schema import Record, hardware
 
 
@@ -26,9 +27,13 @@ def table_notes(
     if len(students) == 1:
         notes.append(f"Student {students.pop()}, at the last iteration.")
     for method in dict.fromkeys(row.method for row in rows):
-        common = usual(record for record in records if record.spec.method == method)
+        common = {
+            name: shown(name, value)
+            for name, value in usual(r for r in records if r.spec.method == method).items()
+        }
         if common:
             notes.append(f"{method}, where its row does not say otherwise: {spelled(common)}.")
+    notes += _start_weights(records)
     few = [f"{row.label} ({row.miou.n})" for row in rows if row.miou.n < ENOUGH_SEEDS]
     if few:
         which = "every row" if len(few) == len(rows) > 3 else ", ".join(few)
@@ -40,6 +45,23 @@ def table_notes(
     if repeated:
         notes.append(f"Older records of the same runs, left out: {repeated}.")
     return notes + _measurement_notes(records)
+
+
+def _start_weights(records: Sequence[Record]) -> list[str]:
+    """What each network's encoder starts from, where one starts from weights or is meant to."""
+    names = start_names(records)
+    starts: dict[str, set[str]] = defaultdict(set)
+    for record in records:
+        for network in networks(record):
+            if "checkpoint_sha256" not in network:  # such a teacher is not trained
+                start = shown("init", network.get("init"))
+                file = names.get(network.get("init") or "")
+                starts[network["network"]].add(f"{start} ({file})" if file else start)
+    wanted = any(record.spec.profile.wants_init for record in records)
+    if not wanted and all(start == {"random"} for start in starts.values()):
+        return []
+    by_network = [f"{name}: {' or '.join(sorted(start))}" for name, start in starts.items()]
+    return [f"Weights that encoders start from: {'; '.join(sorted(by_network))}."]
 
 
 def gain_notes(gains: Sequence[Difference], shared: Noise | None) -> list[str]:

@@ -38,6 +38,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "large_rests": False,
         "widths": "leading",
     },
+    # A random network is sure of nothing: at the usual threshold no pseudo-label counts.
+    "confident": {"pseudo_threshold": 0.0, "ignore_bottom": 0, "mask_block": 8},
 }
 
 

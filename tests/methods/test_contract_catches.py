@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from broken_methods import BROKEN, OnTargetAlone, Sound, WithTeacher
 
+from methods.daformer import DAFormer
 from methods.networks import zoo
 from methods.source_only import SourceOnly
 from methods.testing import ContractError, cases
@@ -23,6 +24,26 @@ def test_a_broken_method_is_caught(method):
     # What the method's own code raises is as good a verdict as the suite's.
     with pytest.raises((ContractError, AssertionError), match=reason):
         run(method, name)
+
+
+class MixesTargetLabels(DAFormer):
+    """The target's labels in place of pseudo-labels: it shows where these have a weight."""
+
+    def label_target(self, batch):
+        pseudo = super().label_target(batch)
+        if batch.target_label is None:
+            return pseudo
+        return pseudo._replace(label=batch.target_label.clamp(max=18))
+
+
+def test_labels_of_the_target_on_mixed_images_are_caught():
+    asked = [
+        case
+        for case in cases(MixesTargetLabels, networks=["test_mit"])
+        if (case.name, case.subject.variant) == ("target_labels_change_nothing", "confident")
+    ]
+    with pytest.raises(ContractError, match="depend on the target's labels"):
+        asked[0].run()
 
 
 def test_every_check_can_fail():

@@ -20,6 +20,7 @@ from harness.measure.environment import choose_device
 from harness.runs.speed.cases import Case
 from harness.runs.speed.step import SyntheticStep
 from harness.training.precision import computing_threads, set_float32
+from methods.networks.encoders.mit import DropPath
 
 #: Largest difference relative to the reference: of each loss term in two steps, of all gradients
 #: of the first (their L2 norm). On a CPU, of test_mit: fp32 3e-7, bf16 0.06, fp16 1.3e-3 of the
@@ -106,7 +107,7 @@ def two_steps(
 def without_dropout(method: nn.Module) -> None:
     """Dropout and drop-path draw from the device's own generator: none here."""
     for module in method.modules():
-        if isinstance(module, nn.modules.dropout._DropoutNd):
+        if isinstance(module, (nn.modules.dropout._DropoutNd, DropPath)):
             module.p = 0.0
         if hasattr(module, "drop_prob"):
             module.drop_prob = 0.0

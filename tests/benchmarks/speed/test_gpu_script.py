@@ -14,6 +14,7 @@ import torch
 
 from harness.runs.speed.cases import Case
 from methods import registry
+from methods.networks import zoo
 
 FOLDER = Path(__file__).parents[3] / "benchmarks" / "speed"
 
@@ -142,3 +143,13 @@ def test_a_device_that_computes_something_else_is_found(monkeypatch):
     monkeypatch.setattr(correctness, "two_steps", off_by_two_percent)
     findings = correctness.compare(case, torch.device("cpu"))
     assert not next(f for f in findings if f["precision"] == "fp32")["within"]
+
+
+@pytest.mark.parametrize("network", ["test_mit", "daformer_mitb0", "timm:pvt_v2_b0"])
+def test_nothing_is_drawn_in_a_comparison(network):
+    """Two devices draw other numbers: dropout and drop-path, by whatever name, must rest."""
+    student = zoo.build(network).train()
+    image = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert not torch.equal(student(image).logits, student(image).logits)
+    correctness.without_dropout(student)
+    assert torch.equal(student(image).logits, student(image).logits)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from harness.cli.options import DataRoot, Plugins, Results
+from harness.cli.selection import select
 from harness.errors import BenchError
 
 if TYPE_CHECKING:
@@ -44,27 +45,18 @@ def compare(
     The deviation of a run is that of every comparable record found, as in `bench table`.
     """
     from harness.analysis.head_to_head import head_to_head
-    from harness.config import catalogue
-    from harness.records import store
     from harness.report.versus import as_json, as_markdown, print_versus
 
-    folder = results / "records"
-    searched = records_ or ([folder] if folder.is_dir() else [])
-    asked = None
-    if suite:
-        from harness.config.suites import run_ids
-
-        asked = run_ids(catalogue.suite(suite), data_root)
-    kept = [
-        r
-        for r in store.read_all(searched)
-        if scenario in (None, r.spec.scenario.name)
-        and profile in (None, r.spec.profile.name)
-        and student in (None, r.spec.student)
-        and (teacher is None or _has_teacher(r, teacher))
-        and (asked is None or r.spec.run_id in asked)
-    ]
-    where = ", ".join(map(str, searched)) or str(folder)
+    found, _, where = select(
+        records_,
+        results,
+        data_root,
+        scenarios=[scenario] if scenario else (),
+        profile=profile,
+        student=student,
+        suite=suite,
+    )
+    kept = [r for r in found if teacher is None or _has_teacher(r, teacher)]
     result = head_to_head((a, b), _runs(a, kept, where), _runs(b, kept, where), kept)
     if format_ == "json":
         print(as_json(result))

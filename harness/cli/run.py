@@ -16,6 +16,7 @@ from harness.cli.options import (
     Plugins,
     Results,
 )
+from harness.cli.selection import select
 from harness.errors import BenchError, explain
 
 if TYPE_CHECKING:
@@ -273,32 +274,21 @@ def table(
     """Compare records in tables; those that are not comparable never share one."""
     from rich.console import Console
 
-    from harness.config import catalogue
-    from harness.records import store
     from harness.report import formats
-    from methods.registry import canonical
 
-    folder = results / "records"
-    records = store.read_all(records_ or ([folder] if folder.is_dir() else []))
-    methods = [canonical(name) for name in method or ()]
-    asked = None
-    if suite:
-        from harness.config.suites import run_ids
-
-        asked = run_ids(catalogue.suite(suite), data_root)
-    kept = [
-        r
-        for r in records
-        if (not methods or r.spec.method in methods)
-        and (not scenario or r.spec.scenario.name in scenario)
-        and profile in (None, r.spec.profile.name)
-        and student in (None, r.spec.student)
-        and (asked is None or r.spec.run_id in asked)
-    ]
-    where = ", ".join(map(str, records_ or [folder]))
+    kept, count, where = select(
+        records_,
+        results,
+        data_root,
+        methods=method or (),
+        scenarios=scenario or (),
+        profile=profile,
+        student=student,
+        suite=suite,
+    )
     if not kept:
         raise BenchError(
-            f"no record to show: {len(records)} found in {where}, none passes the filters; run "
+            f"no record to show: {count} found in {where}, none passes the filters; run "
             "`bench run` or `bench sweep` first, or name other files: results/records holds "
             "what this project published."
         )
@@ -306,7 +296,7 @@ def table(
         formats.print_rich(
             kept, Console(), per_class=per_class, published=published, aggregate=aggregate
         )
-        typer.echo(f"{len(kept)} of {len(records)} records in {where}")
+        typer.echo(f"{len(kept)} of {count} records in {where}")
     else:
         print(
             formats.render(

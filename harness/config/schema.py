@@ -23,6 +23,9 @@ def _without_gaps(slide: tuple[int, int, int, int]) -> tuple[int, int, int, int]
 Slide = Annotated[tuple[Side, Side, Side, Side], AfterValidator(_without_gaps)]
 Scales = Annotated[tuple[Annotated[float, Field(gt=0, le=16)], ...], Field(min_length=1)]
 
+#: Of decoded images: "auto" reads any that is there and builds none, a format is built before use.
+DataStore = Literal["auto", "off", "raw", "compressed"]
+
 #: Profile fields that change no figure: no part of a run's name, and no tables are parted by them.
 CHANGE_NO_FIGURE = ("data_store", "description", "log_every", "wants_init", "workers")
 
@@ -100,7 +103,7 @@ class Profile(Strict):
     tta_flip: bool = Field(False, description="score the mirrored image too")
     tta_scales: Scales = Field((1.0,), description="score at these multiples of the image size")
     workers: int = Field(4, ge=0, description="loader processes")
-    data_store: Literal["auto", "off", "raw", "compressed"] = Field(
+    data_store: DataStore = Field(
         "auto",
         description="decoded images in the cache: auto uses those of `bench data cache`, off none, "
         "a format is built before training",

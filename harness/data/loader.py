@@ -8,7 +8,6 @@ before it, and the source's order does not depend on the target.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
@@ -20,15 +19,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from harness.config.schema import Profile
+from harness.config.schema import DataStore, Profile
 from harness.data import transforms
 from harness.data.augment import augment
 from harness.data.datasets import Dataset
 from harness.data.rare_class import RareClassSampler, class_statistics
-from harness.data.store import Setting, StoredPixels
+from harness.data.store import StoredPixels
 from harness.data.transforms import PixelArray
 from methods.contract import Batch
 from methods.parts.augment import MEAN, STD
+from methods.parts.device import constant
 
 # Streams of randomness; each number is used once.
 _SOURCE, _TARGET, _SOURCE_ORDER, _TARGET_ORDER = range(4)
@@ -45,9 +45,8 @@ def grey_levels(image: Tensor) -> Tensor:
     return levels.round().clamp(0, 255).to(torch.uint8)
 
 
-@lru_cache  # a new copy to the GPU at each call would make the loop wait for it
 def _channels(values: tuple[float, ...], device: torch.device) -> Tensor:
-    return torch.tensor(values, device=device).view(3, 1, 1)
+    return constant(values, device).view(3, 1, 1)
 
 
 def generator(seed: int, stream: int, number: int) -> np.random.Generator:
@@ -223,7 +222,7 @@ def eval_batches(
     workers: int = 0,
     device: torch.device | str = "cpu",
     scales: Sequence[float] = (1.0,),
-    data_store: Setting = "auto",
+    data_store: DataStore = "auto",
 ) -> Iterator[tuple[Tensor, ...]]:
     """Yield every image once, in order, whole: (B, 3, H, W) normalised and (B, h, w) int64.
 
@@ -251,7 +250,11 @@ def _stacked(samples: Sequence[tuple[Tensor, ...]]) -> list[tuple[Tensor, ...]]:
 
 class _EvalViews(TorchDataset):
     def __init__(
-        self, dataset: Dataset, size: tuple[int, int], scales: Sequence[float], data_store: Setting
+        self,
+        dataset: Dataset,
+        size: tuple[int, int],
+        scales: Sequence[float],
+        data_store: DataStore,
     ) -> None:
         self.dataset, self.size, self.scales = dataset, size, scales
         self.resized = None

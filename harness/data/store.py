@@ -25,6 +25,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from harness.config.schema import DataStore
 from harness.data.cache import cache_dir
 from harness.data.datasets import Dataset
 from harness.data.encodings import id_tables
@@ -33,8 +34,6 @@ from harness.data.transforms import PixelArray
 from harness.files import write_text, written_whole
 
 Format = Literal["raw", "compressed"]
-#: "auto" reads any store that is there and builds none; a format is built before training.
-Setting = Literal["auto", "off", "raw", "compressed"]
 Part = Literal["image", "label"]
 
 #: Raw files are mapped, so that a crop reads its own rows only. WebP is the smaller of the lossless
@@ -159,7 +158,7 @@ class StoredPixels:
         self,
         dataset: Dataset,
         size: tuple[int, int],
-        setting: Setting = "auto",
+        setting: DataStore = "auto",
         parts: Sequence[Part] = get_args(Part),
     ) -> None:
         self.dataset, self.size = dataset, size
@@ -196,7 +195,7 @@ class StoredPixels:
             return None
 
 
-def _formats(setting: Setting) -> tuple[Format, ...]:
+def _formats(setting: DataStore) -> tuple[Format, ...]:
     if setting == "off":
         return ()
     return get_args(Format) if setting == "auto" else (setting,)

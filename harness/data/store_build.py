@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -13,12 +12,14 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from harness.config.schema import DataStore
 from harness.data import fingerprint
 from harness.data.datasets import Dataset
 from harness.data.fingerprint import FilesRead, file_states
-from harness.data.store import DESCRIPTION, Part, Setting, Store, encode
+from harness.data.store import DESCRIPTION, Part, Store, encode
 from harness.errors import DataError
 from harness.files import remove_abandoned
+from harness.measure.environment import usable_cpus
 
 #: Samples that an estimate encodes, spread over the split.
 ESTIMATED_FROM = 3
@@ -139,7 +140,7 @@ def _remove_outdated(store: Store) -> None:
 def ensure(
     dataset: Dataset,
     size: tuple[int, int],
-    setting: Setting,
+    setting: DataStore,
     parts: Sequence[Part],
     say: Callable[[str], None],
     progress: FilesRead | None = None,
@@ -188,4 +189,4 @@ def _free(folder: Path) -> int:
 
 
 def _threads() -> int:
-    return os.cpu_count() or 1
+    return usable_cpus()

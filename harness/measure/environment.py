@@ -64,12 +64,12 @@ def checkout(root: Path) -> dict[str, Any]:
 
     Both None elsewhere: an installed package may lie inside another project's repository.
     """
-    top = _git(root, "rev-parse", "--show-toplevel")
+    top = git(root, "rev-parse", "--show-toplevel")
     if top is None or Path(top).resolve() != root.resolve():
         return {"commit": None, "dirty": None}
     # The records that runs write are in git too: they make no run after them a dirty one.
-    changes = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!results")
-    return {"commit": _git(root, "rev-parse", "HEAD"), "dirty": changes != ""}
+    changes = git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!results")
+    return {"commit": git(root, "rev-parse", "HEAD"), "dirty": changes != ""}
 
 
 def cpu_model() -> str:
@@ -153,7 +153,8 @@ def version(package: str) -> str | None:
         return None
 
 
-def _git(folder: Path, *arguments: str) -> str | None:
+def git(folder: Path, *arguments: str) -> str | None:
+    """What git prints for a folder; None where it fails or is not there."""
     try:
         done = subprocess.run(
             ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=20, check=True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,7 +25,6 @@ def measure_inference(
     precision: str = "fp32",
     batch: int = 1,
     *,
-    autocast: Callable[[], AbstractContextManager] = nullcontext,
     seconds: float = 3.0,
     clock: Clock = time.perf_counter,
 ) -> Inference:
@@ -35,13 +33,13 @@ def measure_inference(
     To be called alone on the machine: whatever else runs there makes the figures smaller.
 
     Latency is of a batch of 1, throughput of `batch`, logits at the head's stride. Loading and
-    upsampling are not in it. `autocast` is what makes the network compute in `precision`, entered
-    anew for each pass, as scoring does. `seconds` bounds the whole, warm-up aside; each has at
-    least 3 passes.
+    upsampling are not in it. Mixed precision is entered anew for each pass, as scoring does.
+    `seconds` bounds the whole, warm-up aside; each has at least 3 passes.
     """
     import torch
 
     from harness.records.schema import Inference
+    from harness.training.precision import autocast
 
     def times(images: int, budget: float) -> list[float]:
         # Values of normalised images: on zeros a GPU draws less power and clocks higher.
@@ -49,7 +47,7 @@ def measure_inference(
         image = torch.randn(images, 3, *size, generator=generator).to(device)
 
         def forward() -> None:
-            with autocast():
+            with autocast(torch.device(device), precision):
                 model(image)
 
         return repeat(forward, device, budget, clock)

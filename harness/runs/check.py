@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from shutil import unpack_archive
 
 from rich.console import Console
 
@@ -25,11 +23,11 @@ from harness.analysis.regression import (
 )
 from harness.config.schema import RunSpec
 from harness.errors import BenchError, in_one_line
+from harness.measure.environment import ROOT
 from harness.records import store
 from harness.records.schema import Record
+from harness.runs import revisions
 
-#: The tree that this code is of.
-ROOT = Path(__file__).parents[2]
 #: Times that each of two revisions runs a spec, in turns; the best of each counts.
 #: As many more where speed alone is off.
 ROUNDS = 3
@@ -117,7 +115,7 @@ def gate_against(
         _refuse_files(baseline, spec)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        commit = checkout(revision, folder / "code")
+        commit = revisions.checkout(revision, folder / "code")
         say = Console(stderr=True).print
         trees = {f"{revision} ({commit[:10]})": folder / "code", "this tree": ROOT}
         own_time = all(map(_knows_own_time, trees.values()))  # the same clock for both
@@ -157,36 +155,6 @@ def _compare_in_turns(
         if done >= ROUNDS and not (off and off <= set(SPEEDS)):
             break
     return report.findings
-
-
-def checkout(revision: str, folder: Path, root: Path = ROOT, *, option: str = "--against") -> str:
-    """Write a revision's files of the git repository `root` into a folder -> the commit's hash.
-
-    BenchError, which names the option, where `root` is no git checkout, or there is no such
-    revision.
-    """
-    top = _git(root, "rev-parse", "--show-toplevel")
-    if top is None or Path(top).resolve() != root.resolve():
-        raise BenchError(f"{option}: {root} is not a git checkout; expected uda-bench's own.")
-    commit = _git(root, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
-    if commit is None:
-        raise BenchError(f"{option} {revision}: no such revision in {root}; see `git log`.")
-    folder.mkdir(parents=True)
-    archive = folder.with_suffix(".zip")
-    if _git(root, "archive", "--format=zip", f"--output={archive}", commit) is None:
-        raise BenchError(f"{option} {revision}: git archive of {commit} failed in {root}.")
-    unpack_archive(archive, folder)
-    archive.unlink()
-    return commit
-
-
-def _git(root: Path, *arguments: str) -> str | None:
-    """What git prints; None where it fails or is not there."""
-    try:
-        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True)
-    except OSError:
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def _knows_own_time(code: Path) -> bool:
@@ -232,9 +200,9 @@ def _run_with(
     path = results / "task.json"
     path.write_text(task.model_dump_json(), encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "-m", module, str(path)],
+        revisions.command(code, f"from {module} import main; main(sys.argv[1])", str(path)),
         cwd=code,
-        env={**os.environ, "PYTHONPATH": str(code)},
+        env={**os.environ, "PYTHONPATH": str(code)},  # of the processes that it starts itself
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

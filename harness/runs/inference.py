@@ -21,7 +21,6 @@ from harness.measure import environment, fingerprint
 from harness.measure.inference_speed import measure_inference
 from harness.records.schema import Inference
 from harness.runs.launchers import command
-from harness.training.precision import autocast
 from methods.networks import zoo
 
 #: Images a batch of the throughput's measurement.
@@ -93,14 +92,7 @@ def main(path: str) -> None:
         torch.set_num_threads(task["threads"])
     register(task["configs"])
     network = zoo.build(task["network"]).to(device)
-    speed = measure_inference(
-        network,
-        tuple(task["size"]),
-        device,
-        task["precision"],
-        BATCH,
-        autocast=lambda: autocast(device, task["precision"]),
-    )
+    speed = measure_inference(network, tuple(task["size"]), device, task["precision"], BATCH)
     write_text(Path(task["out"]), speed.model_dump_json())
 
 

@@ -47,7 +47,7 @@ from harness.runs.trained import (
 )
 from harness.runs.training import build_method, train
 from harness.runs.workplace import Workplace, failed_record, new_record
-from harness.training.precision import autocast, computing_threads, set_float32
+from harness.training.precision import computing_threads, set_float32
 from harness.weights.find import EMA_WEIGHTS, RUN, WEIGHTS, load
 from methods import registry
 from methods.contract import Segmentor
@@ -225,7 +225,6 @@ def measured_speed(network: str, plan: Plan, workplace: Workplace) -> Inference:
             workplace.device,
             profile.precision,
             BATCH,
-            autocast=lambda: autocast(workplace.device, profile.precision),
             clock=workplace.clock,
         )
     return inference_speed(network, (height, width), workplace.device, profile, plan.spec.networks)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from methods.networks.depthwise import DilatedDepthwiseConv, dilated
+from methods.networks.eager import eager_on_cpu, plain_on_cpu
 from methods.networks.recompute import norm_relu_conv
 
 
@@ -82,12 +83,10 @@ def inference_on_cpu(module: nn.Module, x: Tensor) -> bool:
 
     Nor batch statistics: an EMA teacher's norms are in training mode while its head is not.
     """
-    return not (
-        any(part.training for part in module.modules())
-        or torch.is_grad_enabled()
-        or x.device.type != "cpu"
-        or torch.is_autocast_enabled("cpu")
-        or torch.compiler.is_compiling()
+    return (
+        plain_on_cpu(x)
+        and not torch.is_grad_enabled()
+        and not any(part.training for part in module.modules())
     )
 
 
@@ -116,7 +115,7 @@ def concatenated(conv: nn.Conv2d, maps: Sequence[Tensor]) -> Tensor:
     distances that share few lines of the cache: four of 256 take 350 ms where those take 440, and
     the concatenation is never made.
     """
-    if maps[0].device.type != "cpu" or torch.compiler.is_compiling():
+    if not eager_on_cpu(maps[0]):
         return conv(torch.cat(list(maps), dim=1))
     return _sum(conv, maps, maps[0])
 

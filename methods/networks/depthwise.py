@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from methods.networks.eager import eager_on_cpu
+
 
 class DilatedDepthwiseConv(nn.Conv2d):
     """A depthwise 3x3 without bias that keeps the size, at a dilation above 1.
@@ -25,7 +27,7 @@ class DilatedDepthwiseConv(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (B, C, H, W) -> the same shape; channels-last on a CPU."""
-        if x.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing():
+        if not eager_on_cpu(x):
             return super().forward(x)
         weight = self.weight
         if torch.is_autocast_enabled("cpu"):  # what it would do to the convolution

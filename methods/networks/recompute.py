@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from methods.networks.eager import plain_on_cpu
+
 
 def gelu_linear(x: Tensor, linear: nn.Linear) -> Tensor:
     """linear(gelu(x)) of x (B, N, C); what GELU gives is not kept."""
@@ -39,12 +41,7 @@ def _of_the_batch(bn: nn.BatchNorm2d) -> bool:
 
 
 def _worth_it(x: Tensor) -> bool:
-    return (
-        torch.is_grad_enabled()
-        and x.device.type == "cpu"
-        and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
-    )
+    return torch.is_grad_enabled() and plain_on_cpu(x)
 
 
 class _GeluLinear(torch.autograd.Function):

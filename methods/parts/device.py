@@ -17,7 +17,8 @@ def constant(
     values: tuple[float, ...], device: torch.device, dtype: torch.dtype = torch.float32
 ) -> Tensor:
     """These numbers (n,) on the device, sent at the first call; not to be changed in place."""
-    return torch.tensor(values, dtype=dtype, device=device)
+    with torch.inference_mode(False):  # the first call may be scoring's, the next a graph's
+        return torch.tensor(values, dtype=dtype, device=device)
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:

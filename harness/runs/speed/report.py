@@ -10,14 +10,14 @@ from typing import Any
 
 import torch
 
+from harness.measure.environment import ROOT, cpu_model, gpu, usable_cpus
 from harness.measure.environment import checkout as commit_of
-from harness.measure.environment import cpu_model, gpu, usable_cpus
 from harness.report.columns import Grid
-from harness.runs.check import checkout
+from harness.runs.revisions import checkout
 from harness.runs.speed.cases import Case
 from harness.runs.speed.comparison import changes, other_machine
 from harness.runs.speed.results import THIS, Report, read_report
-from harness.runs.speed.session import ROOT, Options, load_average, measure, peaks
+from harness.runs.speed.session import Options, load_average, measure, peaks
 from harness.runs.speed.tables import changes_grid
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -14,6 +13,8 @@ from pathlib import Path
 from statistics import median
 from typing import IO, Any
 
+from harness.measure.environment import ROOT
+from harness.runs.revisions import command
 from harness.runs.speed.cases import Case
 from harness.runs.speed.results import (
     THIS,
@@ -26,21 +27,15 @@ from harness.runs.speed.results import (
     Steps,
 )
 
-#: The tree that this code is of.
-ROOT = Path(__file__).resolve().parents[3]
 #: Two medians of warm-up that agree so far end it, after at most so many rounds.
 AGREEMENT, LONGEST_WARM_UP = 0.05, 10
 #: Turns of inference and evaluation where revisions are compared.
 EXTRA_TURNS = 3
 #: What can be measured beside steps and their memory.
 EXTRAS = ("inference", "evaluation", "flops", "peak")
-#: Start of a worker: its tree's modules, measured by this tree's.
-START = """
-import importlib.util, sys
-sys.path[:] = {path!r}
-# An editable install finds what this tree lacks in the folder that it was made of.
-ours = lambda finder: "harness" in getattr(sys.modules.get(finder.__module__), "MAPPING", ())
-sys.meta_path[:] = [finder for finder in sys.meta_path if not ours(finder)]
+#: A worker: the tree's modules, measured by this tree's.
+WORKER = """
+import importlib.util
 def load(name, file, **options):
     spec = importlib.util.spec_from_file_location(name, file, **options)
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
@@ -89,10 +84,9 @@ class Worker:
             encoding="utf-8",
         )
         self._said = (scratch / "stderr").open("w+", encoding="utf-8", errors="replace")
-        others = [entry for entry in sys.path if entry and Path(entry).resolve() != ROOT]
-        code = START.format(path=[str(tree), *others], ours=str(ROOT / "harness"))
+        code = WORKER.format(ours=str(ROOT / "harness"))
         self._process = subprocess.Popen(
-            [sys.executable, "-c", code, str(task)],
+            command(tree, code, str(task)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,

@@ -18,7 +18,6 @@ from typing import Any
 LABEL_SIZE = (1024, 2048)
 #: Steps whose peak memory counts; a method's first ones allocate the optimiser's state.
 MEMORY_STEPS = 3
-INFERENCE_BATCH = 4
 
 
 class Measurement:
@@ -124,13 +123,14 @@ class Measurement:
     def inference(self, seconds: float) -> dict[str, Any]:
         """The student alone, images as the scenario's target has them."""
         from harness.measure.inference_speed import measure_inference
+        from harness.runs.inference import BATCH
 
         speed = measure_inference(
             self.training.method.student,
             self._image_size(),
             self.device,
             self.profile.precision,
-            INFERENCE_BATCH,
+            BATCH,
             seconds=seconds,
         )
         return {

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from methods.networks.conv import classifier
+from methods.networks.eager import plain_on_cpu
 
 
 class DilatedClassifier(nn.Module):
@@ -45,20 +46,11 @@ class DLV2Head(nn.Module):
     def forward(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Last map at stride 8 -> logits (B, C, h, w) there, and that map as the fused one."""
         x = features[-1]
-        if _product_is_faster(x):
+        if plain_on_cpu(x):
             convs = [b.conv for b in self.aspp_modules if isinstance(b, DilatedClassifier)]
             return _by_one_product(convs, x), x
         first, *others = (branch(x) for branch in self.aspp_modules)
         return sum(others, start=first), x
-
-
-def _product_is_faster(x: Tensor) -> bool:
-    return not (
-        x.device.type != "cpu"
-        or torch.is_autocast_enabled("cpu")
-        or torch.compiler.is_compiling()
-        or torch.jit.is_tracing()
-    )
 
 
 def _by_one_product(convs: Sequence[nn.Conv2d], x: Tensor) -> Tensor:

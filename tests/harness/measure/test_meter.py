@@ -14,7 +14,6 @@ from harness.measure.energy import Energy
 from harness.measure.flops import counted, gflops, parameters_m
 from harness.measure.inference_speed import measure_inference, repeat
 from harness.measure.memory import PeakMemory
-from harness.training import precision
 from methods.networks import zoo
 
 
@@ -170,7 +169,6 @@ def test_inference_times_a_single_image_and_a_batch():
         "cpu",
         "bf16",
         batch=3,
-        autocast=lambda: precision.autocast(torch.device("cpu"), "bf16"),
         seconds=2.0,
         clock=time,
     )

@@ -21,11 +21,13 @@ import methods.parts.losses as losses
 from harness.analysis.regression import best, compare, schedule_speed
 from harness.config.planning import replan
 from harness.errors import BenchError, in_one_line
+from harness.measure.environment import ROOT
 from harness.measure.own_time import own_time
 from harness.records import store
 from harness.report.progress import Reporter
 from harness.runs import check
-from harness.runs.check import ROOT, ROUNDS, _compare_in_turns, checkout
+from harness.runs.check import ROUNDS, _compare_in_turns
+from harness.runs.revisions import checkout
 from harness.runs.run import run
 from harness.runs.workplace import Workplace, failed_record
 

@@ -86,7 +86,8 @@ def run(
 ) -> None:
     """Train one method on one scenario, score, measure and record it, and show the figures.
 
-    A run that is done is shown; one that was cut short goes on at the stage it had reached.
+    A run that is done is shown; one that was cut short goes on at the stage, and in training at
+    the step, that it had reached. --set checkpoint_every says how often that is kept.
     """
     from rich.console import Console
 
@@ -130,7 +131,8 @@ def run(
                 f"run {record.run_id} was done by other code, another torch or on another kind of "
                 "device: run again (--keep-other-code shows it instead)"
             )
-        record = carry_out(plan, workplace, fresh=fresh)
+        with workplace.stop.listening():
+            record = carry_out(plan, workplace, fresh=fresh)
     _show(record, workplace)
 
 

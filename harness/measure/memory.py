@@ -6,8 +6,10 @@ import gc
 import os
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import psutil
 
@@ -125,6 +127,7 @@ class PeakMemory:
         self.peak_mib: float | None = None
         self.baseline_mib: float | None = None
         self.reserved_mib: float | None = None
+        self._earlier: dict[str, Any] = {}
 
     @property
     def on_gpu(self) -> bool:
@@ -141,6 +144,7 @@ class PeakMemory:
         release_freed_blocks()
         self._tree = _Tree()
         self._first = self._tree.sample()
+        self._sampling = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
@@ -148,9 +152,7 @@ class PeakMemory:
 
     def __exit__(self, *_: object) -> None:
         if self.on_gpu:
-            import torch
-
-            self.reserved_mib = torch.cuda.max_memory_reserved(self.device) / MIB
+            self.reserved_mib = self._reserved_mib()
         else:
             self._stop.set()
             self._thread.join()
@@ -158,10 +160,55 @@ class PeakMemory:
             self.baseline_mib = self._floor_mib()
             self.peak_mib = self._tree.peak
             self.kind = _ABOVE_BASELINE[self._tree.kind]
-        self.mib = self.so_far_mib()
+        self.mib = self._own_mib()
+        if self._earlier_is_higher():
+            self._take(self._earlier)
 
     def so_far_mib(self) -> float:
         """The peak until now, as `mib` holds it at the end; nothing is read anew for it."""
+        return self._earlier["mib"] if self._earlier_is_higher() else self._own_mib()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """What a CPU's process allocates inside, and frees again, counts for nothing."""
+        if self.on_gpu:
+            yield
+            return
+        with self._sampling:
+            self._tree.sample()
+            yield
+            self._tree.skip()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The peak so far and what it is made of."""
+        if self._earlier_is_higher():
+            return self._earlier
+        if self.on_gpu:
+            return {"kind": self.kind, "mib": self._own_mib(), "reserved_mib": self._reserved_mib()}
+        kind = _ABOVE_BASELINE[self._tree.kind]
+        peak, floor = self._tree.peak, self._floor_mib()
+        return {"kind": kind, "mib": self._own_mib(), "peak_mib": peak, "baseline_mib": floor}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The peak of an interrupted try counts where it is of the same kind and the higher one."""
+        self._earlier = state
+
+    def _take(self, state: dict[str, Any]) -> None:
+        self.mib = state["mib"]
+        self.peak_mib, self.baseline_mib = state.get("peak_mib"), state.get("baseline_mib")
+        self.reserved_mib = state.get("reserved_mib")
+
+    def _earlier_is_higher(self) -> bool:
+        kind = self.kind if self.on_gpu else _ABOVE_BASELINE[self._tree.kind]
+        return self._earlier.get("kind") == kind and self._earlier["mib"] > self._own_mib()
+
+    def _reserved_mib(self) -> float:
+        import torch
+
+        return torch.cuda.max_memory_reserved(self.device) / MIB
+
+    def _own_mib(self) -> float:
+        """The peak of this context alone."""
         if self.on_gpu:
             import torch
 
@@ -176,7 +223,8 @@ class PeakMemory:
 
     def _watch(self) -> None:
         while not self._stop.wait(self.interval):
-            self._tree.sample()
+            with self._sampling:
+                self._tree.sample()
 
 
 class _Tree:
@@ -212,6 +260,11 @@ class _Tree:
             total = max(total, self._read())
         self.peak = max(self.peak, total)
         return total
+
+    def skip(self) -> None:
+        """Forget the peak since the last sample."""
+        _reset_peak()
+        self._read()
 
     def _read(self) -> float:
         start = time.perf_counter()

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 import harness
 from harness.config.schema import RunSpec
+from harness.signals import Stop
 
 if TYPE_CHECKING:
     from harness.config.planning import Plan
@@ -65,23 +66,27 @@ def command(task: Path, module: str = "harness.runs.worker") -> list[str]:
     return [sys.executable, "-c", code, str(task)]
 
 
-def carry_out(task: Task, say: Callable[[str], None], inherit: bool) -> int:
+def carry_out(
+    task: Task, say: Callable[[str], None], inherit: bool, stop: Stop | None = None
+) -> int:
     """Carry out a task in a process of its own -> its exit code.
 
     `inherit` lets it write to this process's terminal; else `say` is told each line it prints.
+    Signals that `stop` hears go on to the process, whose end is waited for. Interrupted then.
     """
+    stop = stop or Stop()
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "task.json"
         path.write_text(task.model_dump_json(), encoding="utf-8")
-        if inherit:
-            return subprocess.run(command(path), check=False).returncode
+        streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         with subprocess.Popen(
-            command(path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8"
+            command(path), encoding="utf-8", **({} if inherit else streams)
         ) as process:
-            assert process.stdout
             try:
-                for line in process.stdout:
-                    say(line.rstrip("\n"))
+                with stop.forwarded(process):
+                    for line in process.stdout or ():
+                        say(line.rstrip("\n"))
+                    process.wait()
             except BaseException:
                 process.terminate()
                 raise

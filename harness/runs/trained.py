@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from harness.errors import BenchError
-from harness.files import file_hash, write_text, written_whole
+from harness.files import file_hash, remove_abandoned, write_text, written_whole
 from harness.records.schema import Golden, Part, TeacherCost, Training
 from harness.records.store import as_json
 from harness.weights.find import EMA_WEIGHTS, WEIGHTS
@@ -62,6 +62,8 @@ def begin(folder: Path) -> None:
     """Make the folder, and take back the word of an earlier training that this one replaces."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / OUTCOME).unlink(missing_ok=True)
+    for name in (WEIGHTS, EMA_WEIGHTS, OUTCOME):
+        remove_abandoned(folder / name)
 
 
 def keep(method: Method, run_id: str, folder: Path) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,8 +40,11 @@ class Stop:
     def listening(self) -> Iterator[None]:
         """Inside, a signal raises Interrupted in the main thread, or is held back.
 
-        Signals that are ignored stay so, as nohup asks for.
+        Signals that are ignored stay so, as nohup asks for. Python lets only a main thread listen.
         """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         heard = [number for number in STOPPING if signal.getsignal(number) != signal.SIG_IGN]
         before = {number: signal.signal(number, self._receive) for number in heard}
         try:

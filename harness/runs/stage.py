@@ -66,9 +66,7 @@ def before_training(doing: str, workplace: Workplace) -> Iterator[None]:
     try:
         yield
     except Interrupted:
-        workplace.report.say(
-            f"interrupted while {doing}: the same command goes on"
-        )
+        workplace.report.say(f"interrupted while {doing}: the same command goes on")
         raise
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,17 +14,21 @@ from typing import Literal
 from harness.config.planning import Plan, resolve
 from harness.config.schema import Suite
 from harness.config.suites import requests
+from harness.errors import CTRL_C, GOES_ON
 from harness.measure.environment import choose_device
 from harness.records import store
 from harness.report.progress import Reporter, hashing_shown
 from harness.runs.launchers import Task, command
 from harness.runs.run import check_data, measured_speed
+from harness.runs.stage import before_training
 from harness.runs.teachers import is_usable
 from harness.runs.training import build_method
 from harness.runs.workplace import Workplace, failed_record, is_current, record_of
 from methods.networks import zoo
 
-State = Literal["waiting", "running", "done", "reused", "failed", "skipped"]
+State = Literal["waiting", "running", "done", "reused", "failed", "interrupted", "skipped"]
+#: What a run that needs their weights can no longer have.
+LOST = ("failed", "interrupted", "skipped")
 
 
 @dataclass
@@ -91,23 +93,34 @@ def sweep(
 
     Runs that are done are reused unless `fresh`; those that other code made are run again, unless
     `keep_other_code`. A run that fails leaves its record, and stops only the runs that need its
-    weights.
+    weights. A signal is sent on to the runs, whose end is waited for; Interrupted then.
     """
     workplace = Workplace(results, choose_device(device), report, keep_other_code, jobs)
+    with workplace.stop.listening():
+        return _sweep(suite, workplace, data_root, fresh)
+
+
+def _sweep(
+    suite: Suite, workplace: Workplace, data_root: Path | None, fresh: bool
+) -> dict[str, Job]:
+    results, report, stop = workplace.results, workplace.report, workplace.stop
     planned, others = planned_jobs(suite, workplace, data_root, fresh)
     (results / "records").mkdir(parents=True, exist_ok=True)
-    _prepare_data(planned, report)
+    with before_training("preparing the data", workplace):
+        _prepare_data(planned, report)
     announce(suite, planned, others, workplace)
     _measure_inference(planned, workplace)
     running: dict[str, subprocess.Popen[bytes]] = {}
-    with tempfile.TemporaryDirectory() as scratch, _ending(running):
+    with tempfile.TemporaryDirectory() as scratch, _ending(running), stop.held():
         while True:
             _skip_orphans(planned)
-            for run_id in _ready(planned)[: jobs - len(running)]:
+            ready = [] if stop.number else _ready(planned)
+            for run_id in ready[: workplace.side_by_side - len(running)]:
                 running[run_id] = _start(planned[run_id], Path(scratch), workplace, fresh)
+                stop.forward(running[run_id])
                 planned[run_id].state = "running"
             if not running:
-                return planned
+                break
             time.sleep(0.2)
             for run_id, process in list(running.items()):
                 if process.poll() is not None:
@@ -115,26 +128,23 @@ def sweep(
                     _finish(planned[run_id], process.returncode, workplace)
                     left = sum(j.state in ("waiting", "running") for j in planned.values())
                     report.say(f"{_line(planned[run_id], workplace)}  ({left} left)")
+        if stop.number:
+            states = [job.state for job in planned.values()]
+            counts = (f"{states.count(state)} {state}" for state in ("done", "interrupted"))
+            report.say(f"sweep interrupted: {', '.join(counts)}; the same command goes on")
+    return planned
 
 
 @contextmanager
 def _ending(running: dict[str, subprocess.Popen[bytes]]) -> Iterator[None]:
-    """Leave no run behind when the sweep itself is interrupted, by Ctrl-C or by SIGTERM."""
-    in_main = threading.current_thread() is threading.main_thread()  # others take no signals
-    before = signal.signal(signal.SIGTERM, _exit) if in_main else None
+    """Leave no run behind when the sweep itself ends before they do."""
     try:
         yield
     finally:
         for process in running.values():
             process.terminate()
-        if in_main:
-            signal.signal(signal.SIGTERM, before)
         for process in running.values():
             process.wait()
-
-
-def _exit(number: int, _: object) -> None:
-    raise SystemExit(128 + number)  # the shell's code for a process that the signal ended
 
 
 def planned_jobs(
@@ -211,9 +221,10 @@ def _measure_inference(planned: dict[str, Job], workplace: Workplace) -> None:
 
 def _skip_orphans(planned: dict[str, Job]) -> None:
     for job in planned.values():
-        lost = [n for n in job.needs if planned[n].state in ("failed", "skipped")]
+        lost = [planned[n] for n in job.needs if planned[n].state in LOST]
         if job.state == "waiting" and lost:
-            job.state, job.error = "skipped", f"its frozen teacher failed: {planned[lost[0]].name}"
+            ended = "was interrupted" if lost[0].state == "interrupted" else "failed"
+            job.state, job.error = "skipped", f"its frozen teacher {ended}: {lost[0].name}"
 
 
 def _ready(planned: dict[str, Job]) -> list[str]:
@@ -254,6 +265,9 @@ def _finish(job: Job, code: int, workplace: Workplace) -> None:
     done = record_of(job.plan, workplace)
     if code == 0 and done:
         job.state = "done"
+        return
+    if code in (GOES_ON, CTRL_C) or (code < 0 and workplace.stop.number):
+        job.state, job.error = "interrupted", "the same command goes on from what it has kept"
         return
     job.state = "failed"
     failed = record_of(job.plan, workplace, "failed")

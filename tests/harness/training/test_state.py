@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import signal
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,17 +11,15 @@ import numpy as np
 import pytest
 import torch
 from bench_cli import SETTINGS
-from torch import nn
 
 from harness.config.planning import Plan, Request, resolve
 from harness.data.loader import TrainLoader
-from harness.errors import Interrupted
 from harness.measure.clock import StepClock, Stopwatch
 from harness.runs.training import build_method
 from harness.signals import Stop
-from harness.training.checkpoints import Checkpoints, stored
+from harness.training.checkpoints import Checkpoints
 from harness.training.loop import Golden, train
-from harness.training.state import StateError, capture, load, restore, save
+from harness.training.state import capture
 from harness.training.trainer import Trainer
 from methods import registry
 from methods.contract import Method
@@ -56,7 +53,9 @@ class Watched(Checkpoints):
 
 def plan_of(method: str, *overrides: str) -> Plan:
     settings = (*SETTINGS, f"iterations={ITERATIONS}", "log_every=1", *overrides)
-    return resolve(Request(method=method, scenario="gta2cs", student="test_mit", overrides=settings))
+    return resolve(
+        Request(method=method, scenario="gta2cs", student="test_mit", overrides=settings)
+    )
 
 
 def built(plan: Plan) -> Method:

@@ -95,6 +95,7 @@ def run(
     from harness.measure.environment import choose_device
     from harness.report.progress import Reporter, hashing_shown
     from harness.runs.run import run as carry_out
+    from harness.runs.trained import tidy
     from harness.runs.workplace import Workplace, is_current, record_of
 
     request = Request(
@@ -120,6 +121,7 @@ def run(
     workplace = Workplace(results, choose_device(device), Reporter(console), keep_other_code)
     record = None if fresh else record_of(plan, workplace)
     if record and is_current(record, plan, workplace):
+        tidy(workplace.weights(plan.spec.weights_id), record.run_id)
         workplace.report.say(
             f"run {record.run_id} is done ({record.created}); --fresh trains again"
         )

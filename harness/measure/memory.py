@@ -174,10 +174,8 @@ class PeakMemory:
         if self.on_gpu:
             yield
             return
-        with self._sampling:
-            self._tree.sample()
+        with self._sampling, self._tree.paused():
             yield
-            self._tree.skip()
 
     def state_dict(self) -> dict[str, Any]:
         """The peak so far and what it is made of."""
@@ -261,10 +259,22 @@ class _Tree:
         self.peak = max(self.peak, total)
         return total
 
-    def skip(self) -> None:
-        """Forget the peak since the last sample."""
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave out what this process allocates inside.
+
+        Shared pages are not read for it: read more often than without pauses, they would show what
+        the other readings miss.
+        """
+        self.sample()
+        before = _status(self._pid)
+        yield
+        after = _status(self._pid)
+        if before and after and self._pid in self._anonymous:
+            kept = after["RssAnon"] - before["RssAnon"]
+            self._anonymous[self._pid] += kept
+            self._resident += kept
         _reset_peak()
-        self._read()
 
     def _read(self) -> float:
         start = time.perf_counter()

@@ -44,6 +44,7 @@ from harness.runs.trained import (
     look,
     read_stage,
     stage_file,
+    tidy,
     write_stage,
 )
 from harness.runs.training import Outcome, build_method, decode, train
@@ -251,12 +252,11 @@ def measured_speed(network: str, plan: Plan, workplace: Workplace) -> Inference:
 
 
 def _keep_record(record: Record, workplace: Workplace, folder: Path, whole: bool) -> None:
-    """The record, a copy beside the weights, and then the stages' own files go."""
-    store.write(record, workplace.results / "records")
+    """A copy beside the weights, the record, and then the stages' own files go."""
     if whole:
         write_text(folder / RUN, store.as_json(record))
-        stage_file(folder, "scores", record.run_id).unlink(missing_ok=True)
-        discard(folder)
+    store.write(record, workplace.results / "records")
+    tidy(folder, record.run_id)
 
 
 def check_data(plan: Plan, report: Reporter) -> None:

@@ -21,6 +21,7 @@ from harness.report.progress import Reporter, hashing_shown
 from harness.runs.launchers import Task, command
 from harness.runs.run import check_data, measured_speed
 from harness.runs.stage import before_training
+from harness.runs.trained import tidy
 from harness.runs.teachers import is_usable
 from harness.runs.training import build_method
 from harness.runs.workplace import Workplace, failed_record, is_current, record_of
@@ -106,6 +107,9 @@ def _sweep(
     results, report, stop = workplace.results, workplace.report, workplace.stop
     planned, others = planned_jobs(suite, workplace, data_root, fresh)
     (results / "records").mkdir(parents=True, exist_ok=True)
+    for run_id, job in planned.items():
+        if job.state == "reused":
+            tidy(workplace.weights(job.plan.spec.weights_id), run_id)
     with before_training("preparing the data", workplace):
         _prepare_data(planned, report)
     announce(suite, planned, others, workplace)

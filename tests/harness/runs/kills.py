@@ -23,7 +23,7 @@ from harness.records import store
 from harness.records.schema import Record
 
 #: A state every other step, and a line of the log every step.
-SETTINGS = ["iterations=30", "checkpoint_every=2", "log_every=1", "mix_start=0.3"]
+SETTINGS = ["iterations=16", "checkpoint_every=2", "log_every=1", "mix_start=0.3"]
 #: Seconds that a start may take on a machine that is busy with other tests.
 PATIENCE = 300
 
@@ -62,7 +62,7 @@ def lines(results: Path) -> int:
 
 def moments(results: Path, said: Path, draw: random.Random) -> dict[str, Callable[[], bool]]:
     """What can be seen from outside of where a run is, by the name of the stage."""
-    line = draw.randrange(1, 30)
+    line = draw.randrange(1, 16)
 
     def there(pattern: str) -> Callable[[], bool]:
         return lambda: any(results.glob(pattern))
@@ -143,7 +143,7 @@ def main() -> None:
             went_on = [line for line in said.splitlines() if "goes on at step" in line]
             print(f"{number} {stage}: {'same' if same else 'DIFFERENT'} {went_on}", flush=True)
             if not same:
-                print(records(results), records(expected), left(results) ^ left(expected))
+                print(left(results) ^ left(expected), records(results), records(expected))
             shutil.rmtree(results)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import signal
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,12 +15,13 @@ from bench_cli import SETTINGS
 
 from harness.config.planning import Plan, Request, resolve
 from harness.data.loader import TrainLoader
+from harness.errors import Interrupted
 from harness.measure.clock import StepClock, Stopwatch
 from harness.runs.training import build_method
 from harness.signals import Stop
 from harness.training.checkpoints import Checkpoints
 from harness.training.loop import Golden, train
-from harness.training.state import capture
+from harness.training.state import StateError, capture, load, restore, save
 from harness.training.trainer import Trainer
 from methods import registry
 from methods.contract import Method
@@ -64,10 +66,18 @@ def built(plan: Plan) -> Method:
     return build_method(plan, student, [zoo.build(teacher.network) for teacher in plan.teachers])
 
 
-def run(plan: Plan, folder: Path, *, resume: bool = False, stop: Stop | None = None) -> Run:
+def run(
+    plan: Plan,
+    folder: Path,
+    *,
+    resume: bool = False,
+    every: str = str(KEPT_AT),
+    stop: Stop | None = None,
+) -> Run:
     """Train as `bench run` does, without its process."""
+    folder.mkdir(exist_ok=True)
     method, profile = built(plan), plan.spec.profile
-    checkpoints = Watched(folder, str(KEPT_AT), MADE_BY, lambda _: None, stop)
+    checkpoints = Watched(folder, every, MADE_BY, lambda _: None, stop)
     state = checkpoints.newest(method, ITERATIONS, False) if resume else None
     assert (state is not None) == resume
     loader = TrainLoader(
@@ -152,3 +162,123 @@ def test_a_resumed_training_is_the_uninterrupted_one(method, tmp_path):
 )
 def test_however_it_is_trained(overrides, tmp_path):
     assert_equal(*both(plan_of("dacs", *overrides), tmp_path))
+
+
+def test_a_signal_ends_it_after_the_step_and_it_goes_on_from_there(tmp_path, monkeypatch):
+    plan, stop = plan_of("dacs"), Stop()
+    whole = run(plan, tmp_path / "whole")
+    step = Trainer.step
+
+    def signalled(self, batches, number):
+        if number == KEPT_AT - 1:
+            stop.number = signal.SIGTERM
+        return step(self, batches, number)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "step", signalled)
+        with pytest.raises(Interrupted):
+            run(plan, tmp_path / "cut", every="10min", stop=stop)
+    assert_equal(whole, run(plan, tmp_path / "cut", resume=True))
+
+
+def test_workers_that_the_signal_ended_first_cost_no_step(tmp_path, monkeypatch):
+    """SIGTERM to all processes: the next batch never comes, and the steps before it are kept."""
+    plan, stop = plan_of("dacs"), Stop()
+    whole = run(plan, tmp_path / "whole")
+    batches = TrainLoader.__iter__
+
+    def ended(self):
+        for number, batch in enumerate(batches(self)):
+            if number == KEPT_AT:
+                stop.number = signal.SIGTERM
+                raise RuntimeError("DataLoader worker (pid 1) exited unexpectedly")
+            yield batch
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TrainLoader, "__iter__", ended)
+        with pytest.raises(Interrupted):
+            run(plan, tmp_path / "cut", every="10min", stop=stop)
+    assert_equal(whole, run(plan, tmp_path / "cut", resume=True))
+
+
+def trainer(plan: Plan) -> Trainer:
+    return Trainer(built(plan), plan.spec.profile, CPU)
+
+
+@pytest.fixture(scope="module")
+def fp16() -> Plan:
+    return plan_of("daformer", "precision=fp16", "lambda_fd=0.005")
+
+
+def test_the_gradient_scaler_goes_on_where_it_was(fp16, tmp_path):
+    """It has halved its scale, and counts the steps since: two figures that no network holds."""
+    before, after = trainer(fp16), trainer(fp16)
+    scaler = {**before.scaler.state_dict(), "scale": 128.0, "_growth_tracker": 7}
+    before.scaler.load_state_dict(scaler)
+    save(tmp_path / "state", capture(before))
+    restore(after, load(tmp_path / "state"))
+    assert after.scaler.state_dict() == scaler
+
+
+def test_frozen_networks_are_told_by_their_hash_and_not_stored(fp16, tmp_path):
+    before = trainer(fp16)
+    save(tmp_path / "state", capture(before))
+    state = load(tmp_path / "state")
+    assert state.values["frozen"].keys() == {"imagenet"}
+    assert not [key for key in state.tensors if key.startswith("method/imagenet")]
+    restore(trainer(fp16), state)
+    other = trainer(fp16)
+    with torch.no_grad():
+        next(other.method.imagenet.parameters()).add_(1)
+    with pytest.raises(StateError, match="frozen"):
+        restore(other, state)
+
+
+def test_other_networks_are_refused_before_anything_is_changed(fp16, tmp_path):
+    save(tmp_path / "state", capture(trainer(fp16)))
+    other = trainer(plan_of("source_only", "precision=fp16"))
+    before = {key: tensor.clone() for key, tensor in other.method.state_dict().items()}
+    with pytest.raises(StateError):
+        restore(other, load(tmp_path / "state"))
+    assert all(torch.equal(before[key], t) for key, t in other.method.state_dict().items())
+
+
+def test_weights_under_two_names_are_stored_once(fp16, tmp_path):
+    before, after = trainer(fp16), trainer(fp16)
+    for one in (before, after):
+        one.method.twin = one.method.student.head
+    with torch.no_grad():
+        for parameter in before.method.student.parameters():
+            parameter.mul_(2)
+    save(tmp_path / "state", capture(before))
+    state = load(tmp_path / "state")
+    assert not [key for key in state.tensors if key.startswith("method/twin")]
+    restore(after, state)
+    assert all(
+        torch.equal(one, other)
+        for one, other in zip(before.method.parameters(), after.method.parameters(), strict=True)
+    )
+
+
+@pytest.mark.parametrize("name", ["tensors.safetensors", "values.json"])
+@pytest.mark.parametrize("damage", ["one bit", "cut short", "gone"])
+def test_a_damaged_state_is_told_from_a_whole_one(fp16, tmp_path, name, damage):
+    folder = tmp_path / "state"
+    save(folder, capture(trainer(fp16)))
+    file = folder / name
+    content = bytearray(file.read_bytes())
+    content[-40] ^= 1
+    if damage == "gone":
+        file.unlink()
+    else:
+        file.write_bytes(content if damage == "one bit" else content[:-40])
+    with pytest.raises(StateError):
+        load(folder)
+
+
+def test_a_state_holds_no_code(fp16, tmp_path):
+    save(tmp_path / "state", capture(trainer(fp16)))
+    assert {path.name for path in (tmp_path / "state").iterdir()} == {
+        "tensors.safetensors",
+        "values.json",
+    }

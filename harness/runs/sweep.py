@@ -21,8 +21,8 @@ from harness.report.progress import Reporter, hashing_shown
 from harness.runs.launchers import Task, command
 from harness.runs.run import check_data, measured_speed
 from harness.runs.stage import before_training
-from harness.runs.trained import tidy
 from harness.runs.teachers import is_usable
+from harness.runs.trained import tidy
 from harness.runs.training import build_method
 from harness.runs.workplace import Workplace, failed_record, is_current, record_of
 from methods.networks import zoo

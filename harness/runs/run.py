@@ -22,7 +22,8 @@ from harness.files import write_text
 from harness.measure.allocator import keep_freed_blocks
 from harness.measure.flops import gflops, parameters_m
 from harness.measure.inference_speed import measure_inference
-from harness.measure.memory import TreeMemory, baseline
+from harness.measure.memory import baseline
+from harness.measure.process_memory import TreeMemory
 from harness.records import store
 from harness.records.schema import (
     Cost,

@@ -15,7 +15,8 @@ from harness.data.store_build import ensure
 from harness.errors import BenchError
 from harness.measure.clock import StepClock, Stopwatch
 from harness.measure.energy import Energy
-from harness.measure.memory import PeakMemory, TreeMemory
+from harness.measure.memory import PeakMemory
+from harness.measure.process_memory import TreeMemory
 from harness.records.schema import Golden, Training, TrainingPhase
 from harness.runs.workplace import Workplace
 from harness.training import execution, loop

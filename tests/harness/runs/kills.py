@@ -5,6 +5,7 @@ By hand: PYTHONPATH=.:tests python tests/harness/runs/kills.py [KILLS] [METHOD] 
 
 from __future__ import annotations
 
+import importlib
 import os
 import random
 import shutil
@@ -150,12 +151,8 @@ def left(results: Path) -> set[str]:
 
 def import_all() -> None:
     """Import what a run needs, and compute nothing: a fork has one thread only."""
-    import torch._dynamo
-
-    import harness.runs.run
-    import methods.composition
-
-    assert torch and harness and methods
+    for name in ("torch._dynamo", "harness.runs.run", "methods.composition"):
+        importlib.import_module(name)
 
 
 def undisturbed(method: str, folder: Path, *settings: str) -> Path:

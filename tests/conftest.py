@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 import pytest
@@ -22,6 +23,13 @@ def own_environment(tmp_path_factory):
         patch.setenv("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
         patch.setenv("OMP_WAIT_POLICY", "PASSIVE")
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def signals_are_heard():
+    """Where a shell started the tests in the background, Ctrl-C is ignored in what they start."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

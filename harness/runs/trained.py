@@ -65,8 +65,7 @@ def begin(folder: Path) -> None:
     """Make the folder, and take back the word of an earlier training that this one replaces."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / OUTCOME).unlink(missing_ok=True)
-    for name in WRITTEN:
-        remove_abandoned(folder / name)
+    _remove_halves(folder)
 
 
 def keep(method: Method, run_id: str, folder: Path) -> dict[str, str]:
@@ -97,8 +96,16 @@ def tidy(folder: Path, run_id: str) -> None:
         return
     discard(folder)
     stage_file(folder, "scores", run_id).unlink(missing_ok=True)
-    for name in (*WRITTEN, stage_file(folder, "scores", run_id).name):
+    remove_abandoned(stage_file(folder, "scores", run_id))
+    _remove_halves(folder)
+
+
+def _remove_halves(folder: Path) -> None:
+    """Remove what killed tries left under temporary names, ours and those of safetensors."""
+    for name in WRITTEN:
         remove_abandoned(folder / name)
+    for half in folder.glob(".tmp??????"):
+        half.unlink(missing_ok=True)
 
 
 def stage_file(folder: Path, stage: str, run_id: str) -> Path:

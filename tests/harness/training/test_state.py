@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from bench_cli import SETTINGS
+from torch import Tensor
 
 from harness.config.planning import Plan, Request, resolve
 from harness.data.loader import TrainLoader
@@ -99,18 +101,19 @@ def run(
     return Run(method, checkpoints.trainer, golden, first, log, clock)
 
 
+def differing(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> list[str]:
+    return [key for key, tensor in one.items() if not torch.equal(tensor, other[key])]
+
+
 def assert_equal(one: Run, other: Run) -> None:
     """All that a later step, a record or a log could show, but for seconds and MiB."""
     states = capture(one.trainer), capture(other.trainer)
     assert states[0].values == states[1].values
     assert states[0].tensors.keys() == states[1].tensors.keys()
-    differing = [
-        key
-        for key, tensor in states[0].tensors.items()
-        if not torch.equal(tensor, states[1].tensors[key])
-    ]
-    assert not differing
-    assert one.method.state_dict().keys() == other.method.state_dict().keys()
+    assert not differing(states[0].tensors, states[1].tensors)
+    weights = one.method.state_dict(), other.method.state_dict()
+    assert weights[0].keys() == weights[1].keys()
+    assert not differing(*weights), "whatever is left out of a state"
     rates = [
         [group["lr"] for optimiser in run.trainer.schedules for group in optimiser.param_groups]
         for run in (one, other)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from harness.runs.estimate import CPU_LIMIT_GFLOPS, size, step_seconds
 
 if TYPE_CHECKING:
-    from harness.runs.sweep import Job
+    from harness.runs.graph import Job
     from harness.runs.workplace import Workplace
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from harness.analysis.variants import shown, spelled
 from harness.config.planning import Plan, resolve
-from harness.config.schema import Suite
+from harness.config.schema import CHANGE_NO_FIGURE, Suite
 from harness.config.suites import requests
 from harness.report.progress import hashing_shown
 from harness.runs.teachers import is_usable
@@ -28,11 +31,16 @@ class Job:
     error: str = ""
 
     @property
-    def name(self) -> str:
+    def row(self) -> str:
+        """Its method and networks."""
         spec = self.plan.spec
         networks = [network["network"] for network in (*spec.teachers, *spec.companions)]
         teacher = f" <- {' + '.join(networks)}" if networks else ""
-        return f"{spec.method} {spec.student}{teacher}, {spec.scenario.name}, seed {spec.seed}"
+        return f"{spec.method} {spec.student}{teacher}"
+
+    @property
+    def name(self) -> str:
+        return f"{self.row}, {self.plan.spec.scenario.name}, seed {self.plan.spec.seed}"
 
 
 def plan_jobs(plans: list[Plan]) -> dict[str, Job]:
@@ -114,8 +122,13 @@ def skip_orphans(planned: dict[str, Job]) -> None:
             job.state, job.error = "skipped", f"its frozen teacher failed: {planned[lost[0]].name}"
 
 
-def ready(planned: dict[str, Job]) -> list[str]:
-    """Runs that can start now, those that others wait for first."""
+def ready(planned: dict[str, Job], free: int | None) -> list[str]:
+    """Runs that can start now, `free` of them, those that others wait for first.
+
+    None: all that wait, in an order in which each stands after those that it needs.
+    """
+    if free is None:
+        return [run_id for run_id, job in planned.items() if job.state == "waiting"]
     awaited = {need for job in planned.values() if job.state == "waiting" for need in job.needs}
     startable = [
         run_id
@@ -123,4 +136,38 @@ def ready(planned: dict[str, Job]) -> list[str]:
         if job.state == "waiting"
         and all(planned[need].state in ("done", "reused") for need in job.needs)
     ]
-    return sorted(startable, key=lambda run_id: run_id not in awaited)
+    return sorted(startable, key=lambda run_id: run_id not in awaited)[:free]
+
+
+def labels(planned: dict[str, Job]) -> dict[str, str]:
+    """A row's name for each run: its method, its networks, and the settings that tell it from
+    other runs of those."""
+    rows: dict[str, dict[str, Job]] = {}
+    for run_id, job in planned.items():
+        rows.setdefault(job.row, {})[run_id] = job
+    named = {}
+    for row, alike in rows.items():
+        settings = {run_id: _settings(job) for run_id, job in alike.items()}
+        differing = _differing(settings.values())
+        for run_id, values in settings.items():
+            told_apart = {name: shown(name, values.get(name)) for name in differing}
+            named[run_id] = f"{row} {spelled(told_apart)}".rstrip()
+    return named
+
+
+def _settings(job: Job) -> dict[str, Any]:
+    """What a suite's settings may change from run to run, the seed and the scenario aside."""
+    spec = job.plan.spec
+    profile = spec.profile.model_dump(
+        mode="json", exclude={"image_size", "generated", *CHANGE_NO_FIGURE}
+    )
+    return {**profile, **spec.method_config, "init": spec.init}
+
+
+def _differing(settings: Iterable[dict[str, Any]]) -> list[str]:
+    """Names whose values are not the same in all of them."""
+    values: dict[str, set[str]] = {}
+    for one in settings:
+        for name, value in one.items():
+            values.setdefault(name, set()).add(json.dumps(value, sort_keys=True))
+    return [name for name, different in values.items() if len(different) > 1]

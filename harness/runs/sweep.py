@@ -1,23 +1,28 @@
-"""A suite as runs in the right order: teachers first and shared, done runs reused, N at a time."""
+"""A suite carried out: its runs in the right order, by processes of this machine or by SLURM."""
 
 from __future__ import annotations
 
+import os
 import signal
-import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
+
 from harness.config.schema import Suite
+from harness.errors import BenchError
 from harness.measure.environment import choose_device
 from harness.records import store
 from harness.report.progress import Reporter
-from harness.runs.graph import Job, announce, planned_jobs, ready, skip_orphans
-from harness.runs.launchers import Task, command
+from harness.runs import jobs as kept
+from harness.runs.graph import Job, announce, labels, planned_jobs, ready, skip_orphans
+from harness.runs.launchers import End, Launcher, Local, Start, Task, dealt_gpus, visible_gpus
+from harness.runs.outlook import training_seconds
 from harness.runs.run import check_data, measured_speed
+from harness.runs.slurm import Options, Slurm
 from harness.runs.training import build_method
 from harness.runs.workplace import Workplace, failed_record, record_of
 from methods.networks import zoo
@@ -31,57 +36,138 @@ def sweep(
     data_root: Path | None = None,
     device: str | None = None,
     jobs: int = 1,
+    slurm: Options | None = None,
     fresh: bool = False,
     keep_other_code: bool = False,
 ) -> dict[str, Job]:
     """Run a suite, each run in a process of its own, and return what became of every run.
 
-    Runs that are done are reused unless `fresh`; those that other code made are run again, unless
-    `keep_other_code`. A run that fails leaves its record, and stops only the runs that need its
-    weights.
+    They are processes of this machine, `jobs` at a time and one a GPU; with `slurm`, jobs of that
+    queue, where those that an earlier sweep left are taken over. Runs that are done are reused
+    unless `fresh`; those that other code made are run again, unless `keep_other_code`. A run that
+    fails leaves its record, and stops only the runs that need its weights.
     """
-    workplace = Workplace(results, choose_device(device), report, keep_other_code, jobs)
+    chosen = _slurm_device(device) if slurm else choose_device(device)
+    launcher: Launcher
+    if slurm:
+        launcher = Slurm(results, slurm, suite.name, chosen, report.say)
+    else:
+        launcher = Local(results, jobs, dealt_gpus(str(chosen), jobs, visible_gpus()))
+    workplace = Workplace(results, chosen, report, keep_other_code, jobs)
+    begun = kept.now()
     planned, others = planned_jobs(suite, workplace, data_root, fresh)
     (results / "records").mkdir(parents=True, exist_ok=True)
     prepare_data(planned, report)
     announce(suite, planned, others, workplace)
     _measure_inference(planned, workplace)
-    running: dict[str, subprocess.Popen[bytes]] = {}
-    with tempfile.TemporaryDirectory() as scratch, _ending(running):
-        while True:
-            skip_orphans(planned)
-            for run_id in ready(planned)[: jobs - len(running)]:
-                running[run_id] = _start(planned[run_id], Path(scratch), workplace, fresh)
-                planned[run_id].state = "running"
-            if not running:
-                return planned
-            time.sleep(0.2)
-            for run_id, process in list(running.items()):
-                if process.poll() is not None:
-                    del running[run_id]
-                    _finish(planned[run_id], process.returncode, workplace)
-                    left = sum(j.state in ("waiting", "running") for j in planned.values())
-                    report.say(f"{_line(planned[run_id], workplace)}  ({left} left)")
+    if isinstance(launcher, Slurm):
+        _adopt(launcher, planned, report)
+        if not launcher.wishes.minutes:
+            launcher.seconds = _seconds(planned, chosen)
+    path = kept.sweep_path(results, suite.name, list(planned))
+    launcher.save = lambda: kept.write_sweep(path, _described(suite, planned, launcher, begun))
+    if any(job.state != "reused" for job in planned.values()) or not path.exists():
+        launcher.save()
+    with _ending(launcher):
+        _carry_out(planned, launcher, workplace, path, fresh)
+    return planned
+
+
+def _carry_out(
+    planned: dict[str, Job], launcher: Launcher, workplace: Workplace, path: Path, fresh: bool
+) -> None:
+    """Have every waiting run carried out; the sweep's file in `path` tells that this works."""
+    beaten = time.monotonic()
+    while True:
+        skip_orphans(planned)
+        chosen = ready(planned, launcher.free())
+        starts = [_start(planned, run_id, workplace, fresh) for run_id in chosen]
+        for run_id in chosen:
+            planned[run_id].state = "running"
+        launcher.start(starts)
+        if not any(job.state == "running" for job in planned.values()):
+            return
+        time.sleep(launcher.interval)
+        ends = launcher.ended()
+        for run_id in [run_id for run_id in planned if run_id in ends]:
+            _finish(planned, run_id, ends[run_id], workplace)
+            left = sum(j.state in ("waiting", "running") for j in planned.values())
+            workplace.report.say(f"{_line(planned[run_id], workplace)}  ({left} left)")
+        if time.monotonic() - beaten > kept.BEAT:
+            beaten = time.monotonic()
+            kept.beat(path)
 
 
 @contextmanager
-def _ending(running: dict[str, subprocess.Popen[bytes]]) -> Iterator[None]:
-    """Leave no run behind when the sweep itself is interrupted, by Ctrl-C or by SIGTERM."""
+def _ending(launcher: Launcher) -> Iterator[None]:
+    """Close the launcher when the sweep itself is interrupted, too, by Ctrl-C or by SIGTERM."""
     in_main = threading.current_thread() is threading.main_thread()  # others take no signals
     before = signal.signal(signal.SIGTERM, _exit) if in_main else None
     try:
         yield
     finally:
-        for process in running.values():
-            process.terminate()
+        launcher.close()
         if in_main:
             signal.signal(signal.SIGTERM, before)
-        for process in running.values():
-            process.wait()
 
 
 def _exit(number: int, _: object) -> None:
     raise SystemExit(128 + number)  # the shell's code for a process that the signal ended
+
+
+def _slurm_device(name: str | None) -> torch.device:
+    """The device of SLURM's jobs: a machine that submits them may have no GPU."""
+    if name not in (None, "cpu", "cuda"):
+        raise BenchError(f"--device {name}: with --launcher slurm expected cpu or cuda.")
+    return torch.device(name or "cuda")
+
+
+def _adopt(queue: Slurm, planned: dict[str, Job], report: Reporter) -> None:
+    """Mark the runs that an earlier sweep left in SLURM's queue as running."""
+    adopted = queue.adopt(run_id for run_id, job in planned.items() if job.state == "waiting")
+    for run_id in adopted:
+        planned[run_id].state = "running"
+    if adopted:
+        report.say(f"{len(adopted)} runs are in SLURM's queue already: taken over")
+
+
+def _seconds(planned: dict[str, Job], device: torch.device) -> dict[str, float]:
+    """About how long each training takes. BenchError where one cannot be timed here."""
+    waiting = {i: job for i, job in planned.items() if job.state == "waiting" and job.trains}
+    seconds = training_seconds(waiting, device)
+    known = {run_id: value for run_id, value in seconds.items() if value is not None}
+    if len(known) < len(seconds):
+        raise BenchError(
+            f"--launcher slurm: {len(seconds) - len(known)} of {len(seconds)} trainings cannot be "
+            "timed on this machine to give their jobs a time limit; expected --time, such as "
+            "--time 12:00:00."
+        )
+    return known
+
+
+def _described(suite: Suite, planned: dict[str, Job], launcher: Launcher, begun: str) -> kept.Sweep:
+    """The sweep as `bench status` shows it."""
+    rows = labels(planned)
+    return kept.Sweep(
+        suite=suite.name,
+        launcher="slurm" if isinstance(launcher, Slurm) else "local",
+        created=begun,
+        process=kept.Process.of(os.getpid()),
+        runs=[
+            kept.SweptRun(
+                run_id=run_id,
+                weights_id=job.plan.spec.weights_id,
+                label=rows[run_id],
+                scenario=job.plan.spec.scenario.name,
+                seed=job.plan.spec.seed,
+                steps=job.plan.spec.profile.iterations,
+                waits=job.state != "reused",
+                needs=sorted(job.needs),
+                slurm=launcher.numbers.get(run_id),
+            )
+            for run_id, job in planned.items()
+        ],
+    )
 
 
 def prepare_data(planned: dict[str, Job], report: Reporter) -> None:
@@ -112,8 +198,9 @@ def _measure_inference(planned: dict[str, Job], workplace: Workplace) -> None:
         measured_speed(network, plan, workplace)
 
 
-def _start(job: Job, scratch: Path, workplace: Workplace, fresh: bool) -> subprocess.Popen[bytes]:
-    run_id = job.plan.spec.run_id
+def _start(planned: dict[str, Job], run_id: str, workplace: Workplace, fresh: bool) -> Start:
+    """What a launcher is to know of a run; what an earlier try of it left is cleared away."""
+    job = planned[run_id]
     task = Task.of(
         job.plan,
         workplace.results,
@@ -122,32 +209,29 @@ def _start(job: Job, scratch: Path, workplace: Workplace, fresh: bool) -> subpro
         keep_other_code=workplace.keep_other_code,
         side_by_side=workplace.side_by_side,
     )
-    path = scratch / f"{run_id}.json"
-    path.write_text(task.model_dump_json(), encoding="utf-8")
-    logs = workplace.results / "artifacts" / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
     for stale in (workplace.results / "records").glob(f"*-{run_id}.failed.json"):
         stale.unlink()  # what an earlier try died of is not what this one may die of
-    with (logs / f"{run_id}.txt").open("wb") as log:
-        return subprocess.Popen(command(path), stdout=log, stderr=log)
+    needs = frozenset(n for n in job.needs if planned[n].state not in ("done", "reused"))
+    return Start(task, needs)
 
 
-def _finish(job: Job, code: int, workplace: Workplace) -> None:
-    """Take the run's outcome from its record; of a process without one, its log's last line."""
-    results = workplace.results
+def _finish(planned: dict[str, Job], run_id: str, end: End, workplace: Workplace) -> None:
+    """Take the run's outcome from its record; of a process without one, what its end tells."""
+    job = planned[run_id]
     done = record_of(job.plan, workplace)
-    if code == 0 and done:
+    if end.code == 0 and done:
         job.state = "done"
+        return
+    job.state = "waiting"
+    skip_orphans(planned)  # SLURM drops the jobs of those whose frozen teacher failed
+    if planned[run_id].state == "skipped":
         return
     job.state = "failed"
     failed = record_of(job.plan, workplace, "failed")
-    log = results / "artifacts" / "logs" / f"{job.plan.spec.run_id}.txt"
-    last = log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
-    job.error = (failed and failed.error) or f"exit code {code}: {last} (see {log})"
-    if not failed and not done:
-        store.write(
-            failed_record(job.plan, f"exit code {code}: {last}", workplace), results / "records"
-        )
+    job.error = (failed and failed.error) or end.error
+    if end.code is not None and not failed and not done:
+        record = failed_record(job.plan, end.error.partition(" (see ")[0], workplace)
+        store.write(record, workplace.results / "records")
 
 
 def _line(job: Job, workplace: Workplace) -> str:

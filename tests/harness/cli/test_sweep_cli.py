@@ -21,6 +21,7 @@ from harness.config.suites import requests
 from harness.files import file_hash
 from harness.records import store
 from harness.report.progress import Reporter
+from harness.runs import launchers
 from harness.runs import sweep as sweep_module
 from harness.runs.graph import mark_reused, plan_jobs, skip_orphans
 from harness.runs.teachers import is_usable
@@ -310,8 +311,10 @@ def test_an_interrupted_sweep_leaves_no_run_behind(tmp_path, monkeypatch, way):
     started = []
     before = signal.getsignal(signal.SIGTERM)
 
-    def start(*_):
-        started.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]))
+    real = subprocess.Popen
+
+    def start(*_, **options):
+        started.append(real([sys.executable, "-c", "import time; time.sleep(60)"], **options))
         return started[-1]
 
     def interrupt(_):
@@ -320,7 +323,7 @@ def test_an_interrupted_sweep_leaves_no_run_behind(tmp_path, monkeypatch, way):
         assert signal.getsignal(signal.SIGTERM) is not before  # or it would end the tests
         signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr(sweep_module, "_start", start)
+    monkeypatch.setattr(launchers.subprocess, "Popen", start)
     monkeypatch.setattr(sweep_module, "prepare_data", lambda *_: None)
     monkeypatch.setattr(sweep_module.time, "sleep", interrupt)
     suite = catalogue.suite(str(suite_file(tmp_path)))

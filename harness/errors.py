@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import difflib
 import re
+import signal
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
+
+
+#: Exit codes of an interrupted run; 75 is EX_TEMPFAIL of sysexits.h.
+CTRL_C, GOES_ON = 130, 75
 
 
 class BenchError(Exception):
@@ -17,6 +22,22 @@ class BenchError(Exception):
 
 class DataError(BenchError):
     """A data set is missing, incomplete or malformed."""
+
+
+class Interrupted(BaseException):
+    """A signal ended the run, which goes on where it was when the same command is given again.
+
+    No Exception: nothing that deals with errors may take it for one, as with KeyboardInterrupt.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        super().__init__(f"interrupted by {signal.Signals(number).name}")
+
+    @property
+    def exit_code(self) -> int:
+        """130 for Ctrl-C, as shells have it; else 75: a scheduler may start the command again."""
+        return CTRL_C if self.number == signal.SIGINT else GOES_ON
 
 
 def in_one_line(error: BaseException) -> str:

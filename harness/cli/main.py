@@ -10,7 +10,7 @@ import typer
 
 from harness.cli import check, compare, data, methods, run, speed, sweeps, weights
 from harness.cli.options import DataRoot, Plugins
-from harness.errors import BenchError, in_one_line
+from harness.errors import BenchError, Interrupted, in_one_line
 
 app = typer.Typer(
     help="Compare methods of unsupervised domain adaptation for semantic segmentation.",
@@ -80,6 +80,8 @@ def main() -> None:
     """Entry point: a user's error is one line and exit code 2."""
     try:
         app()
+    except Interrupted as end:  # what is kept has been said
+        sys.exit(end.exit_code)
     except (BenchError, OSError) as error:
         if os.environ.get("UDA_BENCH_DEBUG"):
             raise

@@ -81,7 +81,8 @@ def run(
 ) -> None:
     """Train one method on one scenario, score, measure and record it, and show the figures.
 
-    A run that is done is shown; one that was cut short goes on at the stage it had reached.
+    A run that is done is shown; one that was cut short goes on at the stage, and in training at
+    the step, that it had reached. --set checkpoint_every says how often that is kept.
     """
     from rich.console import Console
 
@@ -89,6 +90,7 @@ def run(
     from harness.measure.environment import choose_device
     from harness.report.progress import Reporter, hashing_shown
     from harness.runs.run import run as carry_out
+    from harness.runs.trained import tidy
     from harness.runs.workplace import Workplace, is_current, record_of
 
     request = Request(
@@ -114,6 +116,7 @@ def run(
     workplace = Workplace(results, choose_device(device), Reporter(console), keep_other_code)
     record = None if fresh else record_of(plan, workplace)
     if record and is_current(record, plan, workplace):
+        tidy(workplace.weights(plan.spec.weights_id), record.run_id)
         workplace.report.say(
             f"run {record.run_id} is done ({record.created}); --fresh trains again"
         )
@@ -125,7 +128,8 @@ def run(
                 f"run {record.run_id} was done by other code, another torch or on another kind of "
                 "device: run again (--keep-other-code shows it instead)"
             )
-        record = carry_out(plan, workplace, fresh=fresh)
+        with workplace.stop.listening():
+            record = carry_out(plan, workplace, fresh=fresh)
     _show(record, workplace)
 
 

@@ -18,7 +18,7 @@ from harness.cli.options import (
     Results,
 )
 from harness.cli.run import WEIGHTS
-from harness.errors import BenchError, explain
+from harness.errors import GOES_ON, BenchError, explain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -92,7 +92,7 @@ def sweep(
     from harness.measure.environment import choose_device
     from harness.report import formats
     from harness.report.progress import Reporter
-    from harness.runs.graph import announce, planned_jobs
+    from harness.runs.graph import LOST, announce, planned_jobs
     from harness.runs.sweep import sweep as carry_out
     from harness.runs.workplace import Workplace
 
@@ -131,10 +131,11 @@ def sweep(
     folders = [*PUBLISHED.glob("records"), *PUBLISHED.glob("*/records")]
     published = _done(asked, [folder for folder in folders if not folder.samefile(own_records)])
     formats.print_rich(published, console, title=f"published (results/, {origin(published)})")
-    lost = [job for job in outcome.values() if job.state in ("failed", "skipped")]
+    lost = [job for job in outcome.values() if job.state in LOST]
     for job in lost:
         console.print(f"{job.state}: {job.name}: {job.error}", markup=False, highlight=False)
-    raise typer.Exit(1 if lost else 0)
+    failed = any(job.state == "failed" for job in lost)
+    raise typer.Exit(0 if not lost else 1 if failed else GOES_ON)
 
 
 def _slurm_wishes(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from harness import PROTOCOL
 from harness.files import content_hash
@@ -23,11 +23,25 @@ def _without_gaps(slide: tuple[int, int, int, int]) -> tuple[int, int, int, int]
 Slide = Annotated[tuple[Side, Side, Side, Side], AfterValidator(_without_gaps)]
 Scales = Annotated[tuple[Annotated[float, Field(gt=0, le=16)], ...], Field(min_length=1)]
 
+#: Steps, minutes, or none; a TOML file may have a plain number of steps.
+CheckpointEvery = Annotated[
+    str,
+    BeforeValidator(lambda value: str(value) if type(value) is int else value),
+    Field(pattern=r"^(off|[1-9][0-9]{0,8}|[0-9]{1,5}(\.[0-9]{1,6})?min)$"),
+]
+
 #: Of decoded images: "auto" reads any that is there and builds none, a format is built before use.
 DataStore = Literal["auto", "off", "raw", "compressed"]
 
 #: Profile fields that change no figure: no part of a run's name, and no tables are parted by them.
-CHANGE_NO_FIGURE = ("data_store", "description", "log_every", "wants_init", "workers")
+CHANGE_NO_FIGURE = (
+    "checkpoint_every",
+    "data_store",
+    "description",
+    "log_every",
+    "wants_init",
+    "workers",
+)
 
 
 class Strict(BaseModel):
@@ -125,6 +139,11 @@ class Profile(Strict):
         default_factory=dict, description="images of a generated set: source, target, val"
     )
     log_every: int = Field(50, ge=1)
+    checkpoint_every: CheckpointEvery = Field(
+        "10min",
+        description="keep the training state, from which a killed run goes on, every so many "
+        "steps (500) or minutes (10min); off: never",
+    )
     knobs: dict[str, Any] = Field(
         default_factory=dict, description="method knobs of this profile, for methods that have them"
     )

@@ -26,6 +26,7 @@ from harness.data.datasets import Dataset
 from harness.data.rare_class import RareClassSampler, class_statistics
 from harness.data.store import StoredPixels
 from harness.data.transforms import PixelArray
+from harness.signals import leave_to_parent
 from methods.contract import Batch
 from methods.parts.augment import MEAN, STD
 from methods.parts.device import constant
@@ -89,6 +90,8 @@ class TrainLoader:
             _TrainViews(source, target, profile, seed, target_labels),
             batch_size=profile.batch_size,
             sampler=range(start_step * profile.batch_size, steps * profile.batch_size),
+            # It draws a seed when it starts: from torch's own generator, but where a run goes on.
+            generator=torch.Generator() if start_step else None,
             **_worker_options(profile.workers, self.device),
         )
 
@@ -301,6 +304,10 @@ def _worker_options(workers: int, device: torch.device) -> dict[str, Any]:
 
 
 def _one_thread(worker: int) -> None:
-    """Keep a worker to one thread: more fight over the cores, and OpenCV's may hang in a fork."""
+    """Keep a worker to one thread: more fight over the cores, and OpenCV's may hang in a fork.
+
+    A signal to all processes at once is for the one that trains, which ends its workers itself.
+    """
+    leave_to_parent()
     torch.set_num_threads(1)
     cv2.setNumThreads(0)

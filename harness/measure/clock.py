@@ -87,6 +87,33 @@ class GpuMarks:
         return mark.query()
 
 
+class Stopwatch:
+    """Wall seconds since it was made, pauses left out, on top of those of an interrupted try."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+        self.earlier = 0.0  # of interrupted tries
+        self._left_out = 0.0
+
+    @property
+    def seconds(self) -> float:
+        return self.earlier + time.perf_counter() - self._start - self._left_out
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._left_out += time.perf_counter() - start
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seconds": self.seconds}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.earlier = state["seconds"]
+
+
 class _Step(NamedTuple):
     """Marks of one step: pairs around waiting for data and around computing, and its end."""
 
@@ -118,7 +145,8 @@ class StepClock:
         on_gpu = device is not None and str(device).startswith("cuda")
         self.marks: Any = GpuMarks(device) if device and on_gpu else HostMarks(clock)
         self._open = _Step([], [], None)
-        self._last: Any = None  # end of the last step that `_settled` knows, or the first's start
+        #: End of the last step that `_settled` knows, or the start of the first after a pause.
+        self._last: Any = None
         self._unsettled: deque[_Step] = deque()
         #: (seconds waiting for data, seconds computing) of each step, and from start to its end.
         self._settled: list[tuple[float, float]] = []
@@ -152,6 +180,23 @@ class StepClock:
     def speed(self) -> float:
         """Images per second of the last step; waits for a GPU."""
         return self.images_per_step / sum(self.steps[-1])
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Between two steps: what is done inside is in no figure."""
+        while self._unsettled:
+            self._settle()
+        yield
+        self._last = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The times of all steps, as JSON."""
+        return {"steps": self.steps, "ends": self._ends}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on after the steps of an earlier clock."""
+        self._settled = [(waiting, computing) for waiting, computing in state["steps"]]
+        self._ends = list(state["ends"])
 
     def _mark(self) -> Any:
         now = self.marks.mark()

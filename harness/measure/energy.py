@@ -2,27 +2,51 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
 
 
 class Energy:
-    """Energy the GPU drew while the context is open, in kJ; None where NVML does not tell."""
+    """Energy the GPU drew while the context is open, in kJ; None where NVML does not tell.
+
+    What it draws in pauses is left out, what it drew in an interrupted try is added.
+    """
 
     def __init__(self, device: torch.device | str) -> None:
         self.device = device
         self.kj: float | None = None
+        self._earlier = 0.0
 
     def __enter__(self) -> Energy:
         self._start = gpu_energy_mj(self.device)
         return self
 
     def __exit__(self, *_: object) -> None:
-        end = gpu_energy_mj(self.device)
-        if self._start is not None and end is not None:
-            self.kj = (end - self._start) / 1e6
+        self.kj = self._drawn()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        before = gpu_energy_mj(self.device)
+        yield
+        after = gpu_energy_mj(self.device)
+        if self._start is not None and before is not None and after is not None:
+            self._start += after - before
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"kj": self._drawn()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._earlier = state["kj"] or 0.0
+
+    def _drawn(self) -> float | None:
+        now = gpu_energy_mj(self.device)
+        if self._start is None or now is None:
+            return None
+        return self._earlier + (now - self._start) / 1e6
 
 
 def gpu_energy_mj(device: torch.device | str) -> int | None:

@@ -70,8 +70,16 @@ class TrainingPhase(Part):
     images_per_second: float = Field(description="source images / wall seconds of the part")
 
 
+class CheckpointCost(Part):
+    """What keeping the training state cost; it is in no other figure of the training."""
+
+    count: int = Field(description="states written, those of interrupted tries included")
+    seconds: float
+    mib: float = Field(description="of the last one")
+
+
 class Training(Part):
-    """What the training loop cost."""
+    """What the training loop cost, all tries of an interrupted run together."""
 
     images_per_second: float = Field(description="median over steps after warm-up; source images")
     images_per_second_p10: float
@@ -101,6 +109,10 @@ class Training(Part):
         "cpu rss above baseline",
     ]
     energy_kj: float | None = Field(None, description="of the GPU, where NVML gives it")
+    resumed: list[int] = Field(
+        default_factory=list, description="steps that were done when an interrupted run went on"
+    )
+    checkpoints: CheckpointCost | None = None
     unmet: list[str] = Field(
         default_factory=list, description="wishes of the profile that this machine could not follow"
     )

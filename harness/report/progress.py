@@ -60,14 +60,14 @@ class Reporter:
         yield tell
 
     @contextmanager
-    def training(self, iterations: int, memory: PeakMemory) -> Iterator[Progress]:
-        """Yield the callback that the training loop reports to.
+    def training(self, iterations: int, memory: PeakMemory, first: int = 0) -> Iterator[Progress]:
+        """Yield the callback that the training loop reports to; `first` steps were done before.
 
         Shown is the peak of `memory` so far, the figure that the record will hold.
         """
         if self.console.is_terminal:
             with self._bar() as bar:
-                task = bar.add_task("training", total=iterations, terms="")
+                task = bar.add_task("training", total=iterations, completed=first, terms="")
 
                 def show(step: int, losses: dict[str, float], speed: float) -> None:
                     bar.update(task, completed=step, terms=_terms(losses, speed, memory))
@@ -77,7 +77,7 @@ class Reporter:
         start = time.perf_counter()
 
         def tell(step: int, losses: dict[str, float], speed: float) -> None:
-            left = (time.perf_counter() - start) / step * (iterations - step)
+            left = (time.perf_counter() - start) / (step - first) * (iterations - step)
             self.say(f"  {step}/{iterations}  {_terms(losses, speed, memory)}  ETA {left:.0f} s")
 
         yield tell

@@ -16,7 +16,9 @@ from harness.report.progress import hashing_shown
 from harness.runs.teachers import is_usable
 from harness.runs.workplace import Workplace, is_current, record_of
 
-State = Literal["waiting", "running", "done", "reused", "failed", "skipped"]
+State = Literal["waiting", "running", "done", "reused", "failed", "interrupted", "skipped"]
+#: What a run that needs their weights can no longer have.
+LOST = ("failed", "interrupted", "skipped")
 
 
 @dataclass
@@ -117,9 +119,10 @@ def mark_reused(planned: dict[str, Job], workplace: Workplace) -> int:
 
 def skip_orphans(planned: dict[str, Job]) -> None:
     for job in planned.values():
-        lost = [n for n in job.needs if planned[n].state in ("failed", "skipped")]
+        lost = [planned[n] for n in job.needs if planned[n].state in LOST]
         if job.state == "waiting" and lost:
-            job.state, job.error = "skipped", f"its frozen teacher failed: {planned[lost[0]].name}"
+            ended = "was interrupted" if lost[0].state == "interrupted" else "failed"
+            job.state, job.error = "skipped", f"its frozen teacher {ended}: {lost[0].name}"
 
 
 def ready(planned: dict[str, Job], free: int | None) -> list[str]:

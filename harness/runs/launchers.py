@@ -19,6 +19,7 @@ from harness.config.schema import RunSpec
 from harness.errors import BenchError
 from harness.files import write_text
 from harness.runs import jobs
+from harness.signals import Stop
 
 if TYPE_CHECKING:
     from harness.config.planning import Plan
@@ -105,8 +106,14 @@ class Local:
 
     interval = 0.2
 
-    def __init__(self, results: Path, side_by_side: int, gpus: Sequence[str] = ()) -> None:
-        """`gpus` as CUDA_VISIBLE_DEVICES names them; none: the runs take what the task says."""
+    def __init__(
+        self, results: Path, side_by_side: int, gpus: Sequence[str] = (), stop: Stop | None = None
+    ) -> None:
+        """`gpus` as CUDA_VISIBLE_DEVICES names them; none: the runs take what the task says.
+
+        Signals that `stop` hears go on to the processes.
+        """
+        self.stop = stop or Stop()
         self.numbers: dict[str, str] = {}
         self.save: Callable[[], None] = lambda: None
         self.results = results
@@ -132,6 +139,7 @@ class Local:
                     stderr=file,
                     env=None if gpu is None else {**os.environ, "CUDA_VISIBLE_DEVICES": gpu},
                 )
+            self.stop.forward(process)
             self.running[run_id] = (process, gpu)
             running = jobs.JobFile(
                 state="running", process=jobs.Process.of(process.pid), since=since
@@ -217,23 +225,27 @@ def command(task: Path, module: str = "harness.runs.worker") -> list[str]:
     return [sys.executable, "-c", code, str(task)]
 
 
-def carry_out(task: Task, say: Callable[[str], None], inherit: bool) -> int:
+def carry_out(
+    task: Task, say: Callable[[str], None], inherit: bool, stop: Stop | None = None
+) -> int:
     """Carry out a task in a process of its own -> its exit code.
 
     `inherit` lets it write to this process's terminal; else `say` is told each line it prints.
+    Signals that `stop` hears go on to the process, whose end is waited for. Interrupted then.
     """
+    stop = stop or Stop()
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "task.json"
         path.write_text(task.model_dump_json(), encoding="utf-8")
-        if inherit:
-            return subprocess.run(command(path), check=False).returncode
+        streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         with subprocess.Popen(
-            command(path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8"
+            command(path), encoding="utf-8", **({} if inherit else streams)
         ) as process:
-            assert process.stdout
             try:
-                for line in process.stdout:
-                    say(line.rstrip("\n"))
+                with stop.forwarded(process):
+                    for line in process.stdout or ():
+                        say(line.rstrip("\n"))
+                    process.wait()
             except BaseException:
                 process.terminate()
                 raise

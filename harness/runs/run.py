@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
-from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from harness.config.planning import Plan
 from harness.data.cache import check_cache
 from harness.data.rare_class import class_statistics
 from harness.data.verify import quick_check
-from harness.errors import BenchError, in_one_line
+from harness.errors import in_one_line
 from harness.evaluation.scoring import score
 from harness.files import write_text
 from harness.measure.allocator import keep_freed_blocks
 from harness.measure.flops import gflops, parameters_m
 from harness.measure.inference_speed import measure_inference
-from harness.measure.memory import TreeMemory, baseline
+from harness.measure.memory import baseline
+from harness.measure.process_memory import TreeMemory
 from harness.records import store
 from harness.records.schema import (
     Cost,
@@ -34,6 +35,7 @@ from harness.records.schema import (
 )
 from harness.report.progress import Reporter
 from harness.runs.inference import BATCH, inference_speed
+from harness.runs.stage import NOTHING, before_training, kept_of_training, only_one, stage
 from harness.runs.teachers import frozen_teacher
 from harness.runs.trained import (
     Trained,
@@ -43,14 +45,16 @@ from harness.runs.trained import (
     look,
     read_stage,
     stage_file,
+    tidy,
     write_stage,
 )
-from harness.runs.training import build_method, train
-from harness.runs.workplace import Workplace, failed_record, new_record
+from harness.runs.training import Outcome, build_method, decode, train
+from harness.runs.workplace import Workplace, new_record
+from harness.training.checkpoints import discard
 from harness.training.precision import computing_threads, set_float32
 from harness.weights.find import EMA_WEIGHTS, RUN, WEIGHTS, load
 from methods import registry
-from methods.contract import Segmentor
+from methods.contract import Method, Segmentor
 from methods.networks import zoo
 
 
@@ -66,33 +70,37 @@ def run(plan: Plan, workplace: Workplace, *, fresh: bool = False) -> Record:
     keep_freed_blocks()
     memory_before = baseline()
     workplace.report.headline(plan)
-    check_data(plan, workplace.report)
+    with before_training("preparing the data", workplace):
+        check_data(plan, workplace.report)
     folder = workplace.weights(plan.spec.weights_id)
-    earlier = 0.0  # seconds of training that an earlier try spent
     set_float32(plan.spec.profile.tf32)
     with computing_threads(plan.spec.profile.threads, workplace.device):
         trained = None if fresh else _trained_before(plan, workplace)
         start = time.perf_counter()
         if trained is None:
-            teachers = [frozen_teacher(teacher, workplace) for teacher in plan.teachers]
+            with before_training("waiting for frozen teachers", workplace):
+                teachers = [frozen_teacher(teacher, workplace) for teacher in plan.teachers]
             start = time.perf_counter()
             folder.mkdir(parents=True, exist_ok=True)
-            with _only_one(folder, workplace.report):
+            with only_one(folder, workplace.report):
                 # Another process may have trained them while this one waited.
                 trained = None if fresh else _trained_before(plan, workplace)
                 if trained is None:
-                    with _stage("training", "nothing is kept", plan, workplace):
+                    if fresh:
+                        discard(folder)
+                    iterations = plan.spec.profile.iterations
+                    kept = partial(kept_of_training, folder, iterations)
+                    with stage("training", kept, plan, workplace):
                         trained = _train_stage(plan, workplace, teachers, folder, memory_before)
-        if trained.student is None:
-            earlier = trained.outcome.training.wall_seconds
-        kept = f"the trained weights are kept in {folder}" if trained.whole else "nothing is kept"
-        with _stage("scoring", kept, plan, workplace):
+        weights = f"the trained weights are kept in {folder}" if trained.whole else NOTHING
+        with stage("scoring", lambda: weights, plan, workplace):
             metrics = _score_stage(plan, workplace, trained, folder)
-        with _stage("measuring", f"{kept}, the scores too", plan, workplace):
-            seconds = earlier + time.perf_counter() - start
+        scores = f"{weights}, the scores too" if trained.whole else NOTHING
+        with stage("measuring", lambda: scores, plan, workplace):
+            seconds = trained.earlier_seconds + time.perf_counter() - start
             cost = _measure_stage(plan, workplace, trained, seconds)
     record = new_record(plan, "done", workplace, metrics=metrics, cost=cost)
-    with _stage("writing the record", f"{kept}, the scores too", plan, workplace):
+    with stage("writing the record", lambda: scores, plan, workplace):
         _keep_record(record, workplace, folder, trained.whole)
     return record
 
@@ -106,6 +114,7 @@ class _Networks:
 
     outcome: Trained
     whole: bool
+    earlier_seconds: float  # of training, spent by earlier tries
     student: Segmentor | None = None
     ema_teacher: Segmentor | None = None
 
@@ -122,7 +131,7 @@ def _trained_before(plan: Plan, workplace: Workplace) -> _Networks | None:
         )
         return None
     workplace.report.say(f"weights {plan.spec.weights_id}: trained before, used again")
-    return _Networks(kept.trained, whole=True)
+    return _Networks(kept.trained, True, kept.trained.training.wall_seconds)
 
 
 def _train_stage(
@@ -138,32 +147,45 @@ def _train_stage(
     if plan.init:
         load(student, plan.init, part="encoder")
     method = build_method(plan, student, [network for network, _ in teachers]).to(workplace.device)
+    decode(method, plan, workplace)
     begin(folder)
-    training, losses, golden = train(method, plan, workplace, folder / "log.jsonl", memory_before)
-    outcome = Trained(
-        run_id=spec.run_id,
+    with workplace.stop.held():  # from the first step until its outcome is on the disk
+        trained = train(method, plan, workplace, folder, memory_before)
+        outcome = _outcome(plan, workplace, method, trained, [cost for _, cost in teachers])
+        whole = _write_weights(method, outcome, workplace, folder)
+    return _Networks(outcome, whole, trained.earlier_seconds, method.student, method.ema_teacher)
+
+
+def _outcome(
+    plan: Plan, workplace: Workplace, method: Method, trained: Outcome, teachers: list[TeacherCost]
+) -> Trained:
+    return Trained(
+        run_id=plan.spec.run_id,
         network=method.student.name,
         ema_network=method.ema_teacher.name if method.ema_teacher else None,
         weights_sha256={},
-        losses=losses,
-        golden=golden,
+        losses=trained.losses,
+        golden=trained.golden,
         parameters_m=parameters_m(method.student),
         training_parameters_m=parameters_m(method),
-        training=training,
-        teachers=[cost for _, cost in teachers],
+        training=trained.training,
+        teachers=teachers,
         made_by=workplace.made_by(plan),
     )
-    whole = True
+
+
+def _write_weights(method: Method, outcome: Trained, workplace: Workplace, folder: Path) -> bool:
+    """Write them and what says that they are whole -> whether there was room for it."""
     try:
-        hashes = keep(method, spec.run_id, folder)
+        hashes = keep(method, outcome.run_id, folder)
         finish(outcome.model_copy(update={"weights_sha256": hashes}), folder)
     except (OSError, SafetensorError) as error:
-        whole = False
         workplace.report.say(
             f"the weights could not be written to {folder} ({in_one_line(error)}): they are lost "
             "when this run ends; scoring goes on"
         )
-    return _Networks(outcome, whole, method.student, method.ema_teacher)
+        return False
+    return True
 
 
 def _score_stage(plan: Plan, workplace: Workplace, trained: _Networks, folder: Path) -> Metrics:
@@ -231,56 +253,11 @@ def measured_speed(network: str, plan: Plan, workplace: Workplace) -> Inference:
 
 
 def _keep_record(record: Record, workplace: Workplace, folder: Path, whole: bool) -> None:
-    """The record, a copy beside the weights, and then the stages' own files go."""
-    store.write(record, workplace.results / "records")
+    """A copy beside the weights, the record, and then the stages' own files go."""
     if whole:
         write_text(folder / RUN, store.as_json(record))
-        stage_file(folder, "scores", record.run_id).unlink(missing_ok=True)
-
-
-@contextmanager
-def _stage(name: str, kept: str, plan: Plan, workplace: Workplace) -> Iterator[None]:
-    """One stage: where it fails, a `failed` record, and a line that says what is kept."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        workplace.report.say(f"interrupted while {name}: {kept}{_go_on(kept)}")
-        raise
-    except torch.OutOfMemoryError as error:
-        advice = (
-            f"out of GPU memory in {plan.spec.method} while {name}; expected it to fit. Try "
-            "--set batch_size=1 --set accumulation=2, or --set precision=bf16."
-        )
-        _fail(advice, name, kept, plan, workplace)
-        raise BenchError(advice) from error
-    except Exception as error:
-        _fail(f"{type(error).__name__}: {in_one_line(error)}", name, kept, plan, workplace)
-        raise
-
-
-def _fail(text: str, name: str, kept: str, plan: Plan, workplace: Workplace) -> None:
-    with suppress(OSError):  # a full disk must not hide what went wrong first
-        store.write(failed_record(plan, text, workplace), workplace.results / "records")
-    workplace.report.say(f"failed while {name}: {kept}{_go_on(kept)}")
-
-
-def _go_on(kept: str) -> str:
-    return "" if kept == "nothing is kept" else "; the same command goes on from there"
-
-
-@contextmanager
-def _only_one(folder: Path, report: Reporter) -> Iterator[None]:
-    """One training at a time of the weights in a folder; another process's is waited for."""
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        report.say(f"another process trains weights {folder.name}: waiting for it")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+    store.write(record, workplace.results / "records")
+    tidy(folder, record.run_id)
 
 
 def check_data(plan: Plan, report: Reporter) -> None:

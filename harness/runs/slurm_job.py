@@ -8,6 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from harness.errors import GOES_ON
 from harness.runs.jobs import (
     BEAT,
     JobFile,
@@ -23,9 +24,6 @@ from harness.runs.jobs import (
 )
 from harness.runs.launchers import Task, command
 
-#: Exit code of a worker that was asked to stop and would go on if it were started again:
-#: EX_TEMPFAIL of sysexits.h.
-GOES_ON = 75
 #: A run that was stopped so many times in a row, and logged no further step, is given up.
 TRIES = 3
 

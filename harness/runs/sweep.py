@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +11,7 @@ from pathlib import Path
 import torch
 
 from harness.config.schema import Suite
-from harness.errors import BenchError
+from harness.errors import CTRL_C, GOES_ON, BenchError
 from harness.measure.environment import choose_device
 from harness.records import store
 from harness.report.progress import Reporter
@@ -23,6 +21,8 @@ from harness.runs.launchers import End, Launcher, Local, Start, Task, dealt_gpus
 from harness.runs.outlook import training_seconds
 from harness.runs.run import check_data, measured_speed
 from harness.runs.slurm import Options, Slurm
+from harness.runs.stage import before_training
+from harness.runs.trained import tidy
 from harness.runs.training import build_method
 from harness.runs.workplace import Workplace, failed_record, record_of
 from methods.networks import zoo
@@ -45,31 +45,49 @@ def sweep(
     They are processes of this machine, `jobs` at a time and one a GPU; with `slurm`, jobs of that
     queue, where those that an earlier sweep left are taken over. Runs that are done are reused
     unless `fresh`; those that other code made are run again, unless `keep_other_code`. A run that
-    fails leaves its record, and stops only the runs that need its weights.
+    fails leaves its record, and stops only the runs that need its weights. A signal is sent on to
+    the processes, whose end is waited for, and leaves SLURM's jobs alone; Interrupted then.
     """
     chosen = _slurm_device(device) if slurm else choose_device(device)
+    workplace = Workplace(results, chosen, report, keep_other_code, jobs)
     launcher: Launcher
     if slurm:
         launcher = Slurm(results, slurm, suite.name, chosen, report.say)
     else:
-        launcher = Local(results, jobs, dealt_gpus(str(chosen), jobs, visible_gpus()))
-    workplace = Workplace(results, chosen, report, keep_other_code, jobs)
+        gpus = dealt_gpus(str(chosen), jobs, visible_gpus())
+        launcher = Local(results, jobs, gpus, workplace.stop)
+    with workplace.stop.listening():
+        return _sweep(suite, workplace, launcher, data_root, fresh)
+
+
+def _sweep(
+    suite: Suite, workplace: Workplace, launcher: Launcher, data_root: Path | None, fresh: bool
+) -> dict[str, Job]:
+    results, report, stop = workplace.results, workplace.report, workplace.stop
     begun = kept.now()
     planned, others = planned_jobs(suite, workplace, data_root, fresh)
     (results / "records").mkdir(parents=True, exist_ok=True)
-    prepare_data(planned, report)
+    for run_id, job in planned.items():
+        if job.state == "reused":
+            tidy(workplace.weights(job.plan.spec.weights_id), run_id)
+    with before_training("preparing the data", workplace):
+        prepare_data(planned, report)
     announce(suite, planned, others, workplace)
     _measure_inference(planned, workplace)
     if isinstance(launcher, Slurm):
         _adopt(launcher, planned, report)
         if not launcher.wishes.minutes:
-            launcher.seconds = _seconds(planned, chosen)
+            launcher.seconds = _seconds(planned, workplace.device)
     path = kept.sweep_path(results, suite.name, list(planned))
     launcher.save = lambda: kept.write_sweep(path, _described(suite, planned, launcher, begun))
     if any(job.state != "reused" for job in planned.values()) or not path.exists():
         launcher.save()
-    with _ending(launcher):
+    with _ending(launcher), stop.held():
         _carry_out(planned, launcher, workplace, path, fresh)
+        if stop.number and isinstance(launcher, Local):
+            states = [job.state for job in planned.values()]
+            counts = (f"{states.count(state)} {state}" for state in ("done", "interrupted"))
+            report.say(f"sweep interrupted: {', '.join(counts)}; the same command goes on")
     return planned
 
 
@@ -80,7 +98,7 @@ def _carry_out(
     beaten = time.monotonic()
     while True:
         skip_orphans(planned)
-        chosen = ready(planned, launcher.free())
+        chosen = [] if workplace.stop.number else ready(planned, launcher.free())
         starts = [_start(planned, run_id, workplace, fresh) for run_id in chosen]
         for run_id in chosen:
             planned[run_id].state = "running"
@@ -88,6 +106,8 @@ def _carry_out(
         if not any(job.state == "running" for job in planned.values()):
             return
         time.sleep(launcher.interval)
+        if workplace.stop.number and isinstance(launcher, Slurm):
+            return  # its jobs go on
         ends = launcher.ended()
         for run_id in [run_id for run_id in planned if run_id in ends]:
             _finish(planned, run_id, ends[run_id], workplace)
@@ -100,19 +120,11 @@ def _carry_out(
 
 @contextmanager
 def _ending(launcher: Launcher) -> Iterator[None]:
-    """Close the launcher when the sweep itself is interrupted, too, by Ctrl-C or by SIGTERM."""
-    in_main = threading.current_thread() is threading.main_thread()  # others take no signals
-    before = signal.signal(signal.SIGTERM, _exit) if in_main else None
+    """Leave no run of this machine behind when the sweep itself ends before they do."""
     try:
         yield
     finally:
         launcher.close()
-        if in_main:
-            signal.signal(signal.SIGTERM, before)
-
-
-def _exit(number: int, _: object) -> None:
-    raise SystemExit(128 + number)  # the shell's code for a process that the signal ended
 
 
 def _slurm_device(name: str | None) -> torch.device:
@@ -221,6 +233,10 @@ def _finish(planned: dict[str, Job], run_id: str, end: End, workplace: Workplace
     done = record_of(job.plan, workplace)
     if end.code == 0 and done:
         job.state = "done"
+        return
+    killed = end.code is not None and end.code < 0
+    if end.code in (GOES_ON, CTRL_C) or (killed and workplace.stop.number):
+        job.state, job.error = "interrupted", "the same command goes on from what it has kept"
         return
     job.state = "waiting"
     skip_orphans(planned)  # SLURM drops the jobs of those whose frozen teacher failed

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+
 from harness.config.planning import Plan, Teacher
 from harness.config.schema import DataRef, RunSpec
-from harness.errors import BenchError
+from harness.errors import GOES_ON, BenchError, Interrupted
 from harness.evaluation.inference import Views
 from harness.measure.flops import parameters_m
 from harness.records import store
@@ -82,7 +84,10 @@ def _train_apart(teacher: Teacher, workplace: Workplace) -> None:
         last[0] = line or last[0]
         workplace.report.say(line)
 
-    if carry_out(task, relay, inherit=terminal):
+    code = carry_out(task, relay, inherit=terminal, stop=workplace.stop)
+    if code == GOES_ON:  # its process alone was told to stop
+        raise Interrupted(signal.SIGTERM)
+    if code:
         reason = last[0].removeprefix("bench: ") or "its own lines above say why"
         raise BenchError(f"frozen teacher {teacher.network} could not be trained: {reason}")
 

@@ -10,16 +10,19 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from harness.errors import BenchError
-from harness.files import file_hash, write_text, written_whole
+from harness.files import file_hash, remove_abandoned, write_text, written_whole
 from harness.records.schema import Golden, Part, TeacherCost, Training
 from harness.records.store import as_json
-from harness.weights.find import EMA_WEIGHTS, WEIGHTS
+from harness.training.checkpoints import discard
+from harness.weights.find import EMA_WEIGHTS, RUN, WEIGHTS
 from methods.contract import Method
 from methods.networks.weights import save_weights
 
 #: Beside the weights, and written after them: a folder that holds it, with weights of the hashes
 #: in it, is whole.
 OUTCOME = "training.json"
+#: Files that a training leaves; a killed one leaves some of them half under temporary names.
+WRITTEN = (WEIGHTS, EMA_WEIGHTS, OUTCOME, RUN, "log.jsonl")
 
 
 class Trained(Part):
@@ -62,6 +65,8 @@ def begin(folder: Path) -> None:
     """Make the folder, and take back the word of an earlier training that this one replaces."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / OUTCOME).unlink(missing_ok=True)
+    for name in WRITTEN:
+        remove_abandoned(folder / name)
 
 
 def keep(method: Method, run_id: str, folder: Path) -> dict[str, str]:
@@ -81,6 +86,19 @@ def keep(method: Method, run_id: str, folder: Path) -> dict[str, str]:
 def finish(trained: Trained, folder: Path) -> None:
     """Say that the folder is whole."""
     write_text(folder / OUTCOME, as_json(trained))
+
+
+def tidy(folder: Path, run_id: str) -> None:
+    """Remove what a run needs no more once its record is written, and what a killed try left.
+
+    Nothing where its weights are not on the disk: training may go on from a kept state.
+    """
+    if not (folder / OUTCOME).is_file():
+        return
+    discard(folder)
+    stage_file(folder, "scores", run_id).unlink(missing_ok=True)
+    for name in (*WRITTEN, stage_file(folder, "scores", run_id).name):
+        remove_abandoned(folder / name)
 
 
 def stage_file(folder: Path, stage: str, run_id: str) -> Path:

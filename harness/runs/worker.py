@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from harness.errors import BenchError, in_one_line
+from harness.errors import BenchError, Interrupted, in_one_line
 from harness.runs.launchers import Task
 
 
@@ -38,7 +38,10 @@ def main(path: str) -> None:
             side_by_side=task.side_by_side,
             clock=own_time if task.own_time else time.perf_counter,
         )
-        run(plan, workplace, fresh=task.fresh)
+        with workplace.stop.listening():
+            run(plan, workplace, fresh=task.fresh)
+    except Interrupted as end:
+        sys.exit(end.exit_code)
     except (BenchError, OSError) as error:
         sys.exit(f"bench: {in_one_line(error)}")  # the log's last line
 

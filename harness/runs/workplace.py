@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +17,7 @@ from harness.measure.clock import Clock
 from harness.records import store
 from harness.records.schema import Record
 from harness.report.progress import Reporter
+from harness.signals import Stop
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Workplace:
     side_by_side: int = 1  # runs that a sweep has going at a time
     #: Measures the speeds; `bench check` has one that a busy machine does not slow.
     clock: Clock = time.perf_counter
+    stop: Stop = field(default_factory=Stop)  # whether a signal has asked for it
 
     def weights(self, weights_id: str) -> Path:
         """Folder of a trained network: its weights, training.json, run.json, log.jsonl."""

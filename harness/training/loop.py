@@ -1,21 +1,25 @@
-"""The training loop: one for every method."""
+"""The training loop: one for every method, which goes on exactly where a state was kept."""
 
 from __future__ import annotations
 
 import gc
 import json
 import math
-from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from harness.config.schema import Profile
 from harness.errors import BenchError
+from harness.files import write_text
 from harness.measure.clock import StepClock
+from harness.training.checkpoints import Checkpoints, Meter
+from harness.training.state import State, StateError, restore
 from harness.training.trainer import Trainer
 from methods.contract import Batch, Method
 
@@ -69,6 +73,40 @@ def held_mib(device: torch.device) -> float:
     return sum(storages.values()) / MIB
 
 
+@dataclass
+class History:
+    """What a training has told so far: golden losses, first losses, its log."""
+
+    golden: Golden
+    log: Path | None = None
+    first: dict[str, list[float]] = field(default_factory=dict)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        yield
+
+    def state_dict(self) -> dict[str, Any]:
+        """All of it as JSON, the log as it lies on disk."""
+        log = ""
+        if self.log:
+            with suppress(OSError):
+                log = self.log.read_text(encoding="utf-8")
+        golden = {"losses": self.golden.losses, "held_mib": self.golden.held_mib}
+        return {"golden": golden, "first": self.first, "log": log}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go back to it; the log has only what was in it then."""
+        golden = state["golden"]
+        self.golden.losses = {
+            name: [(step, value) for step, value in values]
+            for name, values in golden["losses"].items()
+        }
+        self.golden.held_mib = [(step, mib) for step, mib in golden["held_mib"]]
+        self.first = state["first"]
+        if self.log:
+            write_text(self.log, state["log"])
+
+
 def train(
     method: Method,
     loader: Iterable[Batch],
@@ -79,42 +117,74 @@ def train(
     progress: Progress,
     golden: Golden | None = None,
     log: Path | None = None,
+    checkpoints: Checkpoints | None = None,
+    meters: Mapping[str, Meter] | None = None,
+    resume: State | None = None,
 ) -> dict[str, list[float]]:
     """Train for profile.iterations steps; return each term's value at the first steps.
 
     `golden` is given the terms of its steps, spread over the schedule. `log` receives one JSON a
-    `log_every` steps, whole lines whenever the process is killed.
-    BenchError when a loss is not finite.
+    `log_every` steps, whole lines whenever the process is killed. `checkpoints` keeps the state,
+    that of the clock and of further `meters` with it; from `resume`, which it kept, training goes
+    on, with the batches after it in `loader`.
+    BenchError when a loss is not finite. Interrupted, the state kept, after a signal.
     """
     method.train()
     trainer = Trainer(method, profile, device)
-    golden = golden or Golden(profile.iterations)
-    first: dict[str, list[float]] = {}
+    history = History(golden or Golden(profile.iterations), log)
+    meters = {"clock": clock, "history": history, **(meters or {})}
+    start = _go_back(trainer, resume, meters) if resume else 0
     batches = iter(loader)
-    with log.open("w", buffering=1, encoding="utf-8") if log else nullcontext() as file:
-        for step in range(profile.iterations):
-            with clock.data():
-                micro = [next(batches) for _ in range(profile.accumulation)]
+    mode = "a" if start else "w"
+    with log.open(mode, buffering=1, encoding="utf-8") if log else nullcontext() as file:
+        for step in range(start, profile.iterations):
+            if checkpoints:
+                checkpoints.stop_here(trainer, step, meters)
+            try:
+                with clock.data():
+                    micro = [next(batches) for _ in range(profile.accumulation)]
+            except RuntimeError:  # a signal to all processes has ended the loader's workers too
+                if checkpoints:
+                    checkpoints.stop_here(trainer, step, meters)
+                raise
             with clock.compute():
                 terms = trainer.step(micro, step)
             clock.end_step()
-            logged = (step + 1) % profile.log_every == 0 or step + 1 == profile.iterations
-            if step not in golden.steps and not logged:
+            done = step + 1
+            logged = done % profile.log_every == 0 or done == profile.iterations
+            due = checkpoints is not None and done < profile.iterations and checkpoints.due(done)
+            if step not in history.golden.steps and not logged and not due:
                 continue
             values = finite(terms, step)
-            if step in golden.steps:
+            if step in history.golden.steps:
                 del terms
-                golden.note(step, values, device)
+                history.golden.note(step, values, device)
             if step < GOLDEN_STEPS:
                 for name, value in values.items():
-                    first.setdefault(name, []).append(value)
+                    history.first.setdefault(name, []).append(value)
             if logged:
                 speed = clock.speed()
-                progress(step + 1, values, speed)
+                progress(done, values, speed)
                 if file:
-                    line = {"step": step + 1, **values, "images_per_second": speed}
+                    line = {"step": done, **values, "images_per_second": speed}
                     file.write(json.dumps(line) + "\n")
-    return first
+            if checkpoints and due:
+                checkpoints.write(trainer, done, meters)
+    return history.first
+
+
+def _go_back(trainer: Trainer, state: State, meters: Mapping[str, Meter]) -> int:
+    """Restore a kept state -> the steps that were done. BenchError where it does not fit."""
+    try:
+        restore(trainer, state)
+    except StateError as error:
+        raise BenchError(
+            f"the training state of step {state.values['step']} does not fit this run: {error}. "
+            "Train from the start: --fresh."
+        ) from error
+    for name, meter in meters.items():
+        meter.load_state_dict(state.values["meters"][name])
+    return int(state.values["step"])
 
 
 def finite(terms: dict[str, Tensor], step: int) -> dict[str, float]:

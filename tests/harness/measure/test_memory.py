@@ -9,8 +9,9 @@ import psutil
 import pytest
 import torch
 
-from harness.measure import memory as memory_module
-from harness.measure.memory import PeakMemory, TreeMemory, baseline, resident_mib, tree_memory
+from harness.measure import process_memory
+from harness.measure.memory import PeakMemory, baseline
+from harness.measure.process_memory import TreeMemory, resident_mib, tree_memory
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -110,7 +111,7 @@ def test_the_second_choice_is_named(monkeypatch):
     class NoPss:
         uss = 64 * 2**20
 
-    monkeypatch.setattr(memory_module, "_without_files", lambda _: None)
+    monkeypatch.setattr(process_memory, "_without_files", lambda _: None)
     monkeypatch.setattr(psutil.Process, "memory_full_info", lambda _: NoPss())
     monkeypatch.setattr(psutil.Process, "children", lambda *_, **__: [])
     assert tree_memory() == (64.0, "uss")
@@ -127,8 +128,29 @@ def test_the_second_choice_is_named(monkeypatch):
 
 def test_without_proc_every_sample_reads_the_tree(monkeypatch):
     sizes = iter([100.0, *[180.0] * 50])
-    monkeypatch.setattr(memory_module, "_status", lambda _: {})
-    monkeypatch.setattr(memory_module, "tree_memory", lambda: TreeMemory(next(sizes), "uss"))
+    monkeypatch.setattr(process_memory, "_status", lambda _: {})
+    monkeypatch.setattr(process_memory, "tree_memory", lambda: TreeMemory(next(sizes), "uss"))
     with PeakMemory("cpu", interval=60, baseline=TreeMemory(90.0, "uss")) as memory:
         memory._tree._due = 0.0
     assert (memory.kind, memory.mib, memory.peak_mib) == ("cpu uss above baseline", 90.0, 180.0)
+
+
+def test_what_a_pause_allocates_does_not_count():
+    with PeakMemory("cpu", baseline=baseline()) as memory:
+        before = memory.so_far_mib()
+        with memory.paused():
+            paused = bytearray(60 * 2**20)
+            del paused
+    assert memory.mib < before + 30
+
+
+def test_the_peak_of_an_interrupted_try_counts_where_it_was_higher():
+    with PeakMemory("cpu", baseline=baseline()) as memory:
+        kind = memory.state_dict()["kind"]
+        memory.load_state_dict({"kind": kind, "mib": 5e6, "peak_mib": 9e6, "baseline_mib": 4e6})
+        assert memory.so_far_mib() == 5e6
+        assert memory.state_dict()["mib"] == 5e6, "and goes on with the next state"
+    assert (memory.mib, memory.peak_mib, memory.baseline_mib) == (5e6, 9e6, 4e6)
+    with PeakMemory("cpu", baseline=baseline()) as memory:
+        memory.load_state_dict({"kind": "gpu allocated", "mib": 5e6})
+    assert memory.mib < 5e6, "another kind of figure"

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from fake_records import fake_spec
 
+from harness.errors import GOES_ON
 from harness.files import write_text
 from harness.runs import jobs, slurm_job
 from harness.runs.launchers import Task
-from harness.runs.slurm_job import GOES_ON, TRIES, carry_out, verdict
+from harness.runs.slurm_job import TRIES, carry_out, verdict
 
 SPEC = fake_spec()
 RUN = SPEC.run_id

@@ -1,0 +1,85 @@
+"""A stage of a run: what it leaves where it fails or is interrupted, and what it says then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import torch
+from filelock import FileLock, Timeout
+
+from harness.config.planning import Plan
+from harness.errors import BenchError, Interrupted, in_one_line
+from harness.records import store
+from harness.report.progress import Reporter
+from harness.runs.trained import OUTCOME
+from harness.runs.workplace import Workplace, failed_record
+from harness.training.checkpoints import FOLDER, steps_done, stored
+
+NOTHING = "nothing is kept"
+
+
+@contextmanager
+def stage(name: str, kept: Callable[[], str], plan: Plan, workplace: Workplace) -> Iterator[None]:
+    """One stage: where it fails, a `failed` record, and a line that says what is kept."""
+    try:
+        yield
+    except (KeyboardInterrupt, Interrupted):
+        workplace.report.say(f"interrupted while {name}: {_go_on(kept())}")
+        raise
+    except torch.OutOfMemoryError as error:
+        advice = (
+            f"out of GPU memory in {plan.spec.method} while {name}; expected it to fit. Try "
+            "--set batch_size=1 --set accumulation=2, or --set precision=bf16."
+        )
+        _fail(advice, name, kept(), plan, workplace)
+        raise BenchError(advice) from error
+    except Exception as error:
+        _fail(f"{type(error).__name__}: {in_one_line(error)}", name, kept(), plan, workplace)
+        raise
+
+
+def kept_of_training(folder: Path, iterations: int) -> str:
+    """What is on disk of a training that did not come to its end, or whose run did not."""
+    if (folder / OUTCOME).is_file():
+        return f"the trained weights are kept in {folder}"
+    states = stored(folder / FOLDER)
+    if not states:
+        return NOTHING
+    return f"the training state of step {steps_done(states[0])} of {iterations} is kept in {folder}"
+
+
+def _fail(text: str, name: str, kept: str, plan: Plan, workplace: Workplace) -> None:
+    with suppress(OSError):  # a full disk must not hide what went wrong first
+        store.write(failed_record(plan, text, workplace), workplace.results / "records")
+    workplace.report.say(f"failed while {name}: {_go_on(kept)}")
+
+
+def _go_on(kept: str) -> str:
+    return kept if kept == NOTHING else f"{kept}; the same command goes on from there"
+
+
+@contextmanager
+def before_training(doing: str, workplace: Workplace) -> Iterator[None]:
+    """What needs no record; where a signal ends it, a line says how to go on."""
+    try:
+        yield
+    except Interrupted:
+        workplace.report.say(f"interrupted while {doing}: the same command goes on")
+        raise
+
+
+@contextmanager
+def only_one(folder: Path, report: Reporter) -> Iterator[None]:
+    """One training at a time of the weights in a folder; another process's is waited for."""
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        report.say(f"another process trains weights {folder.name}: waiting for it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

@@ -7,6 +7,11 @@ import sys
 import pytest
 
 
+def pytest_collection_modifyitems(items):
+    """What is marked as last comes last, in its order: it wants the machine to itself."""
+    items.sort(key=lambda item: item.get_closest_marker("last") is not None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_environment(tmp_path_factory):
     """Keep the user's data, results and cache out of the tests, and the tests out of theirs."""

@@ -41,6 +41,8 @@ WITHOUT_TORCH = [
     "harness.records.store",
     "harness.report.formats",
     "harness.report.versus",
+    "harness.runs.slurm_job",
+    "harness.runs.status",
     "harness.runs.worker",
     "methods.plug_in",
     "methods.registry",

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from harness.cli import check, compare, data, methods, run, speed, weights
+from harness.cli import check, compare, data, methods, run, speed, sweeps, weights
 from harness.cli.options import DataRoot, Plugins
 from harness.errors import BenchError, Interrupted, in_one_line
 
@@ -19,6 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(run.app)
+app.add_typer(sweeps.app)
 app.add_typer(compare.app)
 app.add_typer(check.app)
 app.add_typer(speed.app)

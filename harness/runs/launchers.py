@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import BaseModel
 
 import harness
 from harness.config.schema import RunSpec
+from harness.errors import BenchError
+from harness.files import write_text
+from harness.runs import jobs
 from harness.signals import Stop
 
 if TYPE_CHECKING:
@@ -50,6 +56,159 @@ class Task(BaseModel):
             data_root=root.resolve() if root else None,
             **options,
         )
+
+
+@dataclass(frozen=True)
+class Start:
+    """A run that a launcher is to carry out."""
+
+    task: Task
+    needs: frozenset[str] = frozenset()  # runs that are not done yet and must be before it
+
+    @property
+    def run_id(self) -> str:
+        return self.task.spec.run_id
+
+
+@dataclass(frozen=True)
+class End:
+    """How a run's process ended; the run's record says what came of it."""
+
+    code: int | None  # exit code; None where only `error` tells
+    error: str
+
+
+class Launcher(Protocol):
+    """What makes processes of the runs of a sweep."""
+
+    interval: float  # seconds between two looks at `ended`
+    numbers: dict[str, str]  # of SLURM's jobs by run_id, where there are such
+    save: Callable[[], None]  # called when `numbers` has changed
+
+    def free(self) -> int | None:
+        """How many runs it can start now, of those that need no other any more.
+
+        None: all at once, those too that wait for others.
+        """
+
+    def start(self, starts: Sequence[Start]) -> None:
+        """Start these runs, or queue them; each after those that it needs."""
+
+    def ended(self) -> dict[str, End]:
+        """Runs that ended since the last call, by run_id."""
+
+    def close(self) -> None:
+        """The sweep ends, perhaps before its runs."""
+
+
+class Local:
+    """Processes of this machine, so many at a time; where it has GPUs, each has one to itself."""
+
+    interval = 0.2
+
+    def __init__(
+        self, results: Path, side_by_side: int, gpus: Sequence[str] = (), stop: Stop | None = None
+    ) -> None:
+        """`gpus` as CUDA_VISIBLE_DEVICES names them; none: the runs take what the task says.
+
+        Signals that `stop` hears go on to the processes.
+        """
+        self.stop = stop or Stop()
+        self.numbers: dict[str, str] = {}
+        self.save: Callable[[], None] = lambda: None
+        self.results = results
+        self.places: list[str | None] = [*gpus[:side_by_side]] or [None] * side_by_side
+        self.running: dict[str, tuple[subprocess.Popen[bytes], str | None]] = {}
+        self.beaten = 0.0
+
+    def free(self) -> int:
+        return len(self.places)
+
+    def start(self, starts: Sequence[Start]) -> None:
+        for start in starts:
+            run_id, gpu = start.run_id, self.places.pop()
+            path = jobs.task_path(self.results, run_id)
+            write_text(path, start.task.model_dump_json())
+            log = jobs.log_path(self.results, run_id)
+            log.parent.mkdir(parents=True, exist_ok=True)
+            since = time.time()
+            with log.open("wb") as file:
+                process = subprocess.Popen(
+                    command(path),
+                    stdout=file,
+                    stderr=file,
+                    env=None if gpu is None else {**os.environ, "CUDA_VISIBLE_DEVICES": gpu},
+                )
+            self.stop.forward(process)
+            self.running[run_id] = (process, gpu)
+            running = jobs.JobFile(
+                state="running", process=jobs.Process.of(process.pid), since=since
+            )
+            jobs.write_job(self.results, run_id, running)
+
+    def ended(self) -> dict[str, End]:
+        ends = {}
+        for run_id, (process, gpu) in list(self.running.items()):
+            if process.poll() is None:
+                continue
+            del self.running[run_id]
+            self.places.append(gpu)
+            ends[run_id] = self._end(run_id, process.returncode)
+        if self.running and time.monotonic() - self.beaten > jobs.BEAT:
+            self.beaten = time.monotonic()
+            for run_id in self.running:
+                jobs.beat(jobs.job_path(self.results, run_id))
+        return ends
+
+    def _end(self, run_id: str, code: int) -> End:
+        log = jobs.log_path(self.results, run_id)
+        last = jobs.last_line(log)
+        ended = jobs.JobFile(state="failed", error=last) if code else jobs.JobFile(state="done")
+        jobs.write_job(self.results, run_id, ended)
+        jobs.task_path(self.results, run_id).unlink(missing_ok=True)
+        return End(code, f"exit code {code}: {last} (see {log})")
+
+    def close(self) -> None:
+        """Leave no run behind when the sweep itself is interrupted."""
+        for process, _ in self.running.values():
+            process.terminate()
+        for run_id, (process, _) in self.running.items():
+            process.wait()
+            jobs.write_job(self.results, run_id, jobs.JobFile(state="stopped"))
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that CUDA shows this process, by names that CUDA_VISIBLE_DEVICES takes."""
+    import torch
+
+    count = torch.cuda.device_count()
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is None:
+        return [str(number) for number in range(count)]
+    return [name.strip() for name in named.split(",")][:count]
+
+
+def dealt_gpus(device: str, side_by_side: int, gpus: Sequence[str]) -> list[str]:
+    """The GPUs of runs side by side, one each; none for runs on a CPU or on a GPU that is named.
+
+    BenchError for more runs than GPUs.
+    """
+    if device == "cpu":
+        return []
+    if device == "cuda" and side_by_side <= len(gpus):
+        return [*gpus[:side_by_side]]
+    if device != "cuda" and side_by_side == 1:
+        return []
+    asked = f"--jobs {side_by_side}"
+    if device != "cuda":
+        raise BenchError(
+            f"{asked}: --device {device} names one GPU for all runs; expected --jobs 1, or "
+            "--device cuda, with which each run gets a GPU of its own."
+        )
+    raise BenchError(
+        f"{asked}: {len(gpus)} GPU{'s' if len(gpus) != 1 else ''} found (CUDA_VISIBLE_DEVICES "
+        f"counts), and each run takes one; expected --jobs {len(gpus)} or less, or --device cpu."
+    )
 
 
 def command(task: Path, module: str = "harness.runs.worker") -> list[str]:

@@ -4,35 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
+
 from harness.runs.estimate import CPU_LIMIT_GFLOPS, size, step_seconds
 
 if TYPE_CHECKING:
-    from harness.runs.sweep import Job
+    from harness.config.planning import Plan
+    from harness.runs.graph import Job
     from harness.runs.workplace import Workplace
 
 
 def show_outlook(planned: dict[str, Job], workplace: Workplace, side_by_side: int) -> None:
     """Say how many trainings wait, and how long they take one after the other.
 
-    Each kind of training (method, networks, schedule) is timed once on random images.
+    Each is timed as `training_seconds` says.
     """
-    waiting = [job for job in planned.values() if job.state == "waiting" and job.trains]
-    timed: dict[tuple[object, ...], float | None] = {}
-    total, unknown = 0.0, 0
-    for job in waiting:
-        spec = job.plan.spec
-        profile = spec.profile
-        networks = tuple(n["network"] for n in (*spec.teachers, *spec.companions))
-        same = (spec.method, spec.student, networks, str(spec.method_config), profile.crop)
-        if same not in timed:
-            _, forward = size(spec.student, profile.crop)
-            too_large = workplace.device.type == "cpu" and forward > CPU_LIMIT_GFLOPS
-            timed[same] = None if too_large else step_seconds(job.plan, workplace.device)
-        seconds = timed[same]
-        if seconds is None:
-            unknown += 1
-        else:
-            total += seconds * profile.accumulation * profile.iterations
+    waiting = {
+        run_id: job for run_id, job in planned.items() if job.state == "waiting" and job.trains
+    }
+    seconds = training_seconds(waiting, workplace.device)
+    total = sum(value for value in seconds.values() if value is not None)
+    unknown = sum(value is None for value in seconds.values())
     hours = total / 3600
     workplace.report.say(
         f"{len(waiting)} trainings to do: about {hours:.1f} hours one after the other on this "
@@ -45,3 +37,31 @@ def show_outlook(planned: dict[str, Job], workplace: Workplace, side_by_side: in
             f"{unknown} of them are too large to be timed on a CPU: ask for --device cuda on a "
             "machine with a GPU"
         )
+
+
+def training_seconds(jobs: dict[str, Job], device: torch.device) -> dict[str, float | None]:
+    """Seconds of each job's training, loading and scoring aside, by run_id.
+
+    Each kind of training (method, networks, schedule) is timed once on random images. None where
+    this machine cannot: on a CPU networks that are too large, and what asks for a GPU where there
+    is none.
+    """
+    timed: dict[tuple[object, ...], float | None] = {}
+    seconds: dict[str, float | None] = {}
+    for run_id, job in jobs.items():
+        spec, profile = job.plan.spec, job.plan.spec.profile
+        networks = tuple(n["network"] for n in (*spec.teachers, *spec.companions))
+        same = (spec.method, spec.student, networks, str(spec.method_config), profile.crop)
+        if same not in timed:
+            timed[same] = step_seconds(job.plan, device) if _can_time(job.plan, device) else None
+        step = timed[same]
+        steps = profile.accumulation * profile.iterations
+        seconds[run_id] = None if step is None else step * steps
+    return seconds
+
+
+def _can_time(plan: Plan, device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_available()
+    _, forward = size(plan.spec.student, plan.spec.profile.crop)
+    return forward <= CPU_LIMIT_GFLOPS

@@ -1,82 +1,31 @@
-"""A suite as runs in the right order: teachers first and shared, done runs reused, N at a time."""
+"""A suite carried out: its runs in the right order, by processes of this machine or by SLURM."""
 
 from __future__ import annotations
 
-import subprocess
-import tempfile
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
-from harness.config.planning import Plan, resolve
+import torch
+
 from harness.config.schema import Suite
-from harness.config.suites import requests
-from harness.errors import CTRL_C, GOES_ON
+from harness.errors import CTRL_C, GOES_ON, BenchError
 from harness.measure.environment import choose_device
 from harness.records import store
-from harness.report.progress import Reporter, hashing_shown
-from harness.runs.launchers import Task, command
+from harness.report.progress import Reporter
+from harness.runs import jobs as kept
+from harness.runs.graph import Job, announce, labels, planned_jobs, ready, skip_orphans
+from harness.runs.launchers import End, Launcher, Local, Start, Task, dealt_gpus, visible_gpus
+from harness.runs.outlook import training_seconds
 from harness.runs.run import check_data, measured_speed
+from harness.runs.slurm import Options, Slurm
 from harness.runs.stage import before_training
-from harness.runs.teachers import is_usable
 from harness.runs.trained import tidy
 from harness.runs.training import build_method
-from harness.runs.workplace import Workplace, failed_record, is_current, record_of
+from harness.runs.workplace import Workplace, failed_record, record_of
 from methods.networks import zoo
-
-State = Literal["waiting", "running", "done", "reused", "failed", "interrupted", "skipped"]
-#: What a run that needs their weights can no longer have.
-LOST = ("failed", "interrupted", "skipped")
-
-
-@dataclass
-class Job:
-    """One run of a sweep, and the runs that must be done before it."""
-
-    plan: Plan
-    needs: set[str] = field(default_factory=set)  # run_ids of its frozen teachers
-    trains: bool = True  # its weights; else it scores those of a run that it needs
-    wanted: bool = False  # asked for by the suite; else only a teacher of one that is
-    state: State = "waiting"
-    error: str = ""
-
-    @property
-    def name(self) -> str:
-        spec = self.plan.spec
-        networks = [network["network"] for network in (*spec.teachers, *spec.companions)]
-        teacher = f" <- {' + '.join(networks)}" if networks else ""
-        return f"{spec.method} {spec.student}{teacher}, {spec.scenario.name}, seed {spec.seed}"
-
-
-def plan_jobs(plans: list[Plan]) -> dict[str, Job]:
-    """One job a run by run_id, and one for each frozen teacher, which several may share.
-
-    Of runs that share their weights the first trains them, and the others wait for it: one
-    training job a weights_id.
-    """
-    jobs: dict[str, Job] = {}
-
-    makers: dict[str, str] = {}  # weights_id -> the run that trains those weights
-
-    def add(plan: Plan) -> str:
-        needs = {
-            makers.get(teacher.plan.spec.weights_id) or add(teacher.plan)
-            for teacher in plan.teachers
-            if teacher.plan
-        }
-        run_id = plan.spec.run_id
-        maker = makers.setdefault(plan.spec.weights_id, run_id)
-        if run_id not in jobs:
-            trains = maker == run_id
-            jobs[run_id] = Job(plan, needs if trains else needs | {maker}, trains=trains)
-        return run_id
-
-    for plan in plans:
-        jobs[add(plan)].wanted = True
-    return jobs
 
 
 def sweep(
@@ -87,115 +36,153 @@ def sweep(
     data_root: Path | None = None,
     device: str | None = None,
     jobs: int = 1,
+    slurm: Options | None = None,
     fresh: bool = False,
     keep_other_code: bool = False,
 ) -> dict[str, Job]:
     """Run a suite, each run in a process of its own, and return what became of every run.
 
-    Runs that are done are reused unless `fresh`; those that other code made are run again, unless
-    `keep_other_code`. A run that fails leaves its record, and stops only the runs that need its
-    weights. A signal is sent on to the runs, whose end is waited for; Interrupted then.
+    They are processes of this machine, `jobs` at a time and one a GPU; with `slurm`, jobs of that
+    queue, where those that an earlier sweep left are taken over. Runs that are done are reused
+    unless `fresh`; those that other code made are run again, unless `keep_other_code`. A run that
+    fails leaves its record, and stops only the runs that need its weights. A signal is sent on to
+    the processes, whose end is waited for, and leaves SLURM's jobs alone; Interrupted then.
     """
-    workplace = Workplace(results, choose_device(device), report, keep_other_code, jobs)
+    chosen = _slurm_device(device) if slurm else choose_device(device)
+    workplace = Workplace(results, chosen, report, keep_other_code, jobs)
+    launcher: Launcher
+    if slurm:
+        launcher = Slurm(results, slurm, suite.name, chosen, report.say)
+    else:
+        gpus = dealt_gpus(str(chosen), jobs, visible_gpus())
+        launcher = Local(results, jobs, gpus, workplace.stop)
     with workplace.stop.listening():
-        return _sweep(suite, workplace, data_root, fresh)
+        return _sweep(suite, workplace, launcher, data_root, fresh)
 
 
 def _sweep(
-    suite: Suite, workplace: Workplace, data_root: Path | None, fresh: bool
+    suite: Suite, workplace: Workplace, launcher: Launcher, data_root: Path | None, fresh: bool
 ) -> dict[str, Job]:
     results, report, stop = workplace.results, workplace.report, workplace.stop
+    begun = kept.now()
     planned, others = planned_jobs(suite, workplace, data_root, fresh)
     (results / "records").mkdir(parents=True, exist_ok=True)
     for run_id, job in planned.items():
         if job.state == "reused":
             tidy(workplace.weights(job.plan.spec.weights_id), run_id)
     with before_training("preparing the data", workplace):
-        _prepare_data(planned, report)
+        prepare_data(planned, report)
     announce(suite, planned, others, workplace)
     _measure_inference(planned, workplace)
-    running: dict[str, subprocess.Popen[bytes]] = {}
-    with tempfile.TemporaryDirectory() as scratch, _ending(running), stop.held():
-        while True:
-            _skip_orphans(planned)
-            ready = [] if stop.number else _ready(planned)
-            for run_id in ready[: workplace.side_by_side - len(running)]:
-                running[run_id] = _start(planned[run_id], Path(scratch), workplace, fresh)
-                stop.forward(running[run_id])
-                planned[run_id].state = "running"
-            if not running:
-                break
-            time.sleep(0.2)
-            for run_id, process in list(running.items()):
-                if process.poll() is not None:
-                    del running[run_id]
-                    _finish(planned[run_id], process.returncode, workplace)
-                    left = sum(j.state in ("waiting", "running") for j in planned.values())
-                    report.say(f"{_line(planned[run_id], workplace)}  ({left} left)")
-        if stop.number:
+    if isinstance(launcher, Slurm):
+        _adopt(launcher, planned, report)
+        if not launcher.wishes.minutes:
+            launcher.seconds = _seconds(planned, workplace.device)
+    path = kept.sweep_path(results, suite.name, list(planned))
+    launcher.save = lambda: kept.write_sweep(path, _described(suite, planned, launcher, begun))
+    if any(job.state != "reused" for job in planned.values()) or not path.exists():
+        launcher.save()
+    with _ending(launcher), stop.held():
+        _carry_out(planned, launcher, workplace, path, fresh)
+        if stop.number and isinstance(launcher, Local):
             states = [job.state for job in planned.values()]
             counts = (f"{states.count(state)} {state}" for state in ("done", "interrupted"))
             report.say(f"sweep interrupted: {', '.join(counts)}; the same command goes on")
     return planned
 
 
+def _carry_out(
+    planned: dict[str, Job], launcher: Launcher, workplace: Workplace, path: Path, fresh: bool
+) -> None:
+    """Have every waiting run carried out; the sweep's file in `path` tells that this works."""
+    beaten = time.monotonic()
+    while True:
+        skip_orphans(planned)
+        chosen = [] if workplace.stop.number else ready(planned, launcher.free())
+        starts = [_start(planned, run_id, workplace, fresh) for run_id in chosen]
+        for run_id in chosen:
+            planned[run_id].state = "running"
+        launcher.start(starts)
+        if not any(job.state == "running" for job in planned.values()):
+            return
+        time.sleep(launcher.interval)
+        if workplace.stop.number and isinstance(launcher, Slurm):
+            return  # its jobs go on
+        ends = launcher.ended()
+        for run_id in [run_id for run_id in planned if run_id in ends]:
+            _finish(planned, run_id, ends[run_id], workplace)
+            left = sum(j.state in ("waiting", "running") for j in planned.values())
+            workplace.report.say(f"{_line(planned[run_id], workplace)}  ({left} left)")
+        if time.monotonic() - beaten > kept.BEAT:
+            beaten = time.monotonic()
+            kept.beat(path)
+
+
 @contextmanager
-def _ending(running: dict[str, subprocess.Popen[bytes]]) -> Iterator[None]:
-    """Leave no run behind when the sweep itself ends before they do."""
+def _ending(launcher: Launcher) -> Iterator[None]:
+    """Leave no run of this machine behind when the sweep itself ends before they do."""
     try:
         yield
     finally:
-        for process in running.values():
-            process.terminate()
-        for process in running.values():
-            process.wait()
+        launcher.close()
 
 
-def planned_jobs(
-    suite: Suite, workplace: Workplace, data_root: Path | None, fresh: bool = False
-) -> tuple[dict[str, Job], int]:
-    """The jobs of a suite, those that need not run marked `reused` -> they, and how many of the
-    runs are done, but by other code."""
-    with hashing_shown():
-        planned = plan_jobs([resolve(request, data_root) for request in requests(suite)])
-    return planned, 0 if fresh else _reuse(planned, workplace)
+def _slurm_device(name: str | None) -> torch.device:
+    """The device of SLURM's jobs: a machine that submits them may have no GPU."""
+    if name not in (None, "cpu", "cuda"):
+        raise BenchError(f"--device {name}: with --launcher slurm expected cpu or cuda.")
+    return torch.device(name or "cuda")
 
 
-def announce(suite: Suite, planned: dict[str, Job], others: int, workplace: Workplace) -> None:
-    """Say how many runs there are, and how many of them need not run."""
-    done = sum(job.state == "reused" for job in planned.values())
-    workplace.report.say(f"{suite.name}: {len(planned)} runs, {done} done before")
-    if others:
-        workplace.report.say(
-            f"{others} runs were done by other code, another torch or on another kind of device: "
-            + ("kept" if workplace.keep_other_code else "run again (--keep-other-code keeps them)")
+def _adopt(queue: Slurm, planned: dict[str, Job], report: Reporter) -> None:
+    """Mark the runs that an earlier sweep left in SLURM's queue as running."""
+    adopted = queue.adopt(run_id for run_id, job in planned.items() if job.state == "waiting")
+    for run_id in adopted:
+        planned[run_id].state = "running"
+    if adopted:
+        report.say(f"{len(adopted)} runs are in SLURM's queue already: taken over")
+
+
+def _seconds(planned: dict[str, Job], device: torch.device) -> dict[str, float]:
+    """About how long each training takes. BenchError where one cannot be timed here."""
+    waiting = {i: job for i, job in planned.items() if job.state == "waiting" and job.trains}
+    seconds = training_seconds(waiting, device)
+    known = {run_id: value for run_id, value in seconds.items() if value is not None}
+    if len(known) < len(seconds):
+        raise BenchError(
+            f"--launcher slurm: {len(seconds) - len(known)} of {len(seconds)} trainings cannot be "
+            "timed on this machine to give their jobs a time limit; expected --time, such as "
+            "--time 12:00:00."
         )
+    return known
 
 
-def _reuse(planned: dict[str, Job], workplace: Workplace) -> int:
-    """Mark what need not run again -> runs that are done, but by other code.
+def _described(suite: Suite, planned: dict[str, Job], launcher: Launcher, begun: str) -> kept.Sweep:
+    """The sweep as `bench status` shows it."""
+    rows = labels(planned)
+    return kept.Sweep(
+        suite=suite.name,
+        launcher="slurm" if isinstance(launcher, Slurm) else "local",
+        created=begun,
+        process=kept.Process.of(os.getpid()),
+        runs=[
+            kept.SweptRun(
+                run_id=run_id,
+                weights_id=job.plan.spec.weights_id,
+                label=rows[run_id],
+                scenario=job.plan.spec.scenario.name,
+                seed=job.plan.spec.seed,
+                steps=job.plan.spec.profile.iterations,
+                waits=job.state != "reused",
+                needs=sorted(job.needs),
+                slurm=launcher.numbers.get(run_id),
+            )
+            for run_id, job in planned.items()
+        ],
+    )
 
-    That is a run with a done record, and a teacher found trained. A teacher that a waiting run
-    needs must have its weights here, record or not. Weights trained for another target serve too,
-    where the training never saw one.
-    """
-    done, others = set(), 0
-    for run_id, job in planned.items():
-        record = record_of(job.plan, workplace)
-        current = record is not None and is_current(record, job.plan, workplace)
-        others += record is not None and not current
-        if current or (record is not None and workplace.keep_other_code):
-            done.add(run_id)
-    needed = {n for run_id, job in planned.items() if run_id not in done for n in job.needs}
-    for run_id, job in planned.items():
-        if run_id in needed and not is_usable(job.plan, workplace):
-            continue
-        if run_id in done or not job.wanted:
-            job.state = "reused"
-    return others
 
-
-def _prepare_data(planned: dict[str, Job], report: Reporter) -> None:
+def prepare_data(planned: dict[str, Job], report: Reporter) -> None:
     """Generate and check each data set once, before several runs ask for it at a time."""
     seen = set()
     for job in planned.values():
@@ -223,28 +210,9 @@ def _measure_inference(planned: dict[str, Job], workplace: Workplace) -> None:
         measured_speed(network, plan, workplace)
 
 
-def _skip_orphans(planned: dict[str, Job]) -> None:
-    for job in planned.values():
-        lost = [planned[n] for n in job.needs if planned[n].state in LOST]
-        if job.state == "waiting" and lost:
-            ended = "was interrupted" if lost[0].state == "interrupted" else "failed"
-            job.state, job.error = "skipped", f"its frozen teacher {ended}: {lost[0].name}"
-
-
-def _ready(planned: dict[str, Job]) -> list[str]:
-    """Runs that can start now, those that others wait for first."""
-    awaited = {need for job in planned.values() if job.state == "waiting" for need in job.needs}
-    ready = [
-        run_id
-        for run_id, job in planned.items()
-        if job.state == "waiting"
-        and all(planned[need].state in ("done", "reused") for need in job.needs)
-    ]
-    return sorted(ready, key=lambda run_id: run_id not in awaited)
-
-
-def _start(job: Job, scratch: Path, workplace: Workplace, fresh: bool) -> subprocess.Popen[bytes]:
-    run_id = job.plan.spec.run_id
+def _start(planned: dict[str, Job], run_id: str, workplace: Workplace, fresh: bool) -> Start:
+    """What a launcher is to know of a run; what an earlier try of it left is cleared away."""
+    job = planned[run_id]
     task = Task.of(
         job.plan,
         workplace.results,
@@ -253,35 +221,33 @@ def _start(job: Job, scratch: Path, workplace: Workplace, fresh: bool) -> subpro
         keep_other_code=workplace.keep_other_code,
         side_by_side=workplace.side_by_side,
     )
-    path = scratch / f"{run_id}.json"
-    path.write_text(task.model_dump_json(), encoding="utf-8")
-    logs = workplace.results / "artifacts" / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
     for stale in (workplace.results / "records").glob(f"*-{run_id}.failed.json"):
         stale.unlink()  # what an earlier try died of is not what this one may die of
-    with (logs / f"{run_id}.txt").open("wb") as log:
-        return subprocess.Popen(command(path), stdout=log, stderr=log)
+    needs = frozenset(n for n in job.needs if planned[n].state not in ("done", "reused"))
+    return Start(task, needs)
 
 
-def _finish(job: Job, code: int, workplace: Workplace) -> None:
-    """Take the run's outcome from its record; of a process without one, its log's last line."""
-    results = workplace.results
+def _finish(planned: dict[str, Job], run_id: str, end: End, workplace: Workplace) -> None:
+    """Take the run's outcome from its record; of a process without one, what its end tells."""
+    job = planned[run_id]
     done = record_of(job.plan, workplace)
-    if code == 0 and done:
+    if end.code == 0 and done:
         job.state = "done"
         return
-    if code in (GOES_ON, CTRL_C) or (code < 0 and workplace.stop.number):
+    killed = end.code is not None and end.code < 0
+    if end.code in (GOES_ON, CTRL_C) or (killed and workplace.stop.number):
         job.state, job.error = "interrupted", "the same command goes on from what it has kept"
+        return
+    job.state = "waiting"
+    skip_orphans(planned)  # SLURM drops the jobs of those whose frozen teacher failed
+    if planned[run_id].state == "skipped":
         return
     job.state = "failed"
     failed = record_of(job.plan, workplace, "failed")
-    log = results / "artifacts" / "logs" / f"{job.plan.spec.run_id}.txt"
-    last = log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
-    job.error = (failed and failed.error) or f"exit code {code}: {last} (see {log})"
-    if not failed and not done:
-        store.write(
-            failed_record(job.plan, f"exit code {code}: {last}", workplace), results / "records"
-        )
+    job.error = (failed and failed.error) or end.error
+    if end.code is not None and not failed and not done:
+        record = failed_record(job.plan, end.error.partition(" (see ")[0], workplace)
+        store.write(record, workplace.results / "records")
 
 
 def _line(job: Job, workplace: Workplace) -> str:

@@ -14,7 +14,7 @@ from bench_cli import SETTINGS, Outcome, bench, refused
 from fake_records import fake_record
 from rich.console import Console
 
-from harness.cli import run as run_module
+from harness.cli import sweeps as sweeps_module
 from harness.config import catalogue
 from harness.config.planning import Request, resolve
 from harness.config.suites import requests
@@ -22,8 +22,9 @@ from harness.errors import Interrupted
 from harness.files import file_hash
 from harness.records import store
 from harness.report.progress import Reporter
+from harness.runs import launchers
 from harness.runs import sweep as sweep_module
-from harness.runs.sweep import _reuse, _skip_orphans, plan_jobs
+from harness.runs.graph import mark_reused, plan_jobs, skip_orphans
 from harness.runs.teachers import is_usable
 from harness.runs.trained import Trained, finish
 from harness.runs.workplace import Workplace
@@ -124,7 +125,7 @@ def published_twin(first, place, folder: Path) -> Path:
 
 
 def test_published_runs_stand_in_a_table_of_their_own_below(first, place, tmp_path, monkeypatch):
-    monkeypatch.setattr(run_module, "PUBLISHED", published_twin(first, place, tmp_path))
+    monkeypatch.setattr(sweeps_module, "PUBLISHED", published_twin(first, place, tmp_path))
     again = bench("sweep", suite_file(place), "--results", place / "results")
     assert again.code == 0, again.err
     own, title, theirs = again.out.partition("published (results/, commit c0ffeec, torch 9.9.9): ")
@@ -139,7 +140,7 @@ def test_nothing_published_has_no_table(first):
 
 
 def test_the_published_records_themselves_are_shown_once(first, place, monkeypatch):
-    monkeypatch.setattr(run_module, "PUBLISHED", place / "results")
+    monkeypatch.setattr(sweeps_module, "PUBLISHED", place / "results")
     again = bench("sweep", suite_file(place), "--results", place / "results")
     assert again.code == 0, again.err
     assert "published (" not in again.out
@@ -229,10 +230,10 @@ def test_what_needs_a_failed_run_is_skipped(tmp_path):
     jobs = plan_jobs([resolve(r) for r in requests(catalogue.suite(str(path)))])
     (teacher,) = (job for job in jobs.values() if not job.needs)
     (student,) = (job for job in jobs.values() if job.needs)
-    _skip_orphans(jobs)
+    skip_orphans(jobs)
     assert student.state == "waiting"
     teacher.state = "failed"
-    _skip_orphans(jobs)
+    skip_orphans(jobs)
     assert student.state == "skipped"
     assert "mini_xs" in student.error
 
@@ -282,14 +283,14 @@ def test_a_teacher_trained_for_another_target_is_not_trained_again(tmp_path):
     place = Workplace(tmp_path, torch.device("cpu"), Reporter(Console(quiet=True)))
     folder = place.weights(teacher.plan.spec.weights_id)
     jobs = plan_jobs([plan])
-    _reuse(jobs, place)
+    mark_reused(jobs, place)
     assert {job.state for job in jobs.values()} == {"waiting"}
     folder.mkdir(parents=True)
     (folder / "run.json").write_text("{}")
-    _reuse(jobs, place)
+    mark_reused(jobs, place)
     assert jobs[teacher.plan.spec.run_id].state == "waiting", "nothing says that it is whole"
     write_outcome(folder, place.made_by(teacher.plan))
-    _reuse(jobs, place)
+    mark_reused(jobs, place)
     assert jobs[teacher.plan.spec.run_id].state == "reused"
     assert jobs[plan.spec.run_id].state == "waiting"
 
@@ -311,8 +312,10 @@ def test_an_interrupted_sweep_leaves_no_run_behind(tmp_path, monkeypatch, number
     started = []
     before = signal.getsignal(number)
 
-    def start(*_):
-        started.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]))
+    real = subprocess.Popen
+
+    def start(*_, **options):
+        started.append(real([sys.executable, "-c", "import time; time.sleep(60)"], **options))
         return started[-1]
 
     def interrupt(_):
@@ -321,8 +324,8 @@ def test_an_interrupted_sweep_leaves_no_run_behind(tmp_path, monkeypatch, number
             signal.raise_signal(number)
             started[0].wait(timeout=30)
 
-    monkeypatch.setattr(sweep_module, "_start", start)
-    monkeypatch.setattr(sweep_module, "_prepare_data", lambda *_: None)
+    monkeypatch.setattr(launchers.subprocess, "Popen", start)
+    monkeypatch.setattr(sweep_module, "prepare_data", lambda *_: None)
     monkeypatch.setattr(sweep_module.time, "sleep", interrupt)
     suite = catalogue.suite(str(suite_file(tmp_path)))
     with pytest.raises(Interrupted) as end:

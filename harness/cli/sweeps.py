@@ -1,0 +1,284 @@
+"""The verbs of `bench` that carry out a suite: sweep, status, cancel."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from harness.cli.options import (
+    DataRoot,
+    Device,
+    Fresh,
+    KeepOtherCode,
+    Overrides,
+    Plugins,
+    Results,
+)
+from harness.cli.run import WEIGHTS
+from harness.errors import GOES_ON, BenchError, explain
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.config.schema import Suite
+    from harness.records.schema import Record
+    from harness.runs.jobs import Sweep
+    from harness.runs.slurm import Options
+
+app = typer.Typer()
+
+#: What a checkout of the project publishes; an installed package has none. A sweep shows what it
+#: holds of its runs in tables of their own, after what it measured.
+PUBLISHED = Path(__file__).parents[2] / "results"
+
+
+@app.command()
+def sweep(
+    suite: Annotated[str, typer.Argument(help="See `bench list suites`, or a TOML file.")],
+    profile: Annotated[
+        str | None, typer.Option(help="Instead of the suite's.", show_default="the suite's")
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(metavar="N,N,...", help="Instead of the suite's.")
+    ] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(metavar=WEIGHTS, help="Weights that every student's encoder starts from."),
+    ] = None,
+    teacher_init: Annotated[
+        str | None,
+        typer.Option(metavar=WEIGHTS, help="The same for frozen teachers' encoders."),
+    ] = None,
+    set_: Overrides = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Runs side by side, one a GPU where there are GPUs.", show_default="1"
+        ),
+    ] = None,
+    fresh: Fresh = False,
+    keep_other_code: KeepOtherCode = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say how many runs and hours it is, do nothing.")
+    ] = False,
+    launcher: Annotated[
+        Literal["local", "slurm"],
+        typer.Option(help="Processes of this machine, or jobs of a SLURM cluster."),
+    ] = "local",
+    time: Annotated[
+        str | None,
+        typer.Option(
+            help="Time limit of a SLURM job, such as 12:00:00.",
+            show_default="twice the estimate and half an hour",
+        ),
+    ] = None,
+    slurm: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="A long option of sbatch: partition=gpu."),
+    ] = None,
+    plugin: Plugins = None,
+    data_root: DataRoot = None,
+    results: Results = Path("runs"),
+    device: Device = None,
+) -> None:
+    """Run every run of a suite: teachers first, done runs reused, one crash stops one run."""
+    from rich.console import Console
+
+    from harness.analysis.provenance import origin
+    from harness.config import catalogue
+    from harness.measure.environment import choose_device
+    from harness.report import formats
+    from harness.report.progress import Reporter
+    from harness.runs.graph import LOST, announce, planned_jobs
+    from harness.runs.sweep import sweep as carry_out
+    from harness.runs.workplace import Workplace
+
+    console = Console()
+    wishes = _slurm_wishes(launcher, jobs, time, slurm)
+    chosen = _changed_suite(
+        catalogue.suite(suite),
+        profile=profile,
+        seeds=seeds.split(",") if seeds else None,
+        init=init,
+        teacher_init=teacher_init,
+        overrides=set_,
+    )
+    if dry_run:
+        from harness.runs.outlook import show_outlook
+
+        workplace = Workplace(results, choose_device(device), Reporter(console), keep_other_code)
+        planned, others = planned_jobs(chosen, workplace, data_root, fresh)
+        announce(chosen, planned, others, workplace)
+        show_outlook(planned, workplace, jobs or 1)
+        return
+    outcome = carry_out(
+        chosen,
+        results,
+        Reporter(console),
+        data_root=data_root,
+        device=device,
+        jobs=jobs or 1,
+        slurm=wishes,
+        fresh=fresh,
+        keep_other_code=keep_other_code,
+    )
+    asked = {run_id for run_id, job in outcome.items() if job.wanted}
+    own_records = results / "records"
+    formats.print_rich(_done(asked, [own_records]), console)
+    folders = [*PUBLISHED.glob("records"), *PUBLISHED.glob("*/records")]
+    published = _done(asked, [folder for folder in folders if not folder.samefile(own_records)])
+    formats.print_rich(published, console, title=f"published (results/, {origin(published)})")
+    lost = [job for job in outcome.values() if job.state in LOST]
+    for job in lost:
+        console.print(f"{job.state}: {job.name}: {job.error}", markup=False, highlight=False)
+    failed = any(job.state == "failed" for job in lost)
+    raise typer.Exit(0 if not lost else 1 if failed else GOES_ON)
+
+
+def _slurm_wishes(
+    launcher: str, jobs: int | None, time: str | None, settings: list[str] | None
+) -> Options | None:
+    """What the options ask of SLURM, None where it is not asked. BenchError for a contradiction."""
+    from harness.runs.slurm import options
+
+    if launcher == "slurm":
+        if jobs:
+            raise BenchError(
+                f"--jobs {jobs}: SLURM itself decides how many runs it has going; leave it out."
+            )
+        return options(time, settings or ())
+    for option, value in (("--time", time), ("--slurm", " --slurm ".join(settings or ()))):
+        if value:
+            raise BenchError(
+                f"{option} {value}: it is for SLURM's jobs; expected --launcher slurm with it."
+            )
+    return None
+
+
+def _done(run_ids: set[str], folders: list[Path]) -> list[Record]:
+    """The done records of these runs."""
+    from harness.records import store
+
+    return [r for r in store.read_all(folders) if r.run_id in run_ids and r.state == "done"]
+
+
+def _changed_suite(suite: Suite, overrides: list[str] | None, **changes: Any) -> Suite:
+    """The suite with what the options say instead. BenchError for a value that does not fit."""
+    from pydantic import ValidationError
+
+    values = suite.model_dump() | {k: v for k, v in changes.items() if v is not None}
+    values["overrides"] = [*suite.overrides, *(overrides or ())]
+    try:
+        return type(suite).model_validate(values)
+    except ValidationError as error:
+        raise BenchError(f"suite {suite.name}: {explain(error)}.") from error
+
+
+@app.command()
+def status(
+    suite: Annotated[
+        str | None, typer.Argument(help="Of this suite's sweeps.", show_default="of all sweeps")
+    ] = None,
+    results: Results = Path("runs"),
+) -> None:
+    """Show how far a sweep has come, while it works too: mIoU of what is done, in percent.
+
+    Read from the results folder alone, on any machine that sees it.
+    """
+    from rich.console import Console
+
+    console = Console()
+    for path, sweep in _sweeps(results, suite):
+        _show(path, sweep, results, console)
+
+
+def _sweeps(results: Path, suite: str | None) -> list[tuple[Path, Sweep]]:
+    """The sweeps of a suite, by its name or its TOML file. BenchError where there is none."""
+    from harness.runs.jobs import read_sweeps
+
+    name = Path(suite).stem if suite and suite.endswith(".toml") else suite
+    sweeps = read_sweeps(results, name)
+    if not sweeps:
+        there = sorted({sweep.suite for _, sweep in read_sweeps(results)})
+        raise BenchError(
+            f"no sweep{f' of {name}' if name else ''} found in {results}; expected one that "
+            f"`bench sweep` began there: {', '.join(there) or 'there is none'}. --results names "
+            "another folder."
+        )
+    return sweeps
+
+
+def _show(path: Path, sweep: Sweep, results: Path, console: Console) -> None:
+    from harness.report.matrix import Cell, print_matrices
+    from harness.runs.jobs import is_alive
+    from harness.runs.status import STATES, standings
+
+    stands = standings(results, path, sweep)
+    cells = [Cell(run.scenario, run.label, run.seed, stands[run.run_id].text) for run in sweep.runs]
+    print_matrices(cells, sweep.suite, console)
+    counts = Counter(standing.state for standing in stands.values())
+    told = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+    if sweep.launcher == "slurm":
+        by = "by SLURM"
+    elif is_alive(path, sweep.process):
+        by = f"by process {sweep.process.pid} of {sweep.process.host}"
+    else:
+        by = "its process has ended"
+    line = f"{sweep.suite}: {len(stands)} runs: {told} ({by}, since {sweep.created})"
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    for run in sweep.runs:
+        if detail := stands[run.run_id].detail:
+            line = f"{stands[run.run_id].state}: {run.label}, {run.scenario}, seed {run.seed}"
+            console.print(f"{line}: {detail}", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def cancel(
+    suite: Annotated[str, typer.Argument(help="The suite whose sweeps shall end.")],
+    results: Results = Path("runs"),
+) -> None:
+    """End a suite's sweeps: SLURM's jobs, or the process on this machine and its runs.
+
+    What is done stays done; `bench sweep` goes on with the rest.
+    """
+    ended = [_cancel(path, sweep, results) for path, sweep in _sweeps(results, suite)]
+    typer.echo("\n".join(filter(None, ended)) or f"{suite}: nothing of it runs or waits")
+
+
+def _cancel(path: Path, sweep: Sweep, results: Path) -> str:
+    """End one sweep -> what to tell of it; empty where nothing of it was left."""
+    import os
+    import signal
+
+    from harness.runs import jobs, slurm
+    from harness.runs.status import standings
+
+    if sweep.launcher == "local":
+        process = sweep.process
+        if not jobs.is_alive(path, process):
+            return ""
+        if process.runs() is None:
+            raise BenchError(
+                f"{sweep.suite} runs on {process.host}; call `bench cancel` there, or end its "
+                f"process {process.pid}."
+            )
+        os.kill(process.pid, signal.SIGTERM)
+        return f"{sweep.suite}: process {process.pid} told to end"
+    stands = standings(results, path, sweep)
+    left = [
+        run
+        for run in sweep.runs
+        if run.slurm and stands[run.run_id].state in ("running", "waiting", "stopped", "skipped")
+    ]
+    if not left:
+        return ""
+    slurm.cancel(run.slurm for run in left if run.slurm)
+    gone = {run.run_id for run in left}
+    runs = [
+        run.model_copy(update={"slurm": None}) if run.run_id in gone else run for run in sweep.runs
+    ]
+    jobs.write_sweep(path, sweep.model_copy(update={"runs": runs}))
+    return f"{sweep.suite}: {len(left)} SLURM jobs cancelled"

@@ -112,6 +112,7 @@ def _comparable(record: Record) -> dict[str, Any]:
         "source": spec.source.dataset,
         "target": spec.target.dataset,
         "convention": convention,
+        "scored split": spec.scenario.eval_split,
         "protocol": spec.protocol,
         "selection": record.metrics.selection if record.metrics else "last",
         "source data": spec.source.model_dump(mode="json", exclude={"dataset"}),

@@ -47,6 +47,9 @@ class Scenario(Strict):
     generated_source: bool = Field(
         False, description="without the source's files, its embedded rendering is used instead"
     )
+    source_split: str = Field("train", description="images of the source set to learn from")
+    target_split: str = Field("train", description="images of the target set to adapt on")
+    eval_split: str = Field("val", description="images of the target set to score")
 
 
 class Profile(Strict):

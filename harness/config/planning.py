@@ -97,7 +97,8 @@ def resolve(request: Request, data_root: Path | None = None) -> Plan:
     profile = catalogue.profile(request.profile or default)
     if request.student:
         profile = profile.model_copy(update={"student": request.student})
-    knobs = {k: v for k, v in profile.knobs.items() if k in config_class.model_fields}
+    knobs = profile.knobs_for(scenario.target)
+    knobs = {k: v for k, v in knobs.items() if k in config_class.model_fields}
     for option in ("teacher", "teacher_checkpoint", "teacher_init"):
         value = getattr(request, option)
         knob = option.replace("_init", "")
@@ -259,7 +260,11 @@ def plan(
         method_config=method_config,
         scenario=scenario,
         profile=profile.model_copy(
-            update={"knobs": {}, "image_size": _sizes(profile, scenario)},
+            update={
+                "knobs": {},
+                "target_knobs": {},
+                "image_size": _sizes(profile, scenario),
+            },
         ),
         student=profile.student,
         teachers=references,

@@ -152,6 +152,16 @@ def test_profile_knobs_go_to_the_methods_that_have_them():
     assert not hasattr(plan("source_only").config, "ema_alpha")
 
 
+def test_a_targets_knobs_go_before_the_profiles_and_after_the_users():
+    asked = {"scenario": "cs2acdc", "profile": "paper_hr"}
+    assert plan("mic", profile="paper_hr").config.ignore_bottom == 240
+    there = plan("mic", **asked)
+    assert (there.config.ignore_bottom, there.config.mask_source) == (0, True)
+    assert there.spec.profile.target_knobs == {}
+    assert plan("mic", **asked, overrides=("ignore_bottom=7",)).config.ignore_bottom == 7
+    assert not plan("mic", profile="paper_hr").config.mask_source
+
+
 def test_a_plan_comes_back_from_its_spec():
     """What a worker process and `bench check` do."""
     first = plan(seed=3, overrides=("lr=0.5", "stages=2,3", "image_size.gta5=[64,32]"))

@@ -11,7 +11,7 @@ from __future__ import annotations
 from pydantic import Field
 from torch import Tensor
 
-from methods.contract import IGNORE, Segmentation
+from methods.contract import ADDED_LATER, IGNORE, Segmentation
 from methods.daformer import DAFormer
 
 
@@ -34,6 +34,7 @@ class DACS(DAFormer):
         source_mean_over_valid: bool = Field(
             False,
             description="the source loss is a mean over labelled pixels alone (authors' code)",
+            json_schema_extra=ADDED_LATER,
         )
 
     config: Config

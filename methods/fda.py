@@ -19,7 +19,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from methods.contract import Batch, Method
+from methods.contract import ADDED_LATER, Batch, Method
 from methods.parts.augment import denormalise, renormalise
 from methods.parts.entropy import self_information
 from methods.parts.fourier import swap_low_amplitudes
@@ -46,11 +46,16 @@ class FDA(Method):
         )
         eta: float = Field(2.0, gt=0, description="exponent of the Charbonnier penalty (paper)")
         entropy_start: float = Field(
-            0.0, ge=0, le=1, description="share of the schedule before it (authors' code: 0.5)"
+            0.0,
+            ge=0,
+            le=1,
+            description="share of the schedule before it (authors' code: 0.5)",
+            json_schema_extra=ADDED_LATER,
         )
         clamp_images: bool = Field(
             True,
             description="images in the target's style stay in range (authors' code: they do not)",
+            json_schema_extra=ADDED_LATER,
         )
 
     config: Config

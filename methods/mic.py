@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from methods.contract import Batch
+from methods.contract import ADDED_LATER, Batch
 from methods.daformer import DAFormer
 from methods.parts.augment import strong_augment
 from methods.parts.device import send
@@ -40,10 +40,14 @@ class MIC(DAFormer):
         )
         lambda_mask: float = Field(1.0, ge=0, description="weight of the masked images (paper)")
         mask_source: bool = Field(
-            False, description="half of the masked images are the source's, with its labels"
+            False,
+            description="half of the masked images are the source's, with its labels",
+            json_schema_extra=ADDED_LATER,
         )
         mask_augment: bool = Field(
-            True, description="masked images are augmented as mixed ones are"
+            True,
+            description="masked images are augmented as mixed ones are",
+            json_schema_extra=ADDED_LATER,
         )
 
     config: Config

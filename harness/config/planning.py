@@ -250,7 +250,7 @@ def plan(
             own_init = located(own_start, network, other_option)
             _check_init(own_init, network, other_option)
         companions.append(Companion(network, own_init))
-    method_config = config.model_dump(mode="json", exclude={"teacher_checkpoint"})
+    method_config = config.model_dump(mode="json", exclude={"teacher_checkpoint", *_unsaid(config)})
     networks = [t.network for t in teachers] + [c.network for c in companions]
     if "teacher" in method_config and networks:
         # Left to its default or named, it is the same run.
@@ -279,6 +279,17 @@ def plan(
         uses_target=method.uses_target,
     )
     return Plan(spec, config, data, tuple(teachers), student_init, tuple(companions))
+
+
+def _unsaid(config: BaseModel) -> set[str]:
+    """Knobs that a spec leaves out: those marked as added later that stand at their default."""
+    return {
+        name
+        for name, knob in type(config).model_fields.items()
+        if isinstance(knob.json_schema_extra, dict)
+        and knob.json_schema_extra.get("added_later")
+        and getattr(config, name) == knob.default
+    }
 
 
 def _reference(init: Path) -> dict[str, str]:

@@ -162,6 +162,21 @@ def test_a_targets_knobs_go_before_the_profiles_and_after_the_users():
     assert not plan("mic", profile="paper_hr").config.mask_source
 
 
+@pytest.mark.parametrize("method", ["mic", "fda", "dacs", "dualkd+mic", "adaptsegnet"])
+def test_a_knob_that_a_method_gained_later_renames_no_run(method):
+    """So the records made before it are still found by their suite, and share a row."""
+    knobs = {"fda": "clamp_images=false", "dacs": "source_mean_over_valid=true"}
+    knobs |= {"mic": "mask_source=true", "dualkd+mic": "mask_source=true"}
+    names = {"entropy_start", "clamp_images", "source_mean_over_valid", "mask_source"}
+    spec = plan(method).spec
+    assert not names & spec.method_config.keys()
+    if method in knobs:
+        other = plan(method, overrides=(knobs[method],)).spec
+        assert other.run_id != spec.run_id
+        assert knobs[method].partition("=")[0] in other.method_config
+        assert replan(other, None).spec == other
+
+
 def test_a_plan_comes_back_from_its_spec():
     """What a worker process and `bench check` do."""
     first = plan(seed=3, overrides=("lr=0.5", "stages=2,3", "image_size.gta5=[64,32]"))

@@ -12,11 +12,16 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 from torch import Tensor, nn
 
 #: Label of pixels that belong to no class: excluded from every loss and every score.
 IGNORE = 255
 NUM_CLASSES = 19
+
+#: `json_schema_extra` of a knob that a method gained after runs of it were recorded. At its default
+#: a run does not name it, so that those runs keep their names and share a row with new ones.
+ADDED_LATER: JsonDict = {"added_later": True}
 
 
 @dataclass

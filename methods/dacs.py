@@ -9,7 +9,9 @@ ignored rows for all methods leaves the draw of classes as the one difference fr
 from __future__ import annotations
 
 from pydantic import Field
+from torch import Tensor
 
+from methods.contract import ADDED_LATER, IGNORE, Segmentation
 from methods.daformer import DAFormer
 
 
@@ -29,5 +31,19 @@ class DACS(DAFormer):
             False, description="ClassMix draws from each image's own classes (authors' code)"
         )
         lambda_fd: float = Field(0.0, ge=0, description="no feature distance")
+        source_mean_over_valid: bool = Field(
+            False,
+            description="the source loss is a mean over labelled pixels alone (authors' code)",
+            json_schema_extra=ADDED_LATER,
+        )
 
     config: Config
+
+    def source_loss(self, output: Segmentation, label: Tensor) -> Tensor:
+        """A mean over all pixels, as DAFormer's; or over those that are not ignored, 0 if none."""
+        loss = super().source_loss(output, label)
+        if not self.config.source_mean_over_valid:
+            return loss
+        stride = self.config.loss_stride
+        valid = label[:, ::stride, ::stride] != IGNORE
+        return loss * valid.numel() / valid.sum().clamp(min=1)

@@ -81,7 +81,7 @@ class DAFormer(Method):
         self.update_teacher(step)
         source = self.segment(batch.source_image)
         yield {
-            "source": self.segmentation_loss(source, batch.source_label),
+            "source": self.source_loss(source, batch.source_label),
             **self.source_terms(batch, source, step),
         }
         del source  # its graph is gone: so should its maps be
@@ -123,6 +123,10 @@ class DAFormer(Method):
     ) -> Tensor:
         """Cross-entropy of one forward with labels and their weights, both (B, H, W)."""
         return cross_entropy(output.logits, label, weight, self.config.loss_stride)
+
+    def source_loss(self, output: Segmentation, label: Tensor) -> Tensor:
+        """Loss of a source forward with its labels (B, H, W)."""
+        return self.segmentation_loss(output, label)
 
     def teacher_logits(self, batch: Batch) -> Tensor:
         """The EMA teacher's logits (B, C, h, w) on the target, for every term that uses them.

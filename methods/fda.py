@@ -19,7 +19,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from methods.contract import Batch, Method
+from methods.contract import ADDED_LATER, Batch, Method
 from methods.parts.augment import denormalise, renormalise
 from methods.parts.entropy import self_information
 from methods.parts.fourier import swap_low_amplitudes
@@ -45,6 +45,18 @@ class FDA(Method):
             0.005, ge=0, description="weight of the target's penalised entropy (paper)"
         )
         eta: float = Field(2.0, gt=0, description="exponent of the Charbonnier penalty (paper)")
+        entropy_start: float = Field(
+            0.0,
+            ge=0,
+            le=1,
+            description="share of the schedule before it (authors' code: 0.5)",
+            json_schema_extra=ADDED_LATER,
+        )
+        clamp_images: bool = Field(
+            True,
+            description="images in the target's style stay in range (authors' code: they do not)",
+            json_schema_extra=ADDED_LATER,
+        )
 
     config: Config
 
@@ -53,6 +65,8 @@ class FDA(Method):
         logits = self.student(self.in_target_style(batch)).logits
         yield {"source": cross_entropy(logits, batch.source_label, stride=cfg.loss_stride)}
         del logits  # one graph at a time
+        if step < cfg.entropy_start * self.iterations:
+            return
         logits = self.student(batch.target_image).logits
         unsure = charbonnier(self_information(logits).sum(1), cfg.eta)  # (B, h, w)
         yield {"entropy": cfg.lambda_charbonnier * unsure.mean()}
@@ -63,4 +77,5 @@ class FDA(Method):
         beta = choices[int(torch.randint(len(choices), (), generator=self.generator))]
         source, target = denormalise(batch.source_image), denormalise(batch.target_image)
         with torch.autocast(source.device.type, enabled=False):  # images are data
-            return renormalise(swap_low_amplitudes(source, target, beta).clamp(0, 1))
+            styled = swap_low_amplitudes(source, target, beta)
+            return renormalise(styled.clamp(0, 1) if self.config.clamp_images else styled)

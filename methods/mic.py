@@ -4,6 +4,9 @@ Beside mixing, the student labels target images of which random blocks are hidde
 what the EMA teacher says of the whole images: context must stand in for what it cannot see.
 
     L = L(self-training) + lambda_mask * CE(augmented, masked target; pseudo-labels, weight q)
+
+From Cityscapes to ACDC and Dark Zurich the authors mask a source and a target image of a batch of
+two, and augment neither: `mask_source=true`, `mask_augment=false`.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from methods.contract import Batch
+from methods.contract import ADDED_LATER, Batch
 from methods.daformer import DAFormer
 from methods.parts.augment import strong_augment
 from methods.parts.device import send
@@ -36,6 +39,16 @@ class MIC(DAFormer):
             64, ge=1, description="side of a block in pixels (paper; 32 at half resolution)"
         )
         lambda_mask: float = Field(1.0, ge=0, description="weight of the masked images (paper)")
+        mask_source: bool = Field(
+            False,
+            description="half of the masked images are the source's, with its labels",
+            json_schema_extra=ADDED_LATER,
+        )
+        mask_augment: bool = Field(
+            True,
+            description="masked images are augmented as mixed ones are",
+            json_schema_extra=ADDED_LATER,
+        )
 
     config: Config
 
@@ -43,22 +56,40 @@ class MIC(DAFormer):
         self, batch: Batch, pseudo: PseudoLabel, step: int
     ) -> Iterator[dict[str, Tensor]]:
         yield from super().pseudo_terms(batch, pseudo, step)
-        output = self.segment(self.masked(batch.target_image))
-        loss = self.segmentation_loss(output, pseudo.label, pseudo.weight)
+        image, label, weight = batch.target_image, pseudo.label, pseudo.weight
+        if self.config.mask_source:
+            image, label, weight = half_source(batch, pseudo)
+        output = self.segment(self.masked(image))
+        loss = self.segmentation_loss(output, label, weight)
         yield {"masked": self.config.lambda_mask * loss}
 
     def masked(self, image: Tensor) -> Tensor:
         """Augment as mixed images are, then hide blocks: 0 is the mean colour."""
         cfg = self.config
         with torch.autocast(image.device.type, enabled=False):  # images are data
-            image = strong_augment(
-                image,
-                self.generator,
-                cfg.jitter_probability,
-                cfg.blur_probability,
-                cfg.jitter_strength,
-            )
+            if cfg.mask_augment:
+                image = strong_augment(
+                    image,
+                    self.generator,
+                    cfg.jitter_probability,
+                    cfg.blur_probability,
+                    cfg.jitter_strength,
+                )
             return image * shown(image, cfg.mask_ratio, cfg.mask_block, self.generator)
+
+
+def half_source(batch: Batch, pseudo: PseudoLabel) -> tuple[Tensor, Tensor, Tensor]:
+    """The first half of a batch from the source, at weight 1, and as many of the target's images.
+
+    Images (B, 3, H, W), labels and weights (B, H, W), as many as the batch has; of an odd number
+    the target has one more. Source: MIC's code, `separate`, for batches of two.
+    """
+    count = len(batch.target_image) // 2
+    rest = len(batch.target_image) - count
+    image = torch.cat([batch.source_image[:count], batch.target_image[:rest]])
+    label = torch.cat([batch.source_label[:count], pseudo.label[:rest]])
+    sure = torch.ones_like(pseudo.weight[:count])
+    return image, label, torch.cat([sure, pseudo.weight[:rest]])
 
 
 def shown(image: Tensor, ratio: float, block: int, generator: torch.Generator) -> Tensor:

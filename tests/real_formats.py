@@ -89,15 +89,16 @@ def write_cityscapes(
 
 
 def write_camvid(root: Path, n: int, size: tuple[int, int] = SIZE) -> Path:
-    """The SegNet form: train/, trainannot/, val/, valannot/, ids 0..11 in grey; n images each."""
+    """The SegNet form: train/, trainannot/ and so on, ids 0..11 in grey; n images of each split.
+
+    Those of train and test are of the clip at dusk, those of val were taken by day.
+    """
     folder = root / "camvid"
-    for split, first in (("train", 6690), ("val", 7959)):
-        sequence = "0001TP" if split == "train" else "0016E5"
+    for split, first in (("train", "006690"), ("val", "07959"), ("test", "008550")):
+        clip = "0016E5" if split == "val" else "0001TP"
         for i in range(n):
             image, label = street(i, *size)
-            name = f"{sequence}_{first + 2 * i:06d}.png"
-            if split == "val":
-                name = f"{sequence}_{first + 2 * i:05d}.png"
+            name = f"{clip}_{int(first) + 2 * i:0{len(first)}d}.png"
             save_png(folder / split / name, image)
             mask = encode(label, CAMVID_IDS, ignored=11)
             save_png(folder / f"{split}annot" / name, mask)

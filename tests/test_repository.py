@@ -108,7 +108,9 @@ def test_every_toml_is_valid_and_says_what_it_is(kind, name):
 def test_every_knob_of_a_profile_belongs_to_a_method(name):
     """And has a value that each of its methods takes: a typo would be dropped without a word."""
     configs = [registry.load(method).Config for method in registry.names()]
-    for knob, value in catalogue.profile(name).knobs.items():
+    profile = catalogue.profile(name)
+    tables = (profile.knobs, *profile.target_knobs.values())
+    for knob, value in (item for table in tables for item in table.items()):
         holders = [config for config in configs if knob in config.model_fields]
         assert holders, knob
         for config in holders:

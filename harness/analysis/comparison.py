@@ -18,7 +18,7 @@ from harness.records.schema import Record
 NOT_COMPARABLE = "figures are not comparable with papers"
 
 #: Profile fields that do not part tables: they change no figure, or the row itself names them.
-NOT_COMPARED = {*CHANGE_NO_FIGURE, "name", "student", "knobs", "teacher_iterations"}
+NOT_COMPARED = {*CHANGE_NO_FIGURE, "name", "student", "knobs", "target_knobs", "teacher_iterations"}
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,7 @@ def _comparable(record: Record) -> dict[str, Any]:
         "source": spec.source.dataset,
         "target": spec.target.dataset,
         "convention": convention,
+        "scored split": spec.scenario.eval_split,
         "protocol": spec.protocol,
         "selection": record.metrics.selection if record.metrics else "last",
         "source data": spec.source.model_dump(mode="json", exclude={"dataset"}),

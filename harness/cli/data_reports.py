@@ -11,8 +11,15 @@ from rich.table import Table
 
 from harness.config import catalogue
 from harness.data.classes import CLASSES
-from harness.data.datasets import LAYOUTS, Dataset, Split, has_dataset, layout_of, open_dataset
-from harness.data.sources import GENERATED
+from harness.data.datasets import (
+    LAYOUTS,
+    Dataset,
+    has_dataset,
+    layout_of,
+    open_dataset,
+    splits_there,
+)
+from harness.data.sources import GENERATED, Role
 from harness.errors import DataError
 
 
@@ -46,9 +53,9 @@ def verify(data_root: Path | None, console: Console) -> int:
             console.print(f"{name}: {len(problems)} problems", highlight=False)
         else:
             counts, fingerprints = [], []
-            for split, published in layout_of(name).published.items():
+            for split in splits_there(name, root):
                 dataset = open_dataset(name, root, split)
-                counts.append(f"{split} {len(dataset)} of {published}")
+                counts.append(f"{split} {len(dataset)} of {layout_of(name).published[split]}")
                 fingerprints.append(f"{split} {dataset.fingerprint(reread=True)}")
             console.print(f"{name}: good ({', '.join(counts)} images)", highlight=False)
             console.print(f"{name}: fingerprints {', '.join(fingerprints)}", highlight=False)
@@ -88,7 +95,7 @@ def statistics(data_root: Path | None, console: Console) -> None:
     console.print(table)
 
 
-def _labelled(open_split: Callable[[Split], Dataset]) -> Dataset:
+def _labelled(open_split: Callable[[Role], Dataset]) -> Dataset:
     """The split to train on, or the one to score on where only that has labels."""
     train = open_split("train")
     return train if train.has_labels else open_split("val")

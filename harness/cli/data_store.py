@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.config import catalogue
-from harness.data.datasets import LAYOUTS, Dataset, has_dataset, layout_of, open_once
+from harness.data.datasets import LAYOUTS, Dataset, has_dataset, open_once, splits_there
 from harness.data.sources import find_sources, is_real
 from harness.data.store import Format, Part, Store, remove, stores, stores_folder
 from harness.data.store_build import build, check_room, estimate, missing, size_text
@@ -133,7 +133,7 @@ def _wanted(what: str, profile_name: str | None, data_root: Path | None) -> list
             "image_size. Name another --profile."
         )
     wanted = []
-    for split in layout_of(what).splits:
+    for split in splits_there(what, data_root):
         parts: tuple[Part, ...] = ("image", "label") if split == "train" else ("image",)
         wanted.append(Wanted(open_once(what, data_root, split), profile.image_size[what], parts))
     return wanted

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 FIXED = {
     "name": "It names the file; use --profile or --scenario.",
     "knobs": "Set the method's knobs themselves: --set KNOB=VALUE.",
+    "target_knobs": "Set the method's knobs themselves: --set KNOB=VALUE.",
     "student": "Use --student NETWORK.",
 }
 
@@ -74,7 +75,13 @@ def check_knobs(profile: Profile) -> None:
     Knobs that only other methods have are fine: a profile serves many. BenchError with the nearest
     name; none where a plug-in cannot be imported, for the knob may be its own.
     """
-    missing = profile.knobs.keys()
+    tables = {"[knobs]": profile.knobs}
+    for target, knobs in profile.target_knobs.items():
+        if target not in LAYOUTS:
+            where = f"data set in profile {profile.name!r}, [target_knobs]:"
+            raise unknown(where, target, LAYOUTS)
+        tables[f"[target_knobs.{target}]"] = knobs
+    missing = set().union(*tables.values())
     known: set[str] = set()
     broken = []
     for method in registry.names():  # imported one by one, until every knob has been found
@@ -95,7 +102,8 @@ def check_knobs(profile: Profile) -> None:
             ", ".join(broken),
         )
         return
-    error = unknown(f"knob in profile {profile.name!r}, [knobs]:", strange[0], sorted(known))
+    table = next(name for name, knobs in tables.items() if strange[0] in knobs)
+    error = unknown(f"knob in profile {profile.name!r}, {table}:", strange[0], sorted(known))
     raise BenchError(f"{error} Of a method in a file: give the file, --plugin FILE.")
 
 

@@ -97,7 +97,8 @@ def resolve(request: Request, data_root: Path | None = None) -> Plan:
     profile = catalogue.profile(request.profile or default)
     if request.student:
         profile = profile.model_copy(update={"student": request.student})
-    knobs = {k: v for k, v in profile.knobs.items() if k in config_class.model_fields}
+    knobs = profile.knobs_for(scenario.target)
+    knobs = {k: v for k, v in knobs.items() if k in config_class.model_fields}
     for option in ("teacher", "teacher_checkpoint", "teacher_init"):
         value = getattr(request, option)
         knob = option.replace("_init", "")
@@ -249,7 +250,7 @@ def plan(
             own_init = located(own_start, network, other_option)
             _check_init(own_init, network, other_option)
         companions.append(Companion(network, own_init))
-    method_config = config.model_dump(mode="json", exclude={"teacher_checkpoint"})
+    method_config = config.model_dump(mode="json", exclude={"teacher_checkpoint", *_unsaid(config)})
     networks = [t.network for t in teachers] + [c.network for c in companions]
     if "teacher" in method_config and networks:
         # Left to its default or named, it is the same run.
@@ -259,7 +260,11 @@ def plan(
         method_config=method_config,
         scenario=scenario,
         profile=profile.model_copy(
-            update={"knobs": {}, "image_size": _sizes(profile, scenario)},
+            update={
+                "knobs": {},
+                "target_knobs": {},
+                "image_size": _sizes(profile, scenario),
+            },
         ),
         student=profile.student,
         teachers=references,
@@ -274,6 +279,17 @@ def plan(
         uses_target=method.uses_target,
     )
     return Plan(spec, config, data, tuple(teachers), student_init, tuple(companions))
+
+
+def _unsaid(config: BaseModel) -> set[str]:
+    """Knobs that a spec leaves out: those marked as added later that stand at their default."""
+    return {
+        name
+        for name, knob in type(config).model_fields.items()
+        if isinstance(knob.json_schema_extra, dict)
+        and knob.json_schema_extra.get("added_later")
+        and getattr(config, name) == knob.default
+    }
 
 
 def _reference(init: Path) -> dict[str, str]:

@@ -61,6 +61,9 @@ class Scenario(Strict):
     generated_source: bool = Field(
         False, description="without the source's files, its embedded rendering is used instead"
     )
+    source_split: str = Field("train", description="images of the source set to learn from")
+    target_split: str = Field("train", description="images of the target set to adapt on")
+    eval_split: str = Field("val", description="images of the target set to score")
 
 
 class Profile(Strict):
@@ -109,6 +112,9 @@ class Profile(Strict):
     max_class_ratio: float = Field(
         0.75, gt=0, description="a source crop is redrawn while one class covers more"
     )
+    target_with_replacement: bool = Field(
+        False, description="draw target images with replacement; else each once an epoch"
+    )
     flip: float = Field(0.5, ge=0, le=1)
     slide: Slide | None = Field(
         None,
@@ -147,6 +153,14 @@ class Profile(Strict):
     knobs: dict[str, Any] = Field(
         default_factory=dict, description="method knobs of this profile, for methods that have them"
     )
+    target_knobs: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="the same for one target data set, by its name; they go before knobs",
+    )
+
+    def knobs_for(self, target: str) -> dict[str, Any]:
+        """The knobs of runs that adapt to that data set."""
+        return {**self.knobs, **self.target_knobs.get(target, {})}
 
 
 class Suite(Strict):

@@ -1,14 +1,18 @@
 """CamVid (Brostow et al., 2009) in both of its forms: where the files lie, and their 32 colours.
 
 The SegNet form has one folder a split, with grey labels of 12 ids. The authors' form has 701 frames
-and colour-coded labels; without train.txt and val.txt beside them they are split as SegNet did:
-367 frames to train on, 101 to validate on, and 233 (Seq05VD and the second half of 0001TP) left
-out, because they are SegNet's test set.
+and colour-coded labels; without train.txt, val.txt and test.txt beside them they are split as
+SegNet did: 367 frames to train on, 101 to validate on, and 233 (Seq05VD and the second half of
+0001TP) to test on.
+
+Of its four clips one was filmed at dusk. SegNet's splits part that clip in time, so that day and
+dusk are domains of their own: 577 frames by day, 62 at dusk to adapt on, the later 62 to score.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 #: Colours of the 32 classes, gathered in the groups that SegNet's labels have, by their id there.
 #: Void (0, 0, 0) is in no group.
@@ -62,6 +66,23 @@ WHOLE_FORMS = (("701_StillsRaw_full", "LabeledApproved_full"), ("images", "label
 VAL_FRAMES = ("0016E5_07959", "0016E5_08159")
 TEST_START = "0001TP_008550"
 
+#: The clip filmed at dusk; 0006R0, 0016E5 and Seq05VD were filmed by day.
+DUSK_CLIP = "0001TP"
+
+
+class Selection(NamedTuple):
+    """Frames of one time of day, out of SegNet's splits."""
+
+    splits: tuple[str, ...]
+    dusk: bool
+
+
+SELECTIONS = {
+    "day": Selection(("train", "val", "test"), dusk=False),
+    "dusk_train": Selection(("train",), dusk=True),
+    "dusk_test": Selection(("test",), dusk=True),
+}
+
 
 def split_of(frame: str) -> str:
     """Name SegNet's split of a frame of the authors' form: train, val or test."""
@@ -73,20 +94,34 @@ def split_of(frame: str) -> str:
 
 
 def list_pairs(folder: Path, split: str) -> list[tuple[Path, Path]]:
-    """List (image, label) of a split, sorted by name; the label need not exist."""
+    """List (image, label) of a split or selection, sorted by name; the label need not exist."""
+    if split in SELECTIONS:
+        splits, dusk = SELECTIONS[split]
+        pairs = (pair for part in splits for pair in list_pairs(folder, part))
+        selected = [pair for pair in pairs if pair[0].stem.startswith(DUSK_CLIP) == dusk]
+        return sorted(selected, key=lambda pair: pair[0].name)
     if (folder / f"{split}annot").is_dir() or (folder / split).is_dir():
         images = sorted((folder / split).glob("*.png"))
         return [(image, folder / f"{split}annot" / image.name) for image in images]
     for image_folder, label_folder in WHOLE_FORMS:
         if (folder / image_folder).is_dir():
             images = sorted((folder / image_folder).glob("*.png"))
-            wanted = _listed(folder / f"{split}.txt")
+            lists = {part: _listed(folder / f"{part}.txt") for part in ("train", "val", "test")}
             return [
                 (image, _label(folder / label_folder, image.stem))
                 for image in images
-                if (split_of(image.stem) == split if wanted is None else image.stem in wanted)
+                if _split_here(image.stem, lists) == split
             ]
     return []
+
+
+def _split_here(frame: str, lists: dict[str, set[str] | None]) -> str | None:
+    """The split whose list names the frame; else SegNet's, if that one has no list here."""
+    for split, frames in lists.items():
+        if frames and frame in frames:
+            return split
+    split = split_of(frame)
+    return split if lists[split] is None else None
 
 
 def _label(folder: Path, frame: str) -> Path:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import cv2
 
@@ -20,8 +20,6 @@ from harness.data.encodings import encoding_of
 from harness.data.fingerprint import SETTLED_NS, FilesRead, content_fingerprint
 from harness.data.transforms import PixelArray, resize_image, resize_label
 from harness.errors import DataError
-
-Split = Literal["train", "val"]
 
 log = logging.getLogger(__name__)
 
@@ -39,13 +37,15 @@ class Layout:
     markers: tuple[tuple[str, ...], ...]  # a folder is the data set's if all of one tuple is there
     expected: str  # what an error message says of them
     list_pairs: Callable[[Path, str], list[tuple[Path, Path]]]
-    published: dict[Split, int]  # images of each split as its authors give it out
+    published: dict[str, int]  # images of each split as its authors give it out
     label_files: str = "*.png"  # which files beside a label are labels
     distinctive: bool = True  # the markers tell the data set's folder without its name
-    unlabelled: tuple[Split, ...] = ()  # splits that were published without labels
+    unlabelled: tuple[str, ...] = ()  # splits that were published without labels
+    optional: tuple[str, ...] = ()  # splits that need not be there
+    selections: tuple[str, ...] = ()  # further names: frames of several splits, or of a part of one
 
     @property
-    def splits(self) -> tuple[Split, ...]:
+    def splits(self) -> tuple[str, ...]:
         return tuple(self.published)
 
 
@@ -101,11 +101,13 @@ LAYOUTS = {
     "camvid": Layout(
         ("camvid", "CamVid"),
         (("train", "trainannot"), ("val", "valannot"), *camvid.WHOLE_FORMS),
-        "train/, trainannot/, val/ and valannot/ (the SegNet form), or 701_StillsRaw_full/ and "
-        "LabeledApproved_full/, or images/ and labels/",
+        "train/, val/, test/ and trainannot/, valannot/, testannot/ (the SegNet form), or "
+        "701_StillsRaw_full/ and LabeledApproved_full/, or images/ and labels/",
         camvid.list_pairs,
-        {"train": 367, "val": 101},
+        {"train": 367, "val": 101, "test": 233},
         label_files="",  # in one form the splits share a folder, with frames of neither
+        optional=("test",),
+        selections=tuple(camvid.SELECTIONS),
     ),
     "acdc": Layout(
         ("acdc", "ACDC"),
@@ -215,9 +217,10 @@ def list_samples(name: str, root: Path, split: str) -> tuple[Path, list[Sample]]
     DataError when the folder, the split or its images are missing.
     """
     layout = layout_of(name)
-    if split not in layout.splits:
+    known = (*layout.splits, *layout.selections)
+    if split not in known:
         raise DataError(
-            f"{name} has no split {split!r}, only {' and '.join(layout.splits)}; "
+            f"{name} has no split {split!r}, only {' and '.join(known)}; "
             "choose a scenario that uses it so"
         )
     folder = find_folder(name, root)
@@ -228,14 +231,25 @@ def list_samples(name: str, root: Path, split: str) -> tuple[Path, list[Sample]]
         )
     samples = [Sample(*pair) for pair in layout.list_pairs(folder, split)]
     if not samples:
+        others = ", or score others: --set eval_split=val" if split in layout.optional else ""
         raise DataError(
             f"found no image of the {split} split in {folder}; expected {layout.expected}: "
-            "unpack the archive again, or link the full folder"
+            f"unpack the archive again, or link the full folder{others}"
         )
     return folder, samples
 
 
-def open_dataset(name: str, root: Path, split: Split) -> Dataset:
+def splits_there(name: str, root: Path) -> list[str]:
+    """The splits of a data set, those left out that need not be there and are not."""
+    layout, folder = layout_of(name), find_folder(name, root)
+    return [
+        split
+        for split in layout.splits
+        if split not in layout.optional or (folder and layout.list_pairs(folder, split))
+    ]
+
+
+def open_dataset(name: str, root: Path, split: str) -> Dataset:
     """Open one split of a data set below a data root (gta5/, synthia/, cityscapes/ ...).
 
     DataError, with the remedy, when it is not there or empty. Whether the files are sound is
@@ -251,7 +265,7 @@ def open_dataset(name: str, root: Path, split: Split) -> Dataset:
 _OPENED: dict[tuple[str, Path, str], tuple[dict[Path, int], Dataset]] = {}
 
 
-def open_once(name: str, root: Path, split: Split) -> Dataset:
+def open_once(name: str, root: Path, split: str) -> Dataset:
     """The same split as the last time in this process, while no file came, went or was renamed.
 
     Opening GTA5 reads 49,932 headers, hashing it every label. A file that is written over in place

@@ -181,6 +181,8 @@ class _TrainViews(TorchDataset):
         assert self.target_order is not None
         profile = self.profile
         index = self.target_order[number]
+        if profile.target_with_replacement:
+            index = int(rng.integers(len(self.target_order)))
         image = pixels.read_image(index)
         corner = transforms.draw_corner(image.shape, profile.crop, rng)
         flipped = rng.random() < profile.flip
@@ -209,6 +211,9 @@ class _Shuffle:
         self.length, self.seed, self.stream = length, seed, stream
         self.epoch = -1
         self.order: npt.NDArray[np.int64] = np.empty(0, np.int64)
+
+    def __len__(self) -> int:
+        return self.length
 
     def __getitem__(self, number: int) -> int:
         epoch, position = divmod(number, self.length)

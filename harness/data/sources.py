@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 GENERATED = ("gta5", "synthia", "cityscapes", "acdc", "darkzurich")
 
 
+#: What a run does with images: learn from them, or score on them.
+Role = Literal["train", "val"]
+
+
 @dataclass(frozen=True)
 class Source:
     """One data set of a run; generated ones are written to the cache when first opened."""
@@ -25,15 +29,16 @@ class Source:
     root: Path | None  # None: generated
     counts: dict[str, int]
     size: tuple[int, int]
+    splits: dict[Role, str]  # the data set's name for the images of each role
 
-    def open(self, split: Literal["train", "val"], progress: ScenesDrawn | None = None) -> Dataset:
-        """The data set's split, ready to be read."""
+    def open(self, role: Role, progress: ScenesDrawn | None = None) -> Dataset:
+        """The images of that role, ready to be read."""
         root = self.root
         if root is None:
             from harness.data.scenes import ensure_dataset
 
             root = ensure_dataset(self.ref.dataset, self.counts, size=self.size, progress=progress)
-        return open_once(self.ref.dataset, root, split)
+        return open_once(self.ref.dataset, root, self.splits[role])
 
 
 @dataclass(frozen=True)
@@ -65,14 +70,14 @@ def find_sources(
     rendering of its own is asked for without a root.
     """
     return Sources(
-        _find(scenario.source, profile, data_root, "source", scenario.generated_source),
-        _find(scenario.target, profile, data_root, "target", False),
+        _find(scenario, "source", profile, data_root),
+        _find(scenario, "target", profile, data_root),
     )
 
 
 def find_target(scenario: Scenario, profile: Profile, data_root: Path | None) -> Source:
     """The target alone, for scoring: the source need not be at hand. DataError as above."""
-    return _find(scenario.target, profile, data_root, "target", False)
+    return _find(scenario, "target", profile, data_root)
 
 
 def is_real(scenario: Scenario, data_root: Path | None) -> bool:
@@ -83,12 +88,16 @@ def is_real(scenario: Scenario, data_root: Path | None) -> bool:
 
 
 def _find(
-    name: str,
+    scenario: Scenario,
+    domain: Literal["source", "target"],
     profile: Profile,
     data_root: Path | None,
-    role: Literal["source", "target"],
-    may_generate: bool,
 ) -> Source:
+    name: str = getattr(scenario, domain)
+    may_generate = domain == "source" and scenario.generated_source
+    splits: dict[Role, str] = {"train": scenario.source_split}
+    if domain == "target":
+        splits = {"train": scenario.target_split, "val": scenario.eval_split}
     if name not in profile.image_size:
         raise DataError(
             f"profile {profile.name!r} has no image size for {name}; expected an entry under "
@@ -96,8 +105,8 @@ def _find(
         )
     size = profile.image_size[name]
     if data_root is not None and (has_dataset(name, data_root) or not may_generate):
-        train = open_once(name, data_root, "train")
-        val = open_once(name, data_root, "val") if role == "target" else None
+        train = open_once(name, data_root, splits["train"])
+        val = open_once(name, data_root, splits["val"]) if "val" in splits else None
         fingerprint = train.fingerprint() + (val.fingerprint() if val else "")
         ref = DataRef(
             dataset=name,
@@ -106,7 +115,7 @@ def _find(
             train_images=len(train),
             val_images=len(val) if val else 0,
         )
-        return Source(ref, data_root, {}, size)
+        return Source(ref, data_root, {}, size, splits)
     if name not in GENERATED:
         raise DataError(
             f"{name} has no generated rendering and no data root was given; expected a folder "
@@ -115,7 +124,13 @@ def _find(
         )
     from harness.data.scenes import fingerprint as scenes_fingerprint
 
-    counts = _counts(profile, role)
+    counts = _counts(profile, domain)
+    for split in splits.values():
+        if split not in counts:
+            raise DataError(
+                f"the generated {name} has no split {split!r}; expected {' or '.join(counts)}: "
+                "give the real files with --data-root, or another split"
+            )
     ref = DataRef(
         dataset=name,
         generated=True,
@@ -123,13 +138,13 @@ def _find(
         train_images=counts["train"],
         val_images=counts.get("val", 0),
     )
-    return Source(ref, None, counts, size)
+    return Source(ref, None, counts, size, splits)
 
 
-def _counts(profile: Profile, role: Literal["source", "target"]) -> dict[str, int]:
+def _counts(profile: Profile, domain: Literal["source", "target"]) -> dict[str, int]:
     """Images to generate by split. DataError where the profile does not say how many."""
-    entries: dict[str, Literal["source", "target", "val"]] = {"train": role}
-    if role == "target":
+    entries: dict[str, Literal["source", "target", "val"]] = {"train": domain}
+    if domain == "target":
         entries["val"] = "val"
     for entry in entries.values():
         if entry not in profile.generated:

@@ -13,7 +13,7 @@ from rich.progress import Progress
 
 from harness.config.schema import Scenario
 from harness.data.classes import CLASSES
-from harness.data.datasets import Dataset, Split, has_dataset, open_dataset
+from harness.data.datasets import Dataset, has_dataset, open_dataset
 from harness.data.rare_class import class_statistics
 from harness.errors import DataError
 from harness.files import folder_written_whole
@@ -43,7 +43,7 @@ class Selection:
 def subset(
     scenario: Scenario, data_root: Path | None, out: Path, images: int, seed: int, console: Console
 ) -> None:
-    """Copy `images` of source train, target train and target val each, byte for byte.
+    """Copy `images` of the source, of the target to adapt on and to score each, byte for byte.
 
     They keep their names and places below the data root. `out` appears whole or not at all, and
     nothing else is written. DataError where data is missing, where `out` holds something or lies
@@ -66,9 +66,10 @@ def _open(scenario: Scenario, data_root: Path | None) -> list[Dataset]:
             f"no data root was given; expected a folder that holds {scenario.source}/ and "
             f"{scenario.target}/. Give it with --data-root or UDA_BENCH_DATA."
         )
-    wanted: list[tuple[str, Split]] = [(scenario.target, "train"), (scenario.target, "val")]
+    target = scenario.target
+    wanted = [(target, scenario.target_split), (target, scenario.eval_split)]
     if has_dataset(scenario.source, data_root) or not scenario.generated_source:
-        wanted.insert(0, (scenario.source, "train"))
+        wanted.insert(0, (scenario.source, scenario.source_split))
     return [open_dataset(name, data_root, split) for name, split in wanted]
 
 

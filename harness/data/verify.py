@@ -14,7 +14,7 @@ from PIL import Image
 
 from harness.data import png
 from harness.data.classes import IGNORE
-from harness.data.datasets import Dataset, Layout, Sample, find_folder, layout_of
+from harness.data.datasets import Dataset, Layout, Sample, find_folder, layout_of, splits_there
 from harness.data.encodings import encoding_of
 from harness.errors import DataError
 
@@ -49,7 +49,7 @@ def verify(
         remedy = "unpack or link it there, or point --data-root elsewhere"
         return [Problem(where, "no such data set", layout.expected, remedy)]
     problems: list[Problem] = []
-    for part in (split,) if split else layout.splits:
+    for part in (split,) if split else splits_there(name, Path(root)):
         samples = [Sample(*pair) for pair in layout.list_pairs(folder, part)]
         if part not in layout.splits or not samples:
             problems.append(

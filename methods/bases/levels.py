@@ -20,7 +20,10 @@ class MultiLevel(Method):
 
     class Config(Method.Config):
         levels: int = Field(
-            1, ge=1, le=2, description="2: also on a classifier one encoder stage before the last"
+            1,
+            ge=1,
+            le=2,
+            description="2 (papers): also on a classifier one encoder stage before the last",
         )
         lambda_seg: float = Field(
             0.1, ge=0, description="weight of that classifier's cross-entropy (AdaptSegNet)"

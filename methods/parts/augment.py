@@ -58,7 +58,7 @@ def rgb_to_hsv(image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """RGB (3, H, W) in [0, 1] -> hue in turns, saturation, value, each (H, W)."""
     value = image.amax(0)  # without indices, which take a CPU several times as long
     chroma = value - image.amin(0)
-    saturation = chroma / (value + 1e-8)
+    saturation = chroma / (value + 1e-6)  # as kornia 0.5.8
     r, g, b = image / torch.where(chroma == 0, 1.0, chroma)
     is_red, is_green = image[:2] == value
     hue = torch.where(is_red, g - b, torch.where(is_green, 2 + b - r, 4 + r - g))

@@ -101,6 +101,26 @@ def test_the_terms_by_hand():
     assert groups[1]["entropy"].item() == pytest.approx(0.1 * (1 + 1e-6) ** 1.5, rel=1e-6)
 
 
+def test_entropy_starts_where_it_is_told(images):
+    batch = Batch(images[0], torch.zeros(2, 20, 32, dtype=torch.int64), images[1])
+    method = FDA(FDA.Config(entropy_start=0.5), Toy(1.0), iterations=4)
+    terms = [[*group] for step in range(4) for group in method.losses(batch, step)]
+    assert terms == [["source"], ["source"], ["source"], ["entropy"], ["source"], ["entropy"]]
+
+
+def test_images_may_leave_their_range(images):
+    """As in the authors' code: what the swap makes is what the student sees."""
+    source, target = images[0].round(), images[1].round()
+    batch = Batch(
+        renormalise(source), torch.zeros(2, 20, 32, dtype=torch.int64), renormalise(target)
+    )
+    method = FDA(FDA.Config(beta=(0.05,), clamp_images=False), Toy(1.0))
+    styled = method.in_target_style(batch)
+    expected = renormalise(swap_low_amplitudes(source, target, 0.05))
+    assert torch.allclose(styled, expected, atol=1e-4)
+    assert not torch.allclose(renormalise(denormalise(styled)), styled, atol=1e-2)
+
+
 @pytest.mark.parametrize("beta", [(), (-0.1,), (0.6,)])
 def test_bands_that_make_no_square_are_refused(beta):
     with pytest.raises(ValueError, match="beta"):

@@ -11,8 +11,9 @@ from toy_student import Toy, blocky_batch, generator, terms
 from methods import registry
 from methods.contract import Batch
 from methods.daformer import DAFormer
-from methods.mic import MIC, shown
+from methods.mic import MIC, half_source, shown
 from methods.networks.zoo import build
+from methods.parts.pseudo_labels import PseudoLabel
 
 
 @pytest.fixture
@@ -119,3 +120,42 @@ def test_nothing_is_masked_before_mixing_starts(batch):
     method = MIC(MIC.Config(mix_start=0.5), build("test_mit"), iterations=4).train()
     assert "masked" not in terms(method, batch, 1)
     assert "masked" in terms(method, batch, 2)
+
+
+def test_half_of_the_masked_images_may_be_the_sources(batch, monkeypatch):
+    """MIC's `separate`: the first image of each domain, neither augmented."""
+    config = MIC.Config(
+        mask_source=True, mask_augment=False, mask_ratio=0, jitter_probability=1,
+        pseudo_threshold=0, ignore_top=4, ignore_bottom=0, lambda_fd=0,
+    )  # fmt: skip
+    method = MIC(config, build("test_mit"), generator=generator(5)).train()
+    seen = []
+    plain = MIC.segmentation_loss
+
+    def spy(self, output, label, weight=None):
+        seen.append((label, weight))
+        return plain(self, output, label, weight)
+
+    monkeypatch.setattr(MIC, "segmentation_loss", spy)
+    images = []
+    method.student.register_forward_pre_hook(lambda module, inputs: images.append(inputs[0]))
+    assert "masked" in terms(method, batch)
+    pseudo = method.label_target(batch)
+    assert torch.equal(images[-1], torch.stack([batch.source_image[0], batch.target_image[0]]))
+    label, weight = seen[-1]
+    assert torch.equal(label, torch.stack([batch.source_label[0], pseudo.label[0]]))
+    assert weight[0].min() == 1
+    assert weight[1, :4].max() == 0
+    assert torch.equal(weight[1], pseudo.weight[0])
+
+
+@pytest.mark.parametrize(("size", "of_source"), [(1, 0), (2, 1), (3, 1), (4, 2)])
+def test_the_target_has_the_odd_image(size, of_source):
+    source, target = torch.zeros(size, 3, 4, 4), torch.ones(size, 3, 4, 4)
+    label = torch.zeros(size, 4, 4, dtype=torch.int64)
+    pseudo = PseudoLabel(label + 1, label + 0.25)
+    image, label, weight = half_source(Batch(source, label, target), pseudo)
+    of_target = size - of_source
+    assert image[:, 0, 0, 0].tolist() == [0] * of_source + [1] * of_target
+    assert label[:, 0, 0].tolist() == [0] * of_source + [1] * of_target
+    assert weight[:, 0, 0].tolist() == [1] * of_source + [0.25] * of_target

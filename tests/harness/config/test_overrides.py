@@ -118,7 +118,9 @@ def test_a_knob_of_another_method_is_unknown_to_this_one():
         changed("lambda_kd=1", method="source_only")
 
 
-@pytest.mark.parametrize("key", ["name", "student", "profile.student", "knobs.ema_alpha"])
+@pytest.mark.parametrize(
+    "key", ["name", "student", "profile.student", "knobs.ema_alpha", "target_knobs.acdc"]
+)
 def test_what_has_an_option_of_its_own_is_not_set_here(key):
     with pytest.raises(BenchError, match=r"unknown key.*(--student|--profile|--set)"):
         changed(f"{key}=x")
@@ -157,6 +159,16 @@ def test_a_value_that_does_not_fit_is_refused_by_name(override):
 def test_a_key_without_a_value_is_refused():
     with pytest.raises(BenchError, match="expected KEY=VALUE"):
         changed("iterations")
+
+
+def test_knobs_of_a_target_are_checked_too():
+    tables = {"acdc": {"mask_sauce": True}}
+    profile = catalogue.profile("tiny").model_copy(update={"target_knobs": tables})
+    with pytest.raises(BenchError, match=r"\[target_knobs.acdc\]: 'mask_sauce'.*'mask_source'"):
+        check_knobs(profile)
+    profile = profile.model_copy(update={"target_knobs": {"acdx": {}}})
+    with pytest.raises(BenchError, match=r"\[target_knobs\]: 'acdx'; did you mean 'acdc'"):
+        check_knobs(profile)
 
 
 def with_knobs(**knobs):

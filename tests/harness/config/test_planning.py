@@ -152,6 +152,31 @@ def test_profile_knobs_go_to_the_methods_that_have_them():
     assert not hasattr(plan("source_only").config, "ema_alpha")
 
 
+def test_a_targets_knobs_go_before_the_profiles_and_after_the_users():
+    asked = {"scenario": "cs2acdc", "profile": "paper_hr"}
+    assert plan("mic", profile="paper_hr").config.ignore_bottom == 240
+    there = plan("mic", **asked)
+    assert (there.config.ignore_bottom, there.config.mask_source) == (0, True)
+    assert there.spec.profile.target_knobs == {}
+    assert plan("mic", **asked, overrides=("ignore_bottom=7",)).config.ignore_bottom == 7
+    assert not plan("mic", profile="paper_hr").config.mask_source
+
+
+@pytest.mark.parametrize("method", ["mic", "fda", "dacs", "dualkd+mic", "adaptsegnet"])
+def test_a_knob_that_a_method_gained_later_renames_no_run(method):
+    """So the records made before it are still found by their suite, and share a row."""
+    knobs = {"fda": "clamp_images=false", "dacs": "source_mean_over_valid=true"}
+    knobs |= {"mic": "mask_source=true", "dualkd+mic": "mask_source=true"}
+    names = {"entropy_start", "clamp_images", "source_mean_over_valid", "mask_source"}
+    spec = plan(method).spec
+    assert not names & spec.method_config.keys()
+    if method in knobs:
+        other = plan(method, overrides=(knobs[method],)).spec
+        assert other.run_id != spec.run_id
+        assert knobs[method].partition("=")[0] in other.method_config
+        assert replan(other, None).spec == other
+
+
 def test_a_plan_comes_back_from_its_spec():
     """What a worker process and `bench check` do."""
     first = plan(seed=3, overrides=("lr=0.5", "stages=2,3", "image_size.gta5=[64,32]"))

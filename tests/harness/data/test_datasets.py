@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -23,7 +25,7 @@ from real_formats import (
 
 from harness.data.camvid import GROUP_COLOURS, split_of
 from harness.data.classes import CAMVID_IDS, CITYSCAPES_IDS
-from harness.data.datasets import has_dataset, open_dataset
+from harness.data.datasets import has_dataset, open_dataset, splits_there
 from harness.errors import DataError
 
 PLAIN = ("images", "labels")
@@ -73,6 +75,7 @@ def test_camvid_in_the_segnet_form(tmp_path):
     write_camvid(tmp_path, 3)
     assert_streets(open_dataset("camvid", tmp_path, "train"), 3)
     assert_streets(open_dataset("camvid", tmp_path / "camvid", "val"), 3)
+    assert_streets(open_dataset("camvid", tmp_path, "test"), 3)
 
 
 @pytest.mark.parametrize(("folders", "suffix"), [(AUTHORS, "_L"), (PLAIN, "_L"), (PLAIN, "")])
@@ -94,6 +97,61 @@ def test_camvid_split_files_go_first(tmp_path):
     train, val = (open_dataset("camvid", tmp_path, split) for split in ("train", "val"))
     assert [s.image.stem for s in train.samples] == ["0016E5_00390"]
     assert [s.image.stem for s in val.samples] == ["0006R0_f00930"]
+
+
+def test_a_camvid_frame_is_of_one_split_where_only_some_have_lists(tmp_path):
+    """SegNet tests on Seq05VD: what train.txt claims of it is no longer there to test on."""
+    frames = ["0001TP_006690", "0001TP_008550", "Seq05VD_f00000", "Seq05VD_f00030"]
+    folder = write_camvid_colours(tmp_path, frames, AUTHORS)
+    (folder / "train.txt").write_text("Seq05VD_f00000\n")
+    splits = {split: camvid_frames(tmp_path, split) for split in ("train", "test")}
+    assert splits == {"train": ["Seq05VD_f00000"], "test": ["0001TP_008550", "Seq05VD_f00030"]}
+
+
+def camvid_frames(root: Path, split: str) -> list[str]:
+    return [sample.image.stem for sample in open_dataset("camvid", root, split).samples]
+
+
+@pytest.mark.parametrize("form", ["segnet", "authors"])
+def test_camvid_by_day_and_at_dusk(form, tmp_path):
+    """SegNet's splits part the clip at dusk in time; all else was filmed by day."""
+    by_split = {
+        "train": ["0001TP_006690", "0001TP_008520", "0006R0_f00930", "0016E5_00390"],
+        "val": ["0016E5_07959"],
+        "test": ["0001TP_008550", "0001TP_010380", "Seq05VD_f05100"],
+    }
+    all_frames = sorted(itertools.chain.from_iterable(by_split.values()))
+    write_camvid_colours(tmp_path, all_frames, AUTHORS)
+    if form == "segnet":
+        whole = tmp_path / "camvid"
+        for split, frames in by_split.items():
+            for folder, part, ending in (
+                (AUTHORS[0], split, ""),
+                (AUTHORS[1], f"{split}annot", "_L"),
+            ):
+                (whole / part).mkdir()
+                for frame in frames:
+                    (whole / folder / f"{frame}{ending}.png").rename(whole / part / f"{frame}.png")
+            assert camvid_frames(tmp_path, split) == frames
+    assert camvid_frames(tmp_path, "day") == [
+        "0006R0_f00930", "0016E5_00390", "0016E5_07959", "Seq05VD_f05100"
+    ]  # fmt: skip
+    assert camvid_frames(tmp_path, "dusk_train") == ["0001TP_006690", "0001TP_008520"]
+    assert camvid_frames(tmp_path, "dusk_test") == ["0001TP_008550", "0001TP_010380"]
+    first_by_day = open_dataset("camvid", tmp_path, "day").read_label(0)
+    np.testing.assert_array_equal(first_by_day, street(all_frames.index("0006R0_f00930"))[1])
+
+
+def test_camvids_test_split_need_not_be_there(tmp_path):
+    folder = write_camvid(tmp_path, 2)
+    assert splits_there("camvid", tmp_path) == ["train", "val", "test"]
+    shutil.rmtree(folder / "test")
+    shutil.rmtree(folder / "testannot")
+    assert splits_there("camvid", tmp_path) == ["train", "val"]
+    with pytest.raises(DataError, match=r"no image of the test split.*--set eval_split=val"):
+        open_dataset("camvid", tmp_path, "test")
+    with pytest.raises(DataError, match="no split 'night', only train and val and test and day"):
+        open_dataset("camvid", tmp_path, "night")
 
 
 def test_camvid_has_segnets_split():

@@ -175,6 +175,34 @@ def test_without_rare_classes_an_epoch_is_a_permutation(source, target, profile,
         assert len({tuple(epoch) for epoch in epochs.tolist()}) > 1
 
 
+@pytest.mark.parametrize("rare", [True, False])
+def test_target_images_may_be_drawn_with_replacement(source, target, profile, rare, monkeypatch):
+    """As the reference does; the source's order and every crop of it stay as they are."""
+    profile = profile.model_copy(update={"rare_class_sampling": rare})
+    drawing = profile.model_copy(update={"target_with_replacement": True})
+    indices = []
+    plain = Dataset.read_image
+
+    def spy(self, index, size=None):
+        if self.name == "cityscapes":
+            indices.append(index)
+        return plain(self, index, size)
+
+    in_epochs = batches(source, target, profile)
+    monkeypatch.setattr(Dataset, "read_image", spy)
+    drawn = batches(source, target, drawing, steps=30)
+    assert all(
+        torch.equal(a.source_image, b.source_image)
+        for a, b in zip(in_epochs, drawn[:STEPS], strict=True)
+    )
+    counts = np.bincount(indices)
+    assert len(counts) == len(target)
+    assert counts.min() > 0
+    epochs = np.array(indices).reshape(-1, len(target))
+    assert any(len(set(epoch)) < len(target) for epoch in epochs.tolist())
+    assert same(batches(source, target, drawing, steps=30, start_step=20), drawn[20:])
+
+
 def test_rare_classes_are_drawn_more_often(source, target, profile):
     """Only image 3 of 5 has a bicycle, of 24 pixels."""
     profile = profile.model_copy(update={"rcs_min_pixels": 20, "rcs_min_crop_ratio": 0.5})

@@ -5,11 +5,18 @@ from __future__ import annotations
 import os
 
 import pytest
-from real_formats import write_acdc, write_camvid_colours, write_cityscapes, write_gta5
+from real_formats import (
+    write_acdc,
+    write_camvid,
+    write_camvid_colours,
+    write_cityscapes,
+    write_gta5,
+)
 
 from harness.config import catalogue, suites
 from harness.data import datasets
-from harness.data.sources import find_sources
+from harness.data.sources import find_sources, find_target
+from harness.errors import DataError
 
 
 @pytest.fixture
@@ -43,6 +50,33 @@ def test_a_source_opens_what_planning_found(tmp_path, opened):
     assert len(opened) == 3
     assert sources.source.open("train") is sources.source.open("train")
     assert len(opened) == 3
+
+
+def test_a_scenario_names_the_images_of_each_role(tmp_path, opened):
+    """One data set, two domains: CamVid by day, and the two halves of its clip at dusk."""
+    write_camvid(tmp_path, 3)
+    day2dusk = catalogue.scenario("camvid_day2dusk")
+    sources = find_sources(day2dusk, catalogue.profile("photo"), tmp_path)
+    assert opened == [("camvid", "day"), ("camvid", "dusk_train"), ("camvid", "dusk_test")]
+    day, adapted = sources.source.open("train"), sources.target.open("train")
+    scored = sources.target.open("val")
+    used = [{sample.image for sample in part.samples} for part in (day, adapted, scored)]
+    assert len(set.union(*used)) == sum(map(len, used)) == 9
+    assert (sources.source.ref.train_images, sources.target.ref.val_images) == (3, 3)
+
+
+def test_the_scored_images_are_a_knob(tmp_path, opened):
+    write_camvid(tmp_path, 3)
+    scenario, profile = catalogue.scenario("gta2camvid"), catalogue.profile("tiny")
+    assert find_target(scenario, profile, tmp_path).open("val").split == "test"
+    on_val = scenario.model_copy(update={"eval_split": "val"})
+    assert find_target(on_val, profile, tmp_path).open("val").split == "val"
+
+
+def test_generated_sets_have_no_other_splits():
+    scenario = catalogue.scenario("gta2cs").model_copy(update={"eval_split": "test"})
+    with pytest.raises(DataError, match="cityscapes has no split 'test'; expected train or val"):
+        find_sources(scenario, catalogue.profile("tiny"), None)
 
 
 @pytest.mark.parametrize("change", ["images/00001.png", "labels/00002.png", "images"])

@@ -129,13 +129,14 @@ def test_camvid_with_a_generated_source(form, tmp_path):
     if form == "segnet":
         write_camvid(root, 5)
     else:
-        frames = [f"0006R0_f{number:05d}" for number in range(8)]
+        frames = [f"0006R0_f{number:05d}" for number in range(11)]
         folder = write_camvid_colours(root, frames, ("701_StillsRaw_full", "LabeledApproved_full"))
         (folder / "train.txt").write_text("\n".join(frames[:5]))
-        (folder / "val.txt").write_text("\n".join(frames[5:]))
+        (folder / "val.txt").write_text("\n".join(frames[5:8]))
+        (folder / "test.txt").write_text("\n".join(frames[8:]))
     done = cut(root, tmp_path / "few", "--images", "2", scenario="gta2camvid")
     assert done.code == 0, done.err
-    for split in ("train", "val"):
+    for split in ("train", "test"):
         assert len(open_dataset("camvid", tmp_path / "few", split)) == 2
 
 

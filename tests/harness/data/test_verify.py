@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import cv2
 import numpy as np
 import pytest
@@ -47,6 +49,16 @@ def test_good_data_has_no_problem_and_no_new_file(tmp_path, name):
     assert verify(name, tmp_path) == []
     quick_check(open_dataset(name, tmp_path, "train"))
     assert files_below(tmp_path) == before
+
+
+def test_camvids_test_split_may_be_missing_not_half_there(tmp_path):
+    folder = write_camvid(tmp_path, 2)
+    cut_short(folder / "test" / "0001TP_008550.png")
+    assert "half-written" in only(verify("camvid", tmp_path))
+    for part in ("test", "testannot"):
+        shutil.rmtree(folder / part)
+    assert verify("camvid", tmp_path) == []
+    assert "no image of the test split" in only(verify("camvid", tmp_path, "test"))
 
 
 def test_camvid_colours_are_good(tmp_path):

@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import re
-import stat
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -15,21 +14,10 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import BenchError, in_one_line
-from harness.files import write_text
+from harness.files import read_json, write_text
 from harness.records.schema import SCHEMA, Record
 
 log = logging.getLogger(__name__)
-
-#: Bytes; a record has about 20 000, so that a list of 3000 records still fits.
-LARGEST = 64 * 2**20
-#: What lies in a folder and is not a file: opening one of these may wait for ever.
-FILE_TYPES = {
-    stat.S_IFDIR: "a folder",
-    stat.S_IFIFO: "a FIFO",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
 
 
 def write(record: Record, folder: Path) -> Path:
@@ -133,20 +121,14 @@ def as_json(part: BaseModel) -> str:
 
 def _read_file(path: Path) -> list[Record]:
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            file_type = FILE_TYPES.get(stat.S_IFMT(status.st_mode), "no file")
-            raise BenchError(f"{path}: {file_type} found, a file with a record expected.")
-        if status.st_size > LARGEST:
-            raise BenchError(
-                f"{path}: {status.st_size} bytes found, at most {LARGEST} expected of records."
-            )
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)  # a record has about 20 000 bytes: a list of 3000 still fits
     except FileNotFoundError:
         what = "a link to nowhere" if path.is_symlink() else "no such file"
         raise BenchError(f"{path}: {what}; a record or a folder of records expected.") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise BenchError(f"{path}: not a readable JSON file ({error}).") from None
+    except ValueError as error:
+        raise BenchError(f"{path} {error}; a record expected.") from None
+    except OSError as error:
+        raise BenchError(f"{path}: {error.strerror}; a readable record expected.") from None
     return [_parse(item, path) for item in (content if isinstance(content, list) else [content])]
 
 

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from harness.errors import BenchError, in_one_line
+from harness.files import read_text
 from harness.runs.launchers import Task
 
 
@@ -21,7 +22,7 @@ def main(path: str) -> None:
     from harness.runs.run import run
     from harness.runs.workplace import Workplace
 
-    task = Task.model_validate_json(Path(path).read_text(encoding="utf-8"))
+    task = Task.model_validate_json(read_text(Path(path)))
     try:
         use_plugins(task.plugins)
         plan = replan(task.spec, task.data_root, task.config, task.init)

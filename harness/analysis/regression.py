@@ -12,6 +12,7 @@ from harness.config.schema import RunSpec
 from harness.errors import BenchError
 from harness.records import store
 from harness.records.schema import Metrics, Record, Training, hardware
+from harness.text import markdown_text, plain
 
 HOLDS, REGRESSION, ERROR, NOTHING_MEASURED = 0, 1, 2, 3
 
@@ -80,8 +81,9 @@ class Report:
         )
         line = f"{title}: {summary or 'no run'}."
         style = "pipe" if format == "markdown" else "simple"
+        harmless = markdown_text if format == "markdown" else plain
         body = tabulate(
-            [[f.run, f.quantity, f.verdict, f.detail] for f in shown],
+            [[harmless(cell) for cell in (f.run, f.quantity, f.verdict, f.detail)] for f in shown],
             ["run", "figure", "verdict", "found"],
             style,
             disable_numparse=True,

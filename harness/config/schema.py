@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -30,8 +31,19 @@ DataStore = Literal["auto", "off", "raw", "compressed"]
 CHANGE_NO_FIGURE = ("data_store", "description", "log_every", "wants_init", "workers")
 
 
+def _finite(value: Any) -> Any:
+    """A value of a table of knobs, which no model checks. ValueError for NaN and infinity in it."""
+    parts = value.values() if isinstance(value, dict) else value
+    if isinstance(value, dict | list | tuple):
+        for part in parts:
+            _finite(part)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("a finite number expected")
+    return value
+
+
 class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Scenario(Strict):
@@ -125,7 +137,7 @@ class Profile(Strict):
         default_factory=dict, description="images of a generated set: source, target, val"
     )
     log_every: int = Field(50, ge=1)
-    knobs: dict[str, Any] = Field(
+    knobs: Annotated[dict[str, Any], AfterValidator(_finite)] = Field(
         default_factory=dict, description="method knobs of this profile, for methods that have them"
     )
 

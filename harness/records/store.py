@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from harness.errors import BenchError, in_one_line
 from harness.files import read_json, write_text
 from harness.records.schema import SCHEMA, Record
+from harness.text import plain_values
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +98,18 @@ def _stem(record: Record) -> str:
 
 
 def _plain(part: BaseModel) -> Any:
-    return json.loads(part.model_dump_json())
+    return _strict(plain_values(part.model_dump(mode="json")))
+
+
+def _strict(value: Any) -> Any:
+    """NaN and infinity are no JSON: the strings that a float is read from in their place."""
+    if isinstance(value, dict):
+        return {name: _strict(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_strict(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
 
 
 def _pretty(value: Any, indent: int = 0) -> str:
@@ -121,7 +134,9 @@ def as_json(part: BaseModel) -> str:
 
 def _read_file(path: Path) -> list[Record]:
     try:
-        content = read_json(path)  # a record has about 20 000 bytes: a list of 3000 still fits
+        content = plain_values(
+            read_json(path)
+        )  # a record has about 20 000 bytes: a list of 3000 still fits
     except FileNotFoundError:
         what = "a link to nowhere" if path.is_symlink() else "no such file"
         raise BenchError(f"{path}: {what}; a record or a folder of records expected.") from None

@@ -76,7 +76,11 @@ def carry_out(task: Task, say: Callable[[str], None], inherit: bool) -> int:
         if inherit:
             return subprocess.run(command(path), check=False).returncode
         with subprocess.Popen(
-            command(path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8"
+            command(path),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",  # PYTHONIOENCODING may have told it another
         ) as process:
             assert process.stdout
             try:

@@ -47,6 +47,7 @@ from harness.runs.trained import (
 )
 from harness.runs.training import build_method, train
 from harness.runs.workplace import Workplace, failed_record, new_record
+from harness.training.loop import finite_weights
 from harness.training.precision import computing_threads, set_float32
 from harness.weights.find import EMA_WEIGHTS, RUN, WEIGHTS, load
 from methods import registry
@@ -140,6 +141,7 @@ def _train_stage(
     method = build_method(plan, student, [network for network, _ in teachers]).to(workplace.device)
     begin(folder)
     training, losses, golden = train(method, plan, workplace, folder / "log.jsonl", memory_before)
+    finite_weights(method)
     outcome = Trained(
         run_id=spec.run_id,
         network=method.student.name,

@@ -9,6 +9,7 @@ from pathlib import Path
 from harness.errors import BenchError, in_one_line
 from harness.files import read_text
 from harness.runs.launchers import Task
+from harness.text import any_terminal
 
 
 def main(path: str) -> None:
@@ -22,6 +23,7 @@ def main(path: str) -> None:
     from harness.runs.run import run
     from harness.runs.workplace import Workplace
 
+    any_terminal()
     task = Task.model_validate_json(read_text(Path(path)))
     try:
         use_plugins(task.plugins)

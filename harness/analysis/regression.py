@@ -321,7 +321,10 @@ def _training_speeds(old: Training, new: Training) -> tuple[float, float]:
 def schedule_speed(training: Training) -> float | None:
     """Images a second over all parts of the schedule but the first, the warm-up; None: not told."""
     parts = training.phases[1:] if training.phases else []
-    seconds = sum(part.steps / part.images_per_second for part in parts)
+    speeds = [part.images_per_second for part in parts]
+    if not all(speed > 0 for speed in speeds):
+        return None
+    seconds = sum(part.steps / speed for part, speed in zip(parts, speeds, strict=True))
     return sum(part.steps for part in parts) / seconds if seconds > 0 else None
 
 
@@ -347,7 +350,7 @@ def _speeds(run: str, base: Record, measured: Record, factor: float) -> list[Fin
         Finding(
             run,
             name,
-            _verdict(before / now, factor),
+            _verdict(before / now if now > 0 else math.inf, factor),
             f"{before:.3g} -> {now:.3g} img/s (allowed factor {factor:g})",
         )
         for name, (before, now) in pairs.items()

@@ -10,6 +10,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from harness import PROTOCOL
 from harness.files import content_hash
 
+#: Of a count: figures are made of it, which are floats.
+LARGEST = 10**9
 #: Of an image or a window, in pixels.
 Side = Annotated[int, Field(ge=1)]
 
@@ -70,10 +72,14 @@ class Profile(Strict):
         description="width, height that each data set's images are resized to"
     )
     crop: tuple[Side, Side] = Field(description="height, width of a training crop")
-    batch_size: int = Field(ge=1, description="source images a step; as many target images")
-    accumulation: int = Field(1, ge=1, description="batches a step of the optimiser")
-    iterations: int = Field(ge=1, description="steps of the optimiser")
-    teacher_iterations: int = Field(ge=1, description="the same for a frozen teacher's own run")
+    batch_size: int = Field(
+        ge=1, le=LARGEST, description="source images a step; as many target images"
+    )
+    accumulation: int = Field(1, ge=1, le=LARGEST, description="batches a step of the optimiser")
+    iterations: int = Field(ge=1, le=LARGEST, description="steps of the optimiser")
+    teacher_iterations: int = Field(
+        ge=1, le=LARGEST, description="the same for a frozen teacher's own run"
+    )
     optimiser: Literal["adamw", "sgd"] = "adamw"
     lr: float = Field(gt=0, description="learning rate of the encoder")
     head_lr_factor: float = Field(10.0, gt=0, description="the head's rate over the encoder's")

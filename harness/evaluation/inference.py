@@ -92,7 +92,7 @@ def _logits(network: Segmentor, image: Tensor, slide: Slide | None, autocast: Au
             logits = network(part).logits.float()
         if bool(logits.isnan().any()):  # the highest of them would be called the first class
             raise BenchError(
-                f"the network {network.name} gives NaN for class scores; expected finite ones. Its "
+                "the network gives NaN for class scores; expected finite ones. Its "
                 "weights are too large: the training has diverged (try a smaller lr), or the "
                 "precision is too low (--set precision=fp32)."
             )

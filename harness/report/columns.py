@@ -211,7 +211,7 @@ def _spread(value: Summary | None) -> str:
     """mean ± sd (n); no sd from one seed."""
     if value is None:
         return NONE
-    sd = f" ± {value.sd:.1f}" if value.n > 1 else ""
+    sd = f" ± {value.sd:.1f}" if math.isfinite(value.sd) else ""
     return f"{number(value.mean, '.1f')}{sd} ({value.n})"
 
 

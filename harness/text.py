@@ -9,6 +9,8 @@ import sys
 import unicodedata
 from typing import Any
 
+#: Levels of a JSON value: what walks through one calls itself for each.
+DEEPEST = 100
 #: What a terminal or file in another encoding gets in place of our own signs.
 _IN_ASCII = {"→": ">", "±": "+-", "×": "x", "…": "...", "–": "-", "—": "-", "−": "-", "≥": ">="}  # noqa: RUF001
 #: What no reader sees: control and format characters (bidirectional ones too), lone surrogates.
@@ -34,14 +36,16 @@ def _seen(match: re.Match[str]) -> str:
     return "" if unicodedata.category(character) in _UNSEEN else character
 
 
-def plain_values(value: Any) -> Any:
-    """The same for every text in a JSON value, names of fields too."""
+def plain_values(value: Any, depth: int = 0) -> Any:
+    """The same for every text in a JSON value, names of fields too. ValueError above DEEPEST."""
+    if depth > DEEPEST:
+        raise ValueError(f"is nested more than {DEEPEST} deep")
     if isinstance(value, str):
         return plain(value)
     if isinstance(value, dict):
-        return {plain(name): plain_values(item) for name, item in value.items()}
+        return {plain(name): plain_values(item, depth + 1) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(map(plain_values, value))
+        return type(value)(plain_values(item, depth + 1) for item in value)
     return value
 
 

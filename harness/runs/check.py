@@ -124,7 +124,7 @@ def gate_against(
         for spec in specs:
 
             def measure(name: str, spec: RunSpec = spec) -> Record | str:
-                say(f"{spec.method} {spec.student}: {name}", highlight=False)
+                say(f"{spec.method} {spec.student}: {name}", highlight=False, markup=False)
                 workplace = folder / ("new" if name == "this tree" else "old")
                 return _run_with(trees[name], spec, workplace, data_root, device, own_time)
 

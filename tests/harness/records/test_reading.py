@@ -34,6 +34,7 @@ BROKEN = {
     "old.json": b'{"schema_version": 0}',
     "short.json": b'{"schema_version": 1}',
     "deep.json": b"[" * 200_000,
+    "rather deep.json": b"[" * 400 + b"]" * 400,
 }
 
 

@@ -8,6 +8,8 @@ import signal
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from harness.text import plain
+
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
@@ -41,11 +43,14 @@ class Interrupted(BaseException):
 
 
 def in_one_line(error: BaseException) -> str:
-    """What went wrong, without the traceback that a loader process hands over as its message."""
+    """What went wrong, without the traceback that a loader process hands over as its message.
+
+    Names out of files are in it: nothing that would move the terminal's cursor is.
+    """
     text = str(error).strip()
     if text.startswith("Caught "):
         text = text.splitlines()[-1].partition(": ")[2]
-    return " ".join(text.split()) or type(error).__name__
+    return " ".join(plain(text).split()) or type(error).__name__
 
 
 def without_folders(text: str) -> str:

@@ -1,13 +1,15 @@
-"""Files: written whole or not at all, and named by their content."""
+"""Files: text of any system, written whole or not at all, and named by their content."""
 
 from __future__ import annotations
 
+import codecs
 import glob
 import hashlib
 import json
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,80 @@ from typing import Any
 import psutil
 
 from harness.errors import BenchError
+
+#: Bytes of the largest file that is read as text.
+LARGEST_TEXT = 64 * 2**20
+#: What lies in a folder and is not a file: opening one of these may wait for ever.
+FILE_TYPES = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+#: How a text of another system may begin; UTF-16's mark is the start of UTF-32's.
+_BYTE_ORDER_MARKS = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF32_LE: "utf-32-le",
+    codecs.BOM_UTF32_BE: "utf-32-be",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}
+
+
+def read_text(path: Path) -> str:
+    """The text of a file, whichever system wrote it; lines end in LF.
+
+    UTF-8, or UTF-16 and UTF-32 with a byte-order mark or without one. ValueError, in words that
+    follow the file's name, where it is no such text, no regular file or above 64 MiB; OSError where
+    it cannot be read.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError(f"is {FILE_TYPES.get(stat.S_IFMT(status.st_mode), 'no file')}, not a file")
+    if status.st_size > LARGEST_TEXT:
+        raise ValueError(f"has {status.st_size} bytes, at most {LARGEST_TEXT} expected of a text")
+    return decoded(path.read_bytes())
+
+
+def decoded(content: bytes) -> str:
+    """The text in the bytes of a file, as `read_text` takes it. ValueError where there is none."""
+    mark = next((mark for mark in _BYTE_ORDER_MARKS if content.startswith(mark)), b"")
+    encoding = _BYTE_ORDER_MARKS[mark] if mark else _without_mark(content)
+    try:
+        text = content[len(mark) :].decode(encoding)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, len(mark) + error.start) + 1
+        byte = content[len(mark) + error.start]
+        raise ValueError(
+            f"is no text in {encoding.upper()} (byte 0x{byte:02x} in line {line}); "
+            "save it again as UTF-8"
+        ) from None
+    if "\0" in text:
+        raise ValueError("is no text (it holds NUL characters); save it again as UTF-8")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file of any text that `read_text` takes. Errors as there."""
+    text = read_text(path)
+    try:
+        return json.loads(text)
+    except ValueError as error:  # a number of more than 4300 digits too
+        raise ValueError(f"is not valid JSON: {error}") from None
+    except RecursionError:
+        raise ValueError("is not valid JSON: it is nested too deeply") from None
+
+
+def _without_mark(content: bytes) -> str:
+    """UTF-16 where every other byte of the start is mostly NUL, as in names and numbers."""
+    start = content[:1024]
+    pairs = len(start) // 2
+    if pairs and len(content) % 2 == 0:
+        for encoding, high, low in (("utf-16-le", 1, 0), ("utf-16-be", 0, 1)):
+            if start[high::2].count(0) > 0.6 * pairs and not start[low::2].count(0):
+                return encoding
+    return "utf-8"
 
 
 @contextmanager
@@ -80,9 +156,12 @@ def remove_abandoned(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write a file whole or not at all."""
+    """Write a file whole or not at all, in UTF-8 with lines that end in LF.
+
+    A byte of a file's name that is no text becomes its escape, which JSON reads as the same.
+    """
     with written_whole(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
     return path
 
 

@@ -88,7 +88,7 @@ class Method(nn.Module):
     class Config(BaseModel):
         """The method's knobs; `--set NAME=VALUE` overrides any of them."""
 
-        model_config = ConfigDict(extra="forbid", frozen=True)
+        model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
         loss_stride: int = Field(
             1, ge=1, description="compare logits and labels at 1/loss_stride of the resolution"

@@ -43,12 +43,18 @@ def read(path: Path) -> PlugIn:
             "letters, digits and _, such as my_method.py: rename it"
         )
     try:
-        return PlugIn(path, path.read_bytes())
+        source = path.read_bytes()
     except OSError as error:
         raise ValueError(
             f"{path}: {error.strerror}; expected a Python file that defines a method: "
             "`bench new-method NAME` writes one"
         ) from error
+    if b"\0" in source:  # Python itself takes UTF-8 with a mark, and encodings that a file declares
+        raise ValueError(
+            f"{path} is no Python source in UTF-8 (it holds NUL bytes, as UTF-16 does); save it "
+            "again as UTF-8"
+        )
+    return PlugIn(path, source)
 
 
 def summary(plug_in: PlugIn) -> str:

@@ -139,5 +139,5 @@ def summary(name: str) -> str:
         return _broken(point, error)
     if spec is None or spec.origin is None:
         return ""
-    docstring = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or ""
+    docstring = ast.get_docstring(ast.parse(Path(spec.origin).read_bytes())) or ""
     return docstring.partition("\n")[0]

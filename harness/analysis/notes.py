@@ -34,6 +34,11 @@ def table_notes(
         if common:
             notes.append(f"{method}, where its row does not say otherwise: {spelled(common)}.")
     notes += _start_weights(records)
+    if broken := [row.label for row in rows if not all(map(math.isfinite, row.scores))]:
+        notes.append(
+            f"Warning: a run of {', '.join(broken)} has an mIoU that is no number (NaN or "
+            "infinity), so that the row has none; run it again."
+        )
     few = [f"{row.label} ({row.miou.n})" for row in rows if row.miou.n < ENOUGH_SEEDS]
     if few:
         which = "every row" if len(few) == len(rows) > 3 else ", ".join(few)

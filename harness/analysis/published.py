@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from harness.config.catalogue import BENCHMARKS
 from harness.errors import BenchError
+from harness.files import read_json
 
 PATH = BENCHMARKS / "published.json"
 
@@ -37,7 +37,7 @@ def published(scenario: str, path: Path = PATH) -> list[Figure]:
     A source's key is replaced by its title and address. BenchError without the file.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except (OSError, ValueError) as error:
         raise BenchError(
             f"{path}: published figures expected ({error}); install uda-bench again."

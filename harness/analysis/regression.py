@@ -12,6 +12,7 @@ from harness.config.schema import RunSpec
 from harness.errors import BenchError
 from harness.records import store
 from harness.records.schema import Metrics, Record, Training, hardware
+from harness.text import markdown_text, plain
 
 HOLDS, REGRESSION, ERROR, NOTHING_MEASURED = 0, 1, 2, 3
 
@@ -80,8 +81,9 @@ class Report:
         )
         line = f"{title}: {summary or 'no run'}."
         style = "pipe" if format == "markdown" else "simple"
+        harmless = markdown_text if format == "markdown" else plain
         body = tabulate(
-            [[f.run, f.quantity, f.verdict, f.detail] for f in shown],
+            [[harmless(cell) for cell in (f.run, f.quantity, f.verdict, f.detail)] for f in shown],
             ["run", "figure", "verdict", "found"],
             style,
             disable_numparse=True,
@@ -319,7 +321,10 @@ def _training_speeds(old: Training, new: Training) -> tuple[float, float]:
 def schedule_speed(training: Training) -> float | None:
     """Images a second over all parts of the schedule but the first, the warm-up; None: not told."""
     parts = training.phases[1:] if training.phases else []
-    seconds = sum(part.steps / part.images_per_second for part in parts)
+    speeds = [part.images_per_second for part in parts]
+    if not all(speed > 0 for speed in speeds):
+        return None
+    seconds = sum(part.steps / speed for part, speed in zip(parts, speeds, strict=True))
     return sum(part.steps for part in parts) / seconds if seconds > 0 else None
 
 
@@ -345,7 +350,7 @@ def _speeds(run: str, base: Record, measured: Record, factor: float) -> list[Fin
         Finding(
             run,
             name,
-            _verdict(before / now, factor),
+            _verdict(before / now if now > 0 else math.inf, factor),
             f"{before:.3g} -> {now:.3g} img/s (allowed factor {factor:g})",
         )
         for name, (before, now) in pairs.items()

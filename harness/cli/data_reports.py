@@ -33,7 +33,12 @@ def make(out: Path, profile_name: str, seed: int, console: Console) -> None:
         if "val" in layout_of(name).splits:
             counts = {"train": profile.generated["target"], "val": profile.generated["val"]}
         folder = write_dataset(name, counts, out, seed=seed, size=profile.image_size[name])
-        console.print(f"{folder}: {sum(counts.values())} images", highlight=False, soft_wrap=True)
+        console.print(
+            f"{folder}: {sum(counts.values())} images",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
     console.print("generated data: figures are not comparable with papers")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from harness.config import catalogue
@@ -14,6 +15,7 @@ from harness.data.sources import find_sources, is_real
 from harness.data.store import Format, Part, Store, remove, stores, stores_folder
 from harness.data.store_build import build, check_room, estimate, missing, size_text
 from harness.errors import DataError, unknown
+from harness.text import plain
 
 
 class Wanted(NamedTuple):
@@ -40,7 +42,7 @@ def show(console: Console) -> None:
             str(store.images),
             str(store.labels),
             size_text(store.size_bytes),
-            str(about.get("root", "?")),
+            escape(plain(str(about.get("root", "?")))),
         )
     console.print(table)
     total = size_text(sum(store.size_bytes for store in held))

@@ -11,6 +11,7 @@ import typer
 from harness.cli import check, compare, data, methods, run, speed, sweeps, weights
 from harness.cli.options import DataRoot, Plugins
 from harness.errors import BenchError, Interrupted, in_one_line
+from harness.text import any_terminal
 
 app = typer.Typer(
     help="Compare methods of unsupervised domain adaptation for semantic segmentation.",
@@ -78,6 +79,7 @@ def doctor(data_root: DataRoot = None) -> None:
 
 def main() -> None:
     """Entry point: a user's error is one line and exit code 2."""
+    any_terminal()
     try:
         app()
     except Interrupted as end:  # what is kept has been said

@@ -16,7 +16,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-from harness.errors import explain, unknown
+from harness.errors import explain, in_one_line, unknown
+from harness.files import read_text
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -34,9 +35,15 @@ def read(kind: str, name: str) -> dict[str, Any]:
         if path.suffix != ".toml" or not path.is_file():
             raise unknown(kind.removesuffix("s"), name, names(kind))
     try:
-        return {"name": path.stem} | tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:  # bytes that are no UTF-8 are a ValueError too
-        raise BenchError(f"{path} is not valid TOML: {error}.") from error
+        text = read_text(path)
+    except ValueError as error:
+        raise BenchError(f"{path} {error}.") from error
+    except OSError as error:
+        raise BenchError(f"{path}: {error.strerror}; expected a readable TOML file.") from error
+    try:
+        return {"name": path.stem} | tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BenchError(f"{path} is not valid TOML: {in_one_line(error)}.") from error
 
 
 def scenario(name: str) -> Scenario:

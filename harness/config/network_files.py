@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterable
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import BenchError, in_one_line
@@ -14,6 +16,8 @@ from methods.networks import zoo
 if TYPE_CHECKING:
     from methods.contract import Segmentor
 
+
+log = logging.getLogger(__name__)
 
 #: How `pinned` names the network of a config file.
 _PINNED = re.compile(r"mmseg:[^/\\]+\.py@([0-9a-f]{10})")
@@ -29,6 +33,7 @@ def pinned(name: str) -> str:
         return zoo.TWO_SCALES + pinned(zoo.one_scale(name))
     if not (name.startswith("mmseg:") and name.endswith(".py")):
         return name
+    _warn(name.removeprefix("mmseg:"))
     try:
         config = json.loads(json.dumps(zoo.read_config(name)))  # as another process will read it
     except (ValueError, TypeError) as error:
@@ -37,6 +42,12 @@ def pinned(name: str) -> str:
     own = f"mmseg:{file}@{content_hash(config)}"
     zoo.CONFIGS[own] = config
     return own
+
+
+@cache
+def _warn(file: str) -> None:
+    """Once a process, before the file is run for the first time."""
+    log.warning("%s is a Python program and is run now: give only a file that you trust", file)
 
 
 def recorded(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -9,6 +10,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from harness import PROTOCOL
 from harness.files import content_hash
 
+#: Of a count: figures are made of it, which are floats.
+LARGEST = 10**9
 #: Of an image or a window, in pixels.
 Side = Annotated[int, Field(ge=1)]
 
@@ -44,8 +47,19 @@ CHANGE_NO_FIGURE = (
 )
 
 
+def _finite(value: Any) -> Any:
+    """A value of a table of knobs, which no model checks. ValueError for NaN and infinity in it."""
+    parts = value.values() if isinstance(value, dict) else value
+    if isinstance(value, dict | list | tuple):
+        for part in parts:
+            _finite(part)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("a finite number expected")
+    return value
+
+
 class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Scenario(Strict):
@@ -75,10 +89,14 @@ class Profile(Strict):
         description="width, height that each data set's images are resized to"
     )
     crop: tuple[Side, Side] = Field(description="height, width of a training crop")
-    batch_size: int = Field(ge=1, description="source images a step; as many target images")
-    accumulation: int = Field(1, ge=1, description="batches a step of the optimiser")
-    iterations: int = Field(ge=1, description="steps of the optimiser")
-    teacher_iterations: int = Field(ge=1, description="the same for a frozen teacher's own run")
+    batch_size: int = Field(
+        ge=1, le=LARGEST, description="source images a step; as many target images"
+    )
+    accumulation: int = Field(1, ge=1, le=LARGEST, description="batches a step of the optimiser")
+    iterations: int = Field(ge=1, le=LARGEST, description="steps of the optimiser")
+    teacher_iterations: int = Field(
+        ge=1, le=LARGEST, description="the same for a frozen teacher's own run"
+    )
     optimiser: Literal["adamw", "sgd"] = "adamw"
     lr: float = Field(gt=0, description="learning rate of the encoder")
     head_lr_factor: float = Field(10.0, gt=0, description="the head's rate over the encoder's")
@@ -150,7 +168,7 @@ class Profile(Strict):
         description="keep the training state, from which a killed run goes on, every so many "
         "steps (500) or minutes (10min); off: never",
     )
-    knobs: dict[str, Any] = Field(
+    knobs: Annotated[dict[str, Any], AfterValidator(_finite)] = Field(
         default_factory=dict, description="method knobs of this profile, for methods that have them"
     )
     target_knobs: dict[str, dict[str, Any]] = Field(

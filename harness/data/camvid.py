@@ -11,8 +11,11 @@ dusk are domains of their own: 577 frames by day, 62 at dusk to adapt on, the la
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
+
+from harness.errors import DataError
+from harness.files import read_text
 
 #: Colours of the 32 classes, gathered in the groups that SegNet's labels have, by their id there.
 #: Void (0, 0, 0) is in no group.
@@ -134,4 +137,9 @@ def _listed(file: Path) -> set[str] | None:
     """Read a split's frames, one a line (a name or a path; more words are left out)."""
     if not file.is_file():
         return None
-    return {Path(line.split()[0]).stem for line in file.read_text().splitlines() if line.strip()}
+    try:
+        lines = read_text(file).split("\n")
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file} {error}.") from error
+    entries = [line.split()[0] for line in lines if line.strip("\ufeff\t ")]
+    return {PureWindowsPath(entry).stem for entry in entries}  # which takes / and \\ as separators

@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeVar
 from harness.data.cache import cache_dir
 from harness.data.encodings import id_tables
 from harness.errors import DataError
-from harness.files import write_text
+from harness.files import read_json, write_text
 
 #: Images of a split whose content is hashed; those whose names have the smallest hashes.
 SAMPLED_IMAGES = 64
@@ -107,7 +107,7 @@ class _Index:
         self.entries: dict[str, list[int | str]] = {}
         self.unsettled: set[str] = set()
         with suppress(OSError, ValueError):  # not there, or not whole: the files are read
-            entries = json.loads(self.path.read_text(encoding="utf-8"))
+            entries = read_json(self.path)
             if isinstance(entries, dict):
                 self.entries = entries
 

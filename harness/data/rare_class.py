@@ -21,7 +21,7 @@ from harness.data.classes import CLASSES
 from harness.data.datasets import Dataset
 from harness.data.transforms import class_counts
 from harness.errors import DataError
-from harness.files import write_text
+from harness.files import read_json, write_text
 
 log = logging.getLogger(__name__)
 
@@ -90,8 +90,8 @@ def class_statistics(
     `progress(done, all)` is called while counting.
     """
     cached = cache_dir() / "class_stats" / f"{dataset.fingerprint()}.json"
-    with suppress(OSError, ValueError, KeyError):  # not there, or not whole: count
-        counts = np.array(json.loads(cached.read_text())["counts"], np.int64)
+    with suppress(OSError, ValueError, KeyError, TypeError):  # not there, or not whole: count
+        counts = np.array(read_json(cached)["counts"], np.int64)
         if counts.shape == (len(dataset), len(CLASSES) + 1):
             return ClassStatistics(counts)
     counts = _count(dataset, progress)

@@ -31,7 +31,7 @@ from harness.data.datasets import Dataset
 from harness.data.encodings import id_tables
 from harness.data.fingerprint import FileState, file_states
 from harness.data.transforms import PixelArray
-from harness.files import write_text, written_whole
+from harness.files import read_json, write_text, written_whole
 
 Format = Literal["raw", "compressed"]
 Part = Literal["image", "label"]
@@ -217,7 +217,8 @@ def stores() -> Iterator[Held]:
     for file in sorted(stores_folder().glob(f"*/{DESCRIPTION}")):
         description: dict[str, Any] = {}
         with suppress(OSError, ValueError):
-            description = json.loads(file.read_text(encoding="utf-8"))
+            content = read_json(file)
+            description = content if isinstance(content, dict) else {}
         files = [path for path in file.parent.iterdir() if path.is_file()]
         images, labels = (
             sum(f".{part}." in path.name for path in files) for part in get_args(Part)

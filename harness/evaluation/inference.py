@@ -90,6 +90,12 @@ def _logits(network: Segmentor, image: Tensor, slide: Slide | None, autocast: Au
     def forward(part: Tensor) -> Tensor:
         with autocast():
             logits = network(part).logits.float()
+        if bool(logits.isnan().any()):  # the highest of them would be called the first class
+            raise BenchError(
+                "the network gives NaN for class scores; expected finite ones. Its "
+                "weights are too large: the training has diverged (try a smaller lr), or the "
+                "precision is too low (--set precision=fp32)."
+            )
         return upsample(logits, part.shape[-2:])
 
     if slide is None:

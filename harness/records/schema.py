@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -168,7 +169,7 @@ def provenance(record: Record, part: str) -> dict[str, Any]:
 
 
 def training_speed(record: Record) -> float:
-    """Source images a second over the whole training of a done record, by wall time.
+    """Source images a second over the whole training of a done record, by wall time; NaN of none.
 
     The record's median step would not show what a method does in a part of the schedule only, such
     as mixing after a source phase.
@@ -176,4 +177,5 @@ def training_speed(record: Record) -> float:
     assert record.cost is not None
     profile = record.spec.profile
     images = profile.iterations * profile.accumulation * profile.batch_size
-    return images / record.cost.training.wall_seconds
+    seconds = record.cost.training.wall_seconds
+    return images / seconds if seconds > 0 else math.nan

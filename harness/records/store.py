@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import re
-import stat
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -15,21 +15,11 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import BenchError, in_one_line
-from harness.files import write_text
+from harness.files import read_json, write_text
 from harness.records.schema import SCHEMA, Record
+from harness.text import plain_values
 
 log = logging.getLogger(__name__)
-
-#: Bytes; a record has about 20 000, so that a list of 3000 records still fits.
-LARGEST = 64 * 2**20
-#: What lies in a folder and is not a file: opening one of these may wait for ever.
-FILE_TYPES = {
-    stat.S_IFDIR: "a folder",
-    stat.S_IFIFO: "a FIFO",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
 
 
 def write(record: Record, folder: Path) -> Path:
@@ -108,7 +98,18 @@ def _stem(record: Record) -> str:
 
 
 def _plain(part: BaseModel) -> Any:
-    return json.loads(part.model_dump_json())
+    return _strict(plain_values(part.model_dump(mode="json")))
+
+
+def _strict(value: Any) -> Any:
+    """NaN and infinity are no JSON: the strings that a float is read from in their place."""
+    if isinstance(value, dict):
+        return {name: _strict(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_strict(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
 
 
 def _pretty(value: Any, indent: int = 0) -> str:
@@ -133,20 +134,16 @@ def as_json(part: BaseModel) -> str:
 
 def _read_file(path: Path) -> list[Record]:
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            file_type = FILE_TYPES.get(stat.S_IFMT(status.st_mode), "no file")
-            raise BenchError(f"{path}: {file_type} found, a file with a record expected.")
-        if status.st_size > LARGEST:
-            raise BenchError(
-                f"{path}: {status.st_size} bytes found, at most {LARGEST} expected of records."
-            )
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = plain_values(
+            read_json(path)
+        )  # a record has about 20 000 bytes: a list of 3000 still fits
     except FileNotFoundError:
         what = "a link to nowhere" if path.is_symlink() else "no such file"
         raise BenchError(f"{path}: {what}; a record or a folder of records expected.") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise BenchError(f"{path}: not a readable JSON file ({error}).") from None
+    except ValueError as error:
+        raise BenchError(f"{path} {error}; a record expected.") from None
+    except OSError as error:
+        raise BenchError(f"{path}: {error.strerror}; a readable record expected.") from None
     return [_parse(item, path) for item in (content if isinstance(content, list) else [content])]
 
 

@@ -13,6 +13,7 @@ from harness.analysis.notes import aggregate_notes
 from harness.analysis.published import Figure, published
 from harness.analysis.rows import ENOUGH_SEEDS, Row
 from harness.analysis.statistics import Difference, Summary
+from harness.text import plain
 
 NONE = "-"
 TEXT_COLUMNS = {"method", "student", "teacher", "class", "network", "role", "convention"}
@@ -63,7 +64,17 @@ def grids(
         made += [_aggregate_grid(aggregate) for aggregate in aggregates(tables)]
     if with_published:
         made += [_published_grid(name, published(name)) for name in scenarios(tables)]
-    return made
+    return [plain_grid(grid) for grid in made]
+
+
+def plain_grid(grid: Grid) -> Grid:
+    """Without what would leave a line or turn it around: records may be a stranger's."""
+    return Grid(
+        plain(grid.heading),
+        [plain(column) for column in grid.columns],
+        [[plain(cell) for cell in row] for row in grid.rows],
+        [plain(note) for note in grid.notes],
+    )
 
 
 def _main_grid(table: Table) -> Grid:
@@ -200,7 +211,7 @@ def _spread(value: Summary | None) -> str:
     """mean ± sd (n); no sd from one seed."""
     if value is None:
         return NONE
-    sd = f" ± {value.sd:.1f}" if value.n > 1 else ""
+    sd = f" ± {value.sd:.1f}" if math.isfinite(value.sd) else ""
     return f"{number(value.mean, '.1f')}{sd} ({value.n})"
 
 

@@ -6,7 +6,7 @@ import html
 import io
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,8 @@ from harness.analysis.comparison import Table, comparison
 from harness.analysis.rows import Row
 from harness.errors import BenchError
 from harness.records.schema import Record
-from harness.report.columns import Grid, grids, scenarios
+from harness.report.columns import Grid, grids, plain_grid, scenarios
+from harness.text import csv_text, markdown_text, plain_values
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,6 +52,7 @@ def print_grid(grid: Grid, console: Console, whole: str = "--format markdown") -
     from rich.table import Table as RichTable
     from rich.text import Text
 
+    grid = plain_grid(grid)
     console.print(Text(grid.heading), style="bold")
     table = RichTable(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     widths = _widths(grid, console.width)
@@ -100,7 +102,14 @@ def _rich_text(records: Iterable[Record], per_class: bool, published: bool, aggr
 
 def markdown(grid: Grid) -> str:
     """One table in Markdown."""
-    parts = [f"### {grid.heading}", _tabulate(grid, "pipe"), *grid.notes]
+    harmless = Grid(
+        markdown_text(grid.heading),
+        [markdown_text(column) for column in grid.columns],
+        [[markdown_text(cell) for cell in row] for row in grid.rows],
+        [markdown_text(note) for note in grid.notes],
+    )
+    table = _tabulate(harmless, "pipe", grid.alignment)
+    parts = [f"### {harmless.heading}", table, *harmless.notes]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -118,12 +127,13 @@ def _latex(grid: Grid) -> str:
     return "\n".join([r"\begin{table}", caption, *body, r"\end{table}"]) + "\n"
 
 
-def _tabulate(grid: Grid, style: str) -> str:
+def _tabulate(grid: Grid, style: str, alignment: Sequence[str] | None = None) -> str:
     from tabulate import tabulate
 
     if not grid.rows:
         return ""
-    return tabulate(grid.rows, grid.columns, style, disable_numparse=True, colalign=grid.alignment)
+    sides = alignment or grid.alignment
+    return tabulate(grid.rows, grid.columns, style, disable_numparse=True, colalign=sides)
 
 
 def _csv(tables: list[Table], per_class: bool, published: bool, aggregate: bool) -> str:
@@ -138,7 +148,9 @@ def _csv(tables: list[Table], per_class: bool, published: bool, aggregate: bool)
     frame = pd.json_normalize(lines, sep="_").drop(columns="variant", errors="ignore")
     counts = [name for name in frame if name.endswith("_n")]
     frame[counts] = frame[counts].astype("Int64")  # 3, not 3.0, where a row has none
-    return frame.map(_joined).to_csv(index=False)
+    frame = frame.map(_cell)
+    frame.columns = frame.columns.map(csv_text)
+    return frame.to_csv(index=False, lineterminator="\n")
 
 
 def _json(tables: list[Table], per_class: bool, published: bool, aggregate: bool) -> str:
@@ -162,7 +174,7 @@ def _json(tables: list[Table], per_class: bool, published: bool, aggregate: bool
             for name in scenarios(tables)
             for figure in literature.published(name)
         ]
-    return json.dumps(finite(content), indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(plain_values(finite(content)), indent=1, ensure_ascii=False) + "\n"
 
 
 def _conditions(table: Table) -> dict[str, Any]:
@@ -184,9 +196,10 @@ def _values(row: Row, per_class: bool) -> dict[str, Any]:
     return values
 
 
-def _joined(cell: Any) -> Any:
-    """A list in one cell, joined by spaces."""
-    return " ".join(map(str, cell)) if isinstance(cell, list | tuple) else cell
+def _cell(value: Any) -> Any:
+    """A list in one cell, joined by spaces; a text that no spreadsheet computes."""
+    text = " ".join(map(str, value)) if isinstance(value, list | tuple) else value
+    return csv_text(text) if isinstance(text, str) else text
 
 
 def finite(value: Any) -> Any:

@@ -10,6 +10,7 @@ from harness.analysis.head_to_head import HeadToHead, sentence
 from harness.analysis.rows import ENOUGH_SEEDS
 from harness.report.columns import Grid, difference_text, number
 from harness.report.formats import finite, markdown, print_grid
+from harness.text import markdown_text, plain, plain_values
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,20 +18,20 @@ if TYPE_CHECKING:
 
 def print_versus(result: HeadToHead, console: Console) -> None:
     """Print the sentence, then the table by class."""
-    console.print(sentence(result), markup=False, highlight=False)
+    console.print(plain(sentence(result)), markup=False, highlight=False)
     console.print()
     print_grid(class_grid(result), console)
 
 
 def as_markdown(result: HeadToHead) -> str:
-    return f"{sentence(result)}\n\n{markdown(class_grid(result))}".rstrip()
+    return f"{markdown_text(sentence(result))}\n\n{markdown(class_grid(result))}".rstrip()
 
 
 def as_json(result: HeadToHead) -> str:
     """Figures unrounded, the sentence, and NaN as null."""
     values = {"sentence": sentence(result), **asdict(result)}
     values["difference"]["significant"] = result.difference.significant
-    return json.dumps(finite(values), indent=1, ensure_ascii=False)
+    return json.dumps(plain_values(finite(values)), indent=1, ensure_ascii=False)
 
 
 def class_grid(result: HeadToHead) -> Grid:

@@ -23,6 +23,7 @@ from harness.analysis.regression import (
 )
 from harness.config.schema import RunSpec
 from harness.errors import BenchError, in_one_line
+from harness.files import read_text
 from harness.measure.environment import ROOT
 from harness.records import store
 from harness.records.schema import Record
@@ -123,7 +124,7 @@ def gate_against(
         for spec in specs:
 
             def measure(name: str, spec: RunSpec = spec) -> Record | str:
-                say(f"{spec.method} {spec.student}: {name}", highlight=False)
+                say(f"{spec.method} {spec.student}: {name}", highlight=False, markup=False)
                 workplace = folder / ("new" if name == "this tree" else "old")
                 return _run_with(trees[name], spec, workplace, data_root, device, own_time)
 
@@ -160,7 +161,7 @@ def _compare_in_turns(
 def _knows_own_time(code: Path) -> bool:
     """Whether a revision's worker can leave out the time that other work takes."""
     launchers = code / "harness/runs/launchers.py"
-    return launchers.is_file() and "own_time" in launchers.read_text(encoding="utf-8")
+    return launchers.is_file() and "own_time" in read_text(launchers)
 
 
 def _run_with(

@@ -16,7 +16,7 @@ from harness.config.network_files import register
 from harness.config.schema import Profile
 from harness.data.cache import cache_dir
 from harness.errors import BenchError
-from harness.files import content_hash, write_text
+from harness.files import content_hash, read_json, read_text, write_text
 from harness.measure import environment, fingerprint
 from harness.measure.inference_speed import measure_inference
 from harness.records.schema import Inference
@@ -59,11 +59,11 @@ def inference_speed(
         if not path.is_file():
             _measure_apart(question, path)
         try:
-            return Inference.model_validate_json(path.read_text(encoding="utf-8"))
+            return Inference.model_validate_json(read_text(path))
         except ValueError:  # cut short by a full disk
             path.unlink()
             _measure_apart(question, path)
-            return Inference.model_validate_json(path.read_text(encoding="utf-8"))
+            return Inference.model_validate_json(read_text(path))
 
 
 def _hardware(device: torch.device) -> str:
@@ -86,7 +86,7 @@ def _measure_apart(question: dict[str, Any], path: Path) -> None:
 
 def main(path: str) -> None:
     """Measure what a task's file asks for, and write it where that says."""
-    task = json.loads(Path(path).read_text(encoding="utf-8"))
+    task = read_json(Path(path))
     device = torch.device(task["device"])
     if task["threads"] and device.type == "cpu":
         torch.set_num_threads(task["threads"])

@@ -239,7 +239,7 @@ def carry_out(
         path.write_text(task.model_dump_json(), encoding="utf-8")
         streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         with subprocess.Popen(
-            command(path), encoding="utf-8", **({} if inherit else streams)
+            command(path), encoding="utf-8", errors="replace", **({} if inherit else streams)
         ) as process:
             try:
                 with stop.forwarded(process):

@@ -51,6 +51,7 @@ from harness.runs.trained import (
 from harness.runs.training import Outcome, build_method, decode, train
 from harness.runs.workplace import Workplace, new_record
 from harness.training.checkpoints import discard
+from harness.training.loop import finite_weights
 from harness.training.precision import computing_threads, set_float32
 from harness.weights.find import EMA_WEIGHTS, RUN, WEIGHTS, load
 from methods import registry
@@ -151,6 +152,7 @@ def _train_stage(
     begin(folder)
     with workplace.stop.held():  # from the first step until its outcome is on the disk
         trained = train(method, plan, workplace, folder, memory_before)
+        finite_weights(method)
         outcome = _outcome(plan, workplace, method, trained, [cost for _, cost in teachers])
         whole = _write_weights(method, outcome, workplace, folder)
     return _Networks(outcome, whole, trained.earlier_seconds, method.student, method.ema_teacher)

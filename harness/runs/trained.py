@@ -10,7 +10,14 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from harness.errors import BenchError
-from harness.files import file_hash, remove_abandoned, write_text, written_whole
+from harness.files import (
+    file_hash,
+    read_json,
+    read_text,
+    remove_abandoned,
+    write_text,
+    written_whole,
+)
 from harness.records.schema import Golden, Part, TeacherCost, Training
 from harness.records.store import as_json
 from harness.training.checkpoints import discard
@@ -52,7 +59,7 @@ class Kept:
 def look(folder: Path, made_by: dict[str, Any]) -> Kept:
     """Say whether the folder holds whole weights, and whether this code and machine made them."""
     try:
-        trained = Trained.model_validate_json((folder / OUTCOME).read_text(encoding="utf-8"))
+        trained = Trained.model_validate_json(read_text(folder / OUTCOME))
         whole = all(file_hash(folder / n) == h for n, h in trained.weights_sha256.items())
     except (OSError, ValidationError, ValueError, BenchError):
         return Kept("nothing")
@@ -116,7 +123,7 @@ def stage_file(folder: Path, stage: str, run_id: str) -> Path:
 def read_stage(path: Path, made_by: dict[str, Any]) -> Any:
     """The outcome of a stage, None where there is none of this code and machine."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         return content["outcome"] if content["made_by"] == made_by else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

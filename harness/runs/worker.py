@@ -7,7 +7,9 @@ import time
 from pathlib import Path
 
 from harness.errors import BenchError, Interrupted, in_one_line
+from harness.files import read_text
 from harness.runs.launchers import Task
+from harness.text import any_terminal
 
 
 def main(path: str) -> None:
@@ -21,7 +23,8 @@ def main(path: str) -> None:
     from harness.runs.run import run
     from harness.runs.workplace import Workplace
 
-    task = Task.model_validate_json(Path(path).read_text(encoding="utf-8"))
+    any_terminal()
+    task = Task.model_validate_json(read_text(Path(path)))
     try:
         use_plugins(task.plugins)
         plan = replan(task.spec, task.data_root, task.config, task.init)

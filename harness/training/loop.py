@@ -187,6 +187,19 @@ def _go_back(trainer: Trainer, state: State, meters: Mapping[str, Meter]) -> int
     return int(state.values["step"])
 
 
+def finite_weights(method: Method) -> None:
+    """BenchError for a NaN or infinity in what the last update left of the networks to be kept."""
+    for network in filter(None, (method.student, method.ema_teacher)):
+        for name, value in network.state_dict().items():
+            if value.is_floating_point() and not bool(value.isfinite().all()):
+                what = "NaN" if bool(value.isnan().any()) else "infinite"
+                raise BenchError(
+                    f"the weights {name} of {network.name} became {what} by the end of training; "
+                    "expected finite values. Try a smaller lr (--set lr=...) or --set "
+                    "precision=fp32."
+                )
+
+
 def finite(terms: dict[str, Tensor], step: int) -> dict[str, float]:
     """Terms as floats. BenchError for a NaN or infinite one."""
     values = {name: float(value) for name, value in terms.items()}

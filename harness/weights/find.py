@@ -13,7 +13,7 @@ from harness.records import store
 from harness.records.schema import Record
 from methods.contract import Segmentor
 from methods.networks import zoo
-from methods.networks.checkpoint_formats import Which
+from methods.networks.checkpoint_shells import Which
 from methods.networks.weights import load_weights, read_metadata
 
 #: What a run leaves in its folder below results/artifacts.

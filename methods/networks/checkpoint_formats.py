@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
-from typing import Literal
 
 import torch
-from torch import Tensor
 
-State = dict[str, Tensor]
-Which = Literal["student", "ema_teacher"]
+from methods.networks.checkpoint_shells import State
 
 #: Image classifiers and training aids at the end of encoder files; no Segmentor has them.
 _CLASSIFIER = re.compile(r"(head\.(weight|bias|fc|norm)|head_dist|fc|classifier|auxiliary_head)\b")
@@ -26,7 +23,6 @@ FromPublished = Callable[[State], "tuple[State, str] | None"]
 def convert(
     state: State,
     expected: Collection[str],
-    which: Which = "student",
     from_published: FromPublished | None = None,
 ) -> tuple[State, str]:
     """Rename a file's parameters to the `expected` names of a network, as far as is known.
@@ -36,10 +32,10 @@ def convert(
     keeps its name, so that a strict load names it. Raises ValueError where the file is known not
     to fit; the message goes on from the file's name.
     """
-    state = {key.removeprefix("module."): value for key, value in state.items()}
-    state, origin = _select_network(state, which)
     if state.keys() == set(expected):
-        return state, origin or "uda-bench weights"
+        return state, "uda-bench weights"
+    # HRDA's head wraps the one that sees both scales.
+    state = {re.sub(r"^decode_head\.head\.", "decode_head.", k): v for k, v in state.items()}
     encoder, rest = state, State()
     published = from_published(encoder) if from_published else None
     if not published:  # perhaps behind a prefix
@@ -49,31 +45,15 @@ def convert(
     encoder, encoder_format = published or _encoder(encoder, own_names)
     rest, head_format = _head(rest)
     converted = {f"encoder.{key}": value for key, value in encoder.items()} | rest
-    return converted, ", ".join(filter(None, (origin, encoder_format, head_format)))
-
-
-def _select_network(state: State, which: Which) -> tuple[State, str]:
-    """One network out of a self-training checkpoint (model.*, ema_model.*, imnet_model.*)."""
-    prefix = "ema_model." if which == "ema_teacher" else "model."
-    network = which.replace("_", " ")
-    chosen = {key.removeprefix(prefix): v for key, v in state.items() if key.startswith(prefix)}
-    if not chosen and (
-        which == "ema_teacher" or any(key.startswith("ema_model.") for key in state)
-    ):
-        raise ValueError(f"holds no {network}: no name in it starts with {prefix!r}")
-    if not chosen:
-        return state, ""
-    # HRDA's head wraps the one that sees both scales.
-    chosen = {re.sub(r"^decode_head\.head\.", "decode_head.", k): v for k, v in chosen.items()}
-    return chosen, f"self-training checkpoint, {network}"
+    return converted, ", ".join(filter(None, (encoder_format, head_format)))
 
 
 def _split(state: State) -> tuple[State, State]:
     """(encoder's parameters without a prefix, the others), less classifiers and training aids."""
-    for prefix in ("backbone.", "segformer.encoder.", "encoder."):
+    for prefix in ("backbone.", "segformer.encoder.", "segformer.", "encoder."):
         if any(key.startswith(prefix) for key in state):
             # "head." of our own files is no image classifier.
-            dropped = _CLASSIFIER if prefix == "segformer.encoder." else _AUXILIARY_HEAD
+            dropped = _CLASSIFIER if prefix.startswith("segformer.") else _AUXILIARY_HEAD
             state = {k: v for k, v in state.items() if not dropped.match(k)}
             encoder = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
             return encoder, {k: v for k, v in state.items() if not k.startswith(prefix)}
@@ -86,6 +66,8 @@ def _encoder(state: State, own_names: set[str]) -> tuple[State, str]:
         return state, "MiT encoder"
     if state.keys() == own_names:
         return state, "encoder"
+    if "stages.0.patch_embeddings.proj.weight" in state:  # of transformers 5
+        state = _mit_by_older_names(state)
     if "patch_embeddings.0.proj.weight" in state:
         return _mit_from_hugging_face(state), "MiT encoder of Hugging Face"
     if "layers.0.0.projection.weight" in state:
@@ -144,6 +126,32 @@ _HUGGING_FACE_BLOCK = {
     "mlp.dense1.": "mlp.fc1.",
     "mlp.dense2.": "mlp.fc2.",
 }
+
+
+#: What transformers 5 calls a part -> what it was called before.
+_HUGGING_FACE_RENAMED = {
+    r"^stages\.(\d+)\.patch_embeddings\.": r"patch_embeddings.\1.",
+    r"^stages\.(\d+)\.layer_norm\.": r"layer_norm.\1.",
+    r"^stages\.(\d+)\.blocks\.": r"block.\1.",
+    r"\.attention\.sequence_reduction\.sequence_reduction\.": ".attention.self.sr.",
+    r"\.attention\.sequence_reduction\.layer_norm\.": ".attention.self.layer_norm.",
+    r"\.attention\.q_proj\.": ".attention.self.query.",
+    r"\.attention\.k_proj\.": ".attention.self.key.",
+    r"\.attention\.v_proj\.": ".attention.self.value.",
+    r"\.attention\.o_proj\.": ".attention.output.dense.",
+    r"\.layernorm_before\.": ".layer_norm_1.",
+    r"\.layernorm_after\.": ".layer_norm_2.",
+    r"\.mlp\.fc(\d)\.": r".mlp.dense\1.",
+}
+
+
+def _mit_by_older_names(state: State) -> State:
+    renamed = {}
+    for key, value in state.items():
+        for theirs, older in _HUGGING_FACE_RENAMED.items():
+            key = re.sub(theirs, older, key)
+        renamed[key] = value
+    return renamed
 
 
 def _mit_from_hugging_face(state: State) -> State:
@@ -227,6 +235,10 @@ def _head(state: State) -> tuple[State, str]:
     if attention:
         head, found = _head(state)
         return head | attention, f"{found} and scale attention of HRDA"
+    state = {
+        re.sub(r"^head\.linear_projections\.", "head.linear_c.", key): value  # of transformers 5
+        for key, value in state.items()
+    }
     if "head.linear_c.0.proj.weight" in state:
         for theirs, ours in (
             (r"^head\.linear_c\.(\d+)\.", _stage("head.linear_c{}.")),
@@ -239,6 +251,8 @@ def _head(state: State) -> tuple[State, str]:
     if "head.linear_pred.weight" in state:  # its files hold a second classifier that is not used
         state = {k: v for k, v in state.items() if not k.startswith("head.conv_seg.")}
         return state, "SegFormer head"
+    if "head.fusion_conv.conv.weight" in state:
+        return state, "SegFormer head of mmsegmentation"
     if "head.fuse_layer.bottleneck.conv.weight" in state:
         return state, "DAFormer head"
     return state, "head" if state else ""

@@ -2,25 +2,26 @@
 
 NVlabs' MiT, mmsegmentation's MiT and ResNet v1c, Hugging Face's SegFormer, the training
 checkpoints of DAFormer, HRDA and MIC, timm's networks, efficientnet_pytorch's, and our own
-safetensors. Which one it is is seen from the names of the parameters.
+safetensors, in whatever a training tool wraps around them. Which one it is is seen from the names
+of the parameters.
 """
 
 from __future__ import annotations
 
-import pickle
 import re
-import tarfile
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
-from torch import Tensor, is_tensor
+from safetensors.torch import save_file
+from torch import Tensor
 
 from methods.contract import Segmentor
-from methods.networks.checkpoint_formats import Which, convert
+from methods.networks.checkpoint_files import read_content
+from methods.networks.checkpoint_formats import convert
+from methods.networks.checkpoint_shells import Which, network_in
 
 #: Parameters whose first dimension is the number of classes.
 _CLASSIFIER = re.compile(r"head\.(conv_seg|linear_pred|aspp_modules\.\d+\.conv)\.(weight|bias)$")
@@ -37,25 +38,31 @@ def load_weights(
 
     `part="encoder"` takes the encoder's parameters only. `which` chooses the network out of a
     self-training checkpoint. Raises ValueError where the file cannot be read, lacks a parameter of
-    that part, has one that the part has no place for, or one of another shape.
+    that part, has one that the part has no place for, or one of another shape, of no plain floating
+    values, or with a NaN or an infinity in it.
     """
     path = Path(path)
     expected = segmentor.state_dict()
     try:
         reading = getattr(segmentor.encoder, "from_published", None)
-        state, description = convert(read_state(path), expected.keys(), which, reading)
+        found, origin = network_in(read_content(path), which, expected.keys())
+        state, names = convert(found, expected.keys(), reading)
     except ValueError as error:
         raise ValueError(f"{path.name} {error}") from None
+    description = ", ".join(filter(None, (origin, names)))
     if part == "encoder":
         expected, state = _encoder_only(expected), _encoder_only(state)
     elif not any(key.startswith("head.") for key in state):
         raise ValueError(
-            f"{path.name} ({description}) holds no segmentation head: load it with part='encoder'"
+            f"{path.name} ({description}) holds no segmentation head; expected a whole network. An "
+            "encoder alone is what a training starts from: bench run --init FILE"
         )
     for key in expected.keys() - state.keys():
         if key.endswith("num_batches_tracked"):  # older files than that buffer; nothing reads it
             state[key] = expected[key]
-    _check(f"{path.name} ({description})", segmentor.name, expected, state)
+    file = f"{path.name} ({description})"
+    _check(file, segmentor.name, expected, state)
+    _check_values(file, expected, state)
     segmentor.load_state_dict(state, strict=part == "all")
     return description
 
@@ -73,44 +80,6 @@ def read_metadata(path: str | Path) -> dict[str, str]:
             return file.metadata() or {}
     except SafetensorError:
         return {}
-
-
-def read_state(path: Path) -> dict[str, Tensor]:
-    """The file's parameters by the names it gives them. Pickles may hold tensors and plain data.
-
-    Raises ValueError whose message goes on from the file's name.
-    """
-    if not path.is_file():
-        raise ValueError(f"is not there: no file {path}")
-    try:
-        return load_file(path)
-    except SafetensorError:  # so it is one of torch's; suffixes say little (.pth, .pt, .bin, .ckpt)
-        content = _unpickle(path)
-    for wrapper in ("state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
-            content = content[wrapper]
-    if not isinstance(content, dict) or not content or not all(map(is_tensor, content.values())):
-        raise ValueError("holds no state_dict: expected parameters by name")
-    return dict(content)
-
-
-def _unpickle(path: Path) -> Any:
-    if tarfile.is_tarfile(path):  # torch before 2.6 runs what is in it, `weights_only` or not
-        raise ValueError(
-            "is a tar archive, as torch wrote before 2017, and loading that could run any program: "
-            "save its state_dict again with a newer torch where you trust it, and load that"
-        )
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if foreign := re.search(r"GLOBAL (\S+)", str(error)):
-            raise ValueError(
-                f"holds {foreign[1]} besides tensors and plain data, and loading that could run "
-                "any program: save its state_dict alone where you trust it, and load that"
-            ) from None
-        raise ValueError("is neither a safetensors nor a torch file") from None
-    except Exception:  # a damaged pickle raises anything
-        raise ValueError("is neither a safetensors nor a torch file") from None
 
 
 def _encoder_only(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -132,11 +101,54 @@ def _check(file: str, network: str, expected: dict[str, Tensor], state: dict[str
     found = [f"{problem} {_first(names)}" for problem, names in problems.items() if names]
     if not found:
         return
-    remedy = "take the network that the file was made for, or its encoder alone (part='encoder')"
-    if len(found) == 1 and shapes and all(_CLASSIFIER.search(key) for key in shapes):
-        classes = len(state[next(iter(shapes))])
-        remedy = f"build the network with num_classes={classes}, or load part='encoder'"
+    remedy = "take the network that the file was made for (--student NETWORK)"
+    if "head.fusion_conv.conv.weight" in state:
+        remedy = (
+            "mmsegmentation's SegFormer head has a norm and a ReLU a level, the authors' has not; "
+            "take the network of that library, --student mmseg:segformer/CONFIG"
+        )
+    elif len(found) == 1 and shapes and all(_CLASSIFIER.search(key) for key in shapes):
+        theirs, ours = (len(weights[next(iter(shapes))]) for weights in (state, expected))
+        remedy = (
+            f"take a checkpoint of {ours} classes, this one has {theirs}; a training can start "
+            "from its encoder (bench run --init FILE)"
+        )
     raise ValueError(f"{file} does not fit {network}: {'; '.join(found)}. To mend: {remedy}")
+
+
+def _check_values(file: str, expected: dict[str, Tensor], state: dict[str, Tensor]) -> None:
+    """Raise ValueError unless all are plain tensors of finite values, in the network's own type."""
+    unusable = [(k, w) for k, v in state.items() if (w := _unusable(v, expected[k].dtype))]
+    if unusable:
+        key, what = unusable[0]
+        more = f" (and {len(unusable) - 1} more parameters)" if unusable[1:] else ""
+        raise ValueError(f"{file} cannot be used: {key} {what}{more}")
+
+
+def _unusable(value: Tensor, dtype: torch.dtype) -> str:
+    """What is wrong with a parameter that shall be of this type, "" for nothing."""
+    for what, is_so in {
+        "is on no device (a meta tensor without values)": value.is_meta,
+        "is sparse; save it dense (tensor.to_dense())": value.layout != torch.strided,
+        "is quantised; save the network before quantisation": value.is_quantized,
+    }.items():
+        if is_so:
+            return what
+    if not dtype.is_floating_point:
+        return ""
+    if not value.is_floating_point():
+        return (
+            f"holds {str(value.dtype).removeprefix('torch.')}, expected floating-point weights: "
+            "save the network before quantisation"
+        )
+    broken = int((~value.to(dtype).isfinite()).sum())
+    if not broken:
+        return ""
+    what = "NaN" if value.to(dtype).isnan().any() else "infinity"
+    return (
+        f"holds {what} in {broken} of its {value.numel()} values, expected finite ones: the "
+        "training that wrote it has diverged; take an earlier checkpoint of it"
+    )
 
 
 def _first(names: Collection[str], count: int = 3) -> str:

@@ -25,7 +25,13 @@ from harness.data.datasets import layout_of
 from harness.data.scenes.adverse import condition
 from harness.data.scenes.scene import GENERATOR_VERSION, SIZES, draw_scene
 from harness.errors import BenchError, DataError
-from harness.files import folder_written_whole, remove_abandoned, temporary_name, write_text
+from harness.files import (
+    folder_written_whole,
+    read_json,
+    remove_abandoned,
+    temporary_name,
+    write_text,
+)
 from harness.measure.allocator import keep_freed_blocks
 from harness.measure.environment import usable_cpus
 
@@ -114,7 +120,7 @@ def _is_made_of(folder: Path, recipe: dict[str, object]) -> bool:
     if not folder.exists():
         return False
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
+        manifest = read_json(folder / MANIFEST)
     except (OSError, ValueError):
         manifest = None
     if not isinstance(manifest, dict) or manifest.get("made_by") != recipe["made_by"]:

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.errors import BenchError, explain
+from harness.files import read_text
 from harness.runs.speed.cases import Case
 
 THIS = "this tree"
@@ -133,12 +134,12 @@ class Report(Part):
 def read_report(path: Path) -> Report:
     """A file that `bench speed --json` wrote. BenchError for another."""
     try:
-        return Report.model_validate_json(path.read_text(encoding="utf-8"))
+        return Report.model_validate_json(read_text(path))
     except ValidationError as error:
         raise BenchError(
             f"{path}: {explain(error)}; expected a file that `bench speed --json` wrote."
         ) from error
-    except UnicodeDecodeError as error:
+    except ValueError as error:
         raise BenchError(
-            f"{path} is no text; expected a file that `bench speed --json` wrote."
+            f"{path} {error}; expected a file that `bench speed --json` wrote."
         ) from error

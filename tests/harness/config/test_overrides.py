@@ -217,3 +217,31 @@ def test_a_knob_may_belong_to_a_plug_in_that_cannot_be_imported(tmp_path, caplog
     finally:
         registry.use_files([])
     assert "depth_of_mine, unless mine has, which cannot be imported" in caplog.text
+
+
+def floats(model) -> list[str]:
+    fields = model.model_fields.items()
+    return [name for name, field in fields if field.annotation in (float, float | None)]
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e999", "NaN", "Infinity", "-Infinity"])
+def test_a_number_that_is_not_finite_is_refused_for_every_field(value):
+    for method in registry.names():
+        for name in floats(registry.load(method).Config):
+            with pytest.raises(BenchError, match=f"--set {name}: "):
+                changed(f"{name}={value}", method=method)
+    for name in floats(type(catalogue.profile("tiny"))):
+        with pytest.raises(BenchError, match=f"--set {name}: "):
+            changed(f"{name}={value}")
+    with pytest.raises(BenchError, match="--set tta_scales: "):
+        changed(f"tta_scales=1,{value}")
+
+
+@pytest.mark.parametrize("line", ["lr = nan", "lr = inf", "power = -inf", "knobs = {a = [1, nan]}"])
+def test_a_file_is_held_to_the_same(line, tmp_path):
+    text = (catalogue.BENCHMARKS / "profiles/tiny.toml").read_text().replace("[knobs]", "[ignored]")
+    name = line.partition(" ")[0]
+    lines = [old for old in text.splitlines() if not old.startswith(f"{name} ")]
+    (tmp_path / "own.toml").write_text("\n".join([line, *lines]))
+    with pytest.raises(BenchError, match=rf"{name}.*finite"):
+        catalogue.profile(str(tmp_path / "own.toml"))

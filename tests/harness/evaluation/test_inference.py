@@ -54,6 +54,14 @@ def slid(values, slide):
     return class_scores(Toy(window_mean), [image], image.shape[-2:], Views(slide=slide)).flatten()
 
 
+def test_scores_that_are_nan_are_no_prediction():
+    """The arg max of NaN is the first class: road everywhere."""
+    broken = Toy(lambda image: by_pixel(image) / 0 * 0)
+    for views in (WHOLE, Views(flip=True), Views(slide=(4, 4, 2, 2))):
+        with pytest.raises(BenchError, match="gives NaN for class scores"):
+            class_scores(broken, [torch.rand(1, 3, 8, 8)], (8, 8), views)
+
+
 def test_whole_images_give_what_they_always_gave():
     torch.manual_seed(0)
     network = zoo.build("test_mit").eval()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from fake_records import fake_record
 
+from harness import files
 from harness.errors import BenchError
 from harness.records import store
 
@@ -33,6 +34,7 @@ BROKEN = {
     "old.json": b'{"schema_version": 0}',
     "short.json": b'{"schema_version": 1}',
     "deep.json": b"[" * 200_000,
+    "rather deep.json": b"[" * 400 + b"]" * 400,
 }
 
 
@@ -65,24 +67,24 @@ def test_what_is_no_file_is_never_opened(tmp_path, said, monkeypatch):
         assert store.read_all(tmp_path) == [record]
     lines = "\n".join(said())
     for name, kind in {
-        "fifo": "a FIFO found",
-        "device": "a device found",
-        "gone": "a link to nowhere",
-        "ring": "not a readable JSON file",
-        "folder": "a folder found",
-        "socket": "a socket found",
+        "fifo": " is a FIFO",
+        "device": " is a device",
+        "gone": ": a link to nowhere",
+        "ring": ": Too many levels of symbolic links; a readable record expected",
+        "folder": " is a folder",
+        "socket": " is a socket",
     }.items():
-        assert f"{name}.json: {kind}" in lines
+        assert f"{name}.json{kind}" in lines
     assert len(said()) == 6
-    with pytest.raises(BenchError, match="a FIFO found, a file with a record expected"):
+    with pytest.raises(BenchError, match="is a FIFO, not a file"):
         store.read_all(tmp_path / "fifo.json")
 
 
 def test_a_file_too_large_for_records_is_not_read(tmp_path, said):
     with (tmp_path / "huge.json").open("wb") as file:
-        file.truncate(store.LARGEST + 1)
+        file.truncate(files.LARGEST_TEXT + 1)
     assert store.read_all(tmp_path) == []
-    assert f"at most {store.LARGEST} expected" in said()[0]
+    assert f"at most {files.LARGEST_TEXT} expected" in said()[0]
 
 
 def test_a_file_removed_meanwhile_is_not_worth_a_word(tmp_path, said, monkeypatch):
@@ -160,4 +162,4 @@ def test_the_command_line_names_it_once_beside_a_table_that_programs_read(tmp_pa
     assert len(json.loads(done.stdout)["measured"]) == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("skipped ")
-    assert "empty.json: not a readable JSON file" in line
+    assert "empty.json is not valid JSON" in line

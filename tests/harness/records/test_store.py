@@ -85,7 +85,7 @@ def test_an_interrupted_write_leaves_the_old_record(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("{", "not a readable JSON file"),
+        ("{", "is not valid JSON"),
         ("{}", "not a record"),
         ("[]", "0 records found"),
         ('{"schema_version": 99}', "schema version 99 found, 1 expected"),

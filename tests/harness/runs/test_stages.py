@@ -182,6 +182,20 @@ def cut_short(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:-8])
 
 
+def test_weights_that_the_last_update_broke_are_no_result(tmp_path):
+    """The loss before it is still good."""
+    broken = ["--set", "iterations=1", "--set", "lr=1e38", "--set", "warmup=0"]
+    outcome = bench(
+        *("run", "--method", "source_only", "--scenario", "gta2cs", *QUICK, *broken),
+        *("--results", tmp_path),
+    )
+    assert "by the end of training" in refused(outcome)
+    assert "failed while training: nothing is kept" in outcome.out
+    (record,) = store.read_all(tmp_path / "records")
+    assert record.state == "failed"
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
 DAMAGE = {
     "cut short": cut_short,
     "gone": Path.unlink,

@@ -136,7 +136,7 @@ def test_mit_image_net_file_of_nvlabs(tmp_path, wrapper):
     assert load_weights(network, path, part="encoder") == "MiT encoder"
     assert torch.equal(network.encoder.norm3.bias, state["norm3.bias"])
     assert torch.equal(network.head.conv_seg.weight, head_before)
-    with pytest.raises(ValueError, match="no segmentation head: load it with part='encoder'"):
+    with pytest.raises(ValueError, match=r"no segmentation head; .*bench run --init FILE"):
         load_weights(network, path)
 
 
@@ -229,6 +229,41 @@ def test_hugging_face_segformer(tmp_path, kind):
         torch.testing.assert_close(ours.logits, hidden.logits, rtol=1e-3, atol=1e-3)
 
 
+def test_hugging_face_segformer_by_the_names_of_transformers_5(tmp_path):
+    """Its files keep the older names; a state_dict saved by hand has its modules'."""
+    transformers = pytest.importorskip("transformers", minversion="5.0")
+    theirs = transformers.SegformerForSemanticSegmentation(
+        transformers.SegformerConfig(num_labels=19)
+    )
+    state = theirs.state_dict()
+    assert "segformer.stages.0.blocks.0.attention.q_proj.weight" in state
+    theirs.save_pretrained(tmp_path)
+    by_file, by_hand, by_encoder = (zoo.build("segformer_mitb0") for _ in range(3))
+    load_weights(by_file, tmp_path / "model.safetensors")
+    load_weights(by_hand, saved({"model": state}, tmp_path / "whole.pth"))
+    encoder = theirs.segformer.state_dict()  # without "segformer."
+    load_weights(by_encoder, saved(encoder, tmp_path / "encoder.pth"), part="encoder")
+    expected = by_file.state_dict()
+    assert all(torch.equal(v, expected[k]) for k, v in by_hand.state_dict().items())
+    expected = by_file.encoder.state_dict()
+    assert all(torch.equal(v, expected[k]) for k, v in by_encoder.encoder.state_dict().items())
+
+
+def test_segformer_of_mmsegmentation_goes_into_its_own_network(tmp_path):
+    """Its head has norms that the authors' has not; the encoder is the same."""
+    own = zoo.build("mmseg:segformer/segformer_mit-b0_8xb1-160k_cityscapes-1024x1024")
+    state = {
+        key.replace("encoder.", "backbone.", 1).replace("head.", "decode_head.", 1): value
+        for key, value in own.state_dict().items()
+    }
+    path = saved({"meta": {}, "state_dict": state}, tmp_path / "segformer.pth")
+    load_weights(own, path)
+    authors = zoo.build("segformer_mitb0")
+    with pytest.raises(ValueError, match=r"the authors' has not; .*--student mmseg:segformer/"):
+        load_weights(authors, path)
+    assert "MiT encoder of mmsegmentation" in load_weights(authors, path, part="encoder")
+
+
 def test_own_file_keeps_metadata(tmp_path):
     path = tmp_path / "net.safetensors"
     save_weights(zoo.build("test_mit"), path, {"network": "test_mit"})
@@ -247,7 +282,9 @@ def test_own_file_gives_the_encoder_to_another_head(tmp_path):
 def test_refusals_change_nothing(training_checkpoint):
     network = tiny_daformer(num_classes=16)
     before = {k: v.clone() for k, v in network.state_dict().items()}
-    with pytest.raises(ValueError, match="num_classes=19, or load part='encoder'"):
+    with pytest.raises(
+        ValueError, match=r"take a checkpoint of 16 classes, this one has 19; .*--init FILE"
+    ):
         load_weights(network, training_checkpoint)
     assert all(torch.equal(before[k], v) for k, v in network.state_dict().items())
     with pytest.raises(

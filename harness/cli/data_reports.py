@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +12,15 @@ from rich.table import Table
 
 from harness.config import catalogue
 from harness.data.classes import CLASSES
-from harness.data.datasets import LAYOUTS, Dataset, Split, has_dataset, layout_of, open_dataset
+from harness.data.datasets import (
+    LAYOUTS,
+    Dataset,
+    Split,
+    has_dataset,
+    layout_of,
+    list_samples,
+    open_dataset,
+)
 from harness.data.sources import GENERATED
 from harness.errors import DataError
 
@@ -44,6 +53,8 @@ def verify(data_root: Path | None, console: Console) -> int:
             console.print(str(problem), markup=False, highlight=False, soft_wrap=True)
         if problems:
             console.print(f"{name}: {len(problems)} problems", highlight=False)
+            for line in _left_out(name, root):
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:
             counts, fingerprints = [], []
             for split, published in layout_of(name).published.items():
@@ -54,6 +65,14 @@ def verify(data_root: Path | None, console: Console) -> int:
             console.print(f"{name}: fingerprints {', '.join(fingerprints)}", highlight=False)
         bad += sum(problem.fatal for problem in problems)
     return 2 if bad else 0
+
+
+def _left_out(name: str, root: Path) -> Iterator[str]:
+    """A line a split on what is left out; `open_dataset` says it of a set without problems."""
+    for split in layout_of(name).splits:
+        with suppress(DataError):  # no such split: a problem that has been named
+            if left_out := list_samples(name, root, split)[2]:
+                yield f"{name} {split} leaves out {left_out}"
 
 
 def statistics(data_root: Path | None, console: Console) -> None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from harness.data import forms, walk
+
 #: Colours of the 32 classes, gathered in the groups that SegNet's labels have, by their id there.
 #: Void (0, 0, 0) is in no group.
 GROUP_COLOURS: dict[int, dict[str, tuple[int, int, int]]] = {
@@ -58,9 +60,24 @@ GROUP_COLOURS: dict[int, dict[str, tuple[int, int, int]]] = {
 #: (images, labels) of a form that keeps all frames in one folder.
 WHOLE_FORMS = (("701_StillsRaw_full", "LabeledApproved_full"), ("images", "labels"))
 
+#: Names of a frame, less the suffix.
+FRAMES = r"(0001TP|0006R0|0016E5|Seq05VD)_f?\d+"
+
+SPLITS = ("train", "val", "test")
+#: How the folder of a split's labels is named after the split's: by SegNet, and in a copy with the
+#: authors' labels that goes round.
+SPLIT_LABELS = ("annot", "_labels")
+
 #: SegNet's validation frames, and the first of 0001TP that it tests on.
 VAL_FRAMES = ("0016E5_07959", "0016E5_08159")
 TEST_START = "0001TP_008550"
+
+
+#: The authors' name FRAME_L.png; else the image's own name.
+_LABELS = (".png", "_L.png")
+_SPLIT_FORM = forms.Form(
+    (("{split}", *(f"{{split}}{ending}" for ending in SPLIT_LABELS)),), labels=_LABELS
+)
 
 
 def split_of(frame: str) -> str:
@@ -74,25 +91,37 @@ def split_of(frame: str) -> str:
 
 def list_pairs(folder: Path, split: str) -> list[tuple[Path, Path]]:
     """List (image, label) of a split, sorted by name; the label need not exist."""
-    if (folder / f"{split}annot").is_dir() or (folder / split).is_dir():
-        images = sorted((folder / split).glob("*.png"))
-        return [(image, folder / f"{split}annot" / image.name) for image in images]
+    if any((folder / f"{split}{ending}").is_dir() for ending in ("", *SPLIT_LABELS)):
+        return forms.list_pairs((_SPLIT_FORM,), folder, split)
     for image_folder, label_folder in WHOLE_FORMS:
         if (folder / image_folder).is_dir():
-            images = sorted((folder / image_folder).glob("*.png"))
+            images = forms.images_in(folder / image_folder)
+            labels = forms.LabelFiles([folder / label_folder])
+            _note_lists(folder, images)
             wanted = _listed(folder / f"{split}.txt")
             return [
-                (image, _label(folder / label_folder, image.stem))
+                (
+                    image,
+                    labels.of(image.relative_to(folder / image_folder).with_suffix(""), _LABELS),
+                )
                 for image in images
                 if (split_of(image.stem) == split if wanted is None else image.stem in wanted)
             ]
     return []
 
 
-def _label(folder: Path, frame: str) -> Path:
-    """Prefer the authors' name FRAME_L.png; else the image's own name."""
-    same_name = folder / f"{frame}.png"
-    return same_name if same_name.is_file() else folder / f"{frame}_L.png"
+def _note_lists(folder: Path, images: list[Path]) -> None:
+    """Note where the lists of frames and the folder of images disagree."""
+    names = {f"{split}.txt": _listed(folder / f"{split}.txt") for split in SPLITS}
+    lists = {name: frames for name, frames in names.items() if frames is not None}
+    there = {image.stem for image in images}
+    for name, frames in lists.items():
+        absent = (folder / frame for frame in sorted(frames - there))
+        walk.leave_out(f"named in {name} but not there", *absent)
+    if lists:
+        listed = set().union(*lists.values())
+        unlisted = (image for image in images if image.stem not in listed)
+        walk.leave_out(f"not named in {' or '.join(lists)}", *unlisted)
 
 
 def _listed(file: Path) -> set[str] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -12,10 +13,12 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from harness.data import png
+from harness.data import locate, png
 from harness.data.classes import IGNORE
-from harness.data.datasets import Dataset, Layout, Sample, find_folder, layout_of
+from harness.data.datasets import LAYOUTS, Dataset, Layout, Sample, find_folder, layout_of
 from harness.data.encodings import encoding_of
+from harness.data.forms import is_derived
+from harness.data.walk import walk
 from harness.errors import DataError
 
 #: quick_check decodes every file of a set of at most so many pixels: about two seconds.
@@ -47,7 +50,9 @@ def verify(
     if folder is None:
         where = Path(root) / layout.folders[0]
         remedy = "unpack or link it there, or point --data-root elsewhere"
-        return [Problem(where, "no such data set", layout.expected, remedy)]
+        instead = locate.missing(name, LAYOUTS, Path(root))
+        found = f"no such data set{instead and f' ({instead})'}"
+        return [Problem(where, found, layout.expected, remedy)]
     problems: list[Problem] = []
     for part in (split,) if split else layout.splits:
         samples = [Sample(*pair) for pair in layout.list_pairs(folder, part)]
@@ -77,10 +82,18 @@ def _orphans(layout: Layout, samples: Sequence[Sample]) -> list[Problem]:
     """Labels whose image is missing: training never sees them."""
     known = {sample.label for sample in samples}
     beside = {label.parent for label in known}
-    labels = {file for folder in beside for file in folder.glob(layout.label_files)}
+    pattern = layout.label_files.lower()
+    labels = {
+        file
+        for folder in beside
+        for file in walk(folder, depth=0)
+        if fnmatchcase(file.name.lower(), pattern)
+    }
+    stems = {(label.parent, label.stem) for label in labels}
     return [
         Problem(label, "a label without its image", "one of the same name", COPY_AGAIN, fatal=False)
         for label in sorted(labels - known)
+        if not is_derived(label, stems)
     ]
 
 

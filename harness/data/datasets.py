@@ -20,6 +20,7 @@ from harness.data import adverse, camvid, locate, png
 from harness.data.encodings import encoding_of
 from harness.data.fingerprint import SETTLED_NS, FilesRead, content_fingerprint
 from harness.data.forms import Form, list_pairs
+from harness.data.images import read_stored
 from harness.data.transforms import PixelArray, resize_image, resize_label
 from harness.data.walk import LeftOut, noting_left_out
 from harness.errors import DataError
@@ -152,11 +153,7 @@ class Dataset:
 
     def read_image(self, index: int, size: tuple[int, int] | None = None) -> PixelArray:
         """Read an image as RGB (H, W, 3), resized into `size` = (width, height), aspect kept."""
-        path = self.samples[index].image
-        bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if bgr is None:
-            raise DataError(f"{path}: cannot be read; `bench data verify` says why")
-        return cv2.cvtColor(resize_image(bgr, size), cv2.COLOR_BGR2RGB)
+        return resize_image(read_stored(self.samples[index].image), size)
 
     def read_label(self, index: int, size: tuple[int, int] | None = None) -> PixelArray:
         """Read a label as train ids (H, W), resized like its image by nearest neighbour."""
@@ -192,7 +189,7 @@ class Dataset:
 
 
 def find_folder(name: str, root: Path) -> Path | None:
-    """Find a data set's folder: below the data root, nested, or the root itself; None if not there."""
+    """Find a data set's folder, below the data root or the root itself; None if not there."""
     layout_of(name)
     return locate.find(name, LAYOUTS, root)
 

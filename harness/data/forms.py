@@ -52,7 +52,7 @@ def list_pairs(forms: Sequence[Form], folder: Path, split: str) -> list[tuple[Pa
 
 
 def _label_folders(folder: Path, patterns: Sequence[str], images: Path) -> list[Path]:
-    """Folders that may hold the labels of a folder's images; never empty, the first need not exist."""
+    """Folders that may hold the labels of a folder's images: one at least, it need not exist."""
     found = [place for pattern in patterns for place in sorted(folder.glob(pattern))]
     return found or [folder / pattern for pattern in patterns if "*" not in pattern] or [images]
 

@@ -8,9 +8,10 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 
 from harness.data.classes import CITYSCAPES_IDS, PALETTE, colourise
+from harness.data.images import read_upright
 from harness.data.loader import at_scales, normalise
 from harness.data.transforms import PixelArray
 from harness.errors import BenchError
@@ -120,7 +121,7 @@ def predict(
     fewer = within_memory("windows (--slide 512,512,341,341), or a smaller --size")
     with fewer, evaluating(network), torch.inference_mode():
         for done, task in enumerate(tasks, 1):
-            image = read_image(task.image)
+            image = read_upright(task.image)
             scaled = at_scales(image, size, views.scales)
             inputs = [normalise(view[None].to(device)) for view in scaled]
             scored = class_scores(
@@ -128,19 +129,6 @@ def predict(
             )
             write_prediction(task.out, most_likely(scored)[0].cpu().numpy(), rendering, image)
             progress(done, len(tasks))
-
-
-def read_image(path: Path) -> PixelArray:
-    """Read any image as RGB (H, W, 3), upright. BenchError where that fails."""
-    try:
-        with Image.open(path) as image:
-            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
-    # PIL raises SyntaxError for a broken PNG chunk, ValueError for other broken files.
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = str(error).replace(f" {str(path)!r}", "")
-        raise BenchError(
-            f"{path}: {reason}; expected a whole image file, such as a PNG or a JPEG."
-        ) from error
 
 
 def write_prediction(

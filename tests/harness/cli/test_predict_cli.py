@@ -13,12 +13,13 @@ from PIL import Image
 
 from harness.data.classes import CITYSCAPES_IDS, CLASSES, colourise
 from harness.data.datasets import open_dataset
+from harness.data.images import read_upright
 from harness.data.loader import at_scales, eval_batches, normalise
 from harness.data.scenes import write_dataset
 from harness.evaluation.inference import Views, class_scores
 from harness.evaluation.metrics import confusion, evaluate, iou
 from harness.training.precision import autocast
-from harness.weights.predict import read_image, write_prediction
+from harness.weights.predict import write_prediction
 from methods.networks import zoo
 from methods.networks.weights import load_weights, save_weights
 
@@ -51,7 +52,7 @@ def picture(tmp_path):
 
 
 def predicted(path, size=None, views=None):
-    image = read_image(path)
+    image = read_upright(path)
     views = views or Views()
     inputs = [normalise(view[None]) for view in at_scales(image, size, views.scales)]
     with torch.inference_mode():
@@ -83,7 +84,7 @@ def test_every_kind_says_the_same(picture, weights, tmp_path):
     train_ids = Image.open(tmp_path / "trainids" / "street_trainIds.png")
     np.testing.assert_array_equal(np.array(train_ids), expected)
     overlay = np.array(Image.open(tmp_path / "overlay" / "street_overlay.png")).astype(float)
-    mean = (read_image(picture).astype(float) + colourise(expected)) / 2
+    mean = (read_upright(picture).astype(float) + colourise(expected)) / 2
     assert np.abs(overlay - mean).max() <= 0.5
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from harness.data.walk import is_image_name, leave_out, walk
+from harness.data.walk import folders_in, is_image_name, leave_out, walk
 
 #: How the name of a file ends that was derived from an image or a label beside it: conversions of
 #: the reference's scripts, pictures of labels, and what `bench predict` writes.
@@ -16,6 +16,22 @@ DERIVED = re.compile(
     r"|invIds|invGray|palette|overlay|pred(iction)?|mask)$",
     re.IGNORECASE,
 )
+#: How the name of a label, less its suffix, ends in a published set and of nothing else.
+_LABEL = re.compile(
+    r"_(gtFine|gtCoarse|gt)_(labelIds|labelTrainIds|instanceIds|labelColor|color|invIds|invGray)$"
+    r"|_(labelIds|labelTrainIds|instanceIds|disparity)$",
+    re.IGNORECASE,
+)
+#: Folders of labels, in lower case, by those of the images that stand beside them.
+_LABEL_FOLDERS = {
+    "images": ("labels", "masks", "annotations"),
+    "rgb": ("gt",),
+    "leftimg8bit": ("gtfine", "gtcoarse", "disparity"),
+    "rgb_anon": ("gt",),
+    "701_stillsraw_full": ("labeledapproved_full",),
+    **{s: (f"{s}annot", f"{s}_labels") for s in ("train", "val", "test")},
+}
+_CITYSCAPES_IMAGE = "_leftImg8bit"
 #: Images may be stored with loss, labels never.
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 
@@ -74,6 +90,26 @@ def is_derived(file: Path, stems: set[tuple[Path, str]]) -> bool:
     """Whether a name says that its file was derived from one of (folder, name less suffix)."""
     stem = DERIVED.sub("", file.stem)
     return stem != file.stem and (file.parent, stem) in stems
+
+
+def plain_stem(image: Path) -> str:
+    """An image's name without its suffix and without Cityscapes' ending."""
+    return image.stem.removesuffix(_CITYSCAPES_IMAGE)
+
+
+def labels_among(files: Sequence[Path], root: Path) -> set[Path]:
+    """The files below `root` that are a data set's labels, by their names or by their folders."""
+    folders = {above for file in files for above in file.parents if above.is_relative_to(root)}
+    labels = {folder for folder in folders - {root} if _holds_labels(folder)}
+    return {
+        file for file in files if _LABEL.search(file.stem) or not labels.isdisjoint(file.parents)
+    }
+
+
+def _holds_labels(folder: Path) -> bool:
+    """Whether a folder has the name of a set's labels, and their images stand beside it."""
+    images = {i for i, labels in _LABEL_FOLDERS.items() if folder.name.lower() in labels}
+    return bool(images) and any(f.name.lower() in images for f in folders_in(folder.parent))
 
 
 def _pairs(form: Form, folder: Path, label_folders: Sequence[Path]) -> list[tuple[Path, Path]]:

@@ -17,6 +17,7 @@ from harness.errors import DataError
 
 #: A network's scores of so many pixels take 5 GB: larger pictures are refused, bombs among them.
 MAX_PIXELS = 2**26
+_BOUND = f"expected {MAX_PIXELS / 1e6:.0f} megapixels at most: scale it down, or cut it."
 #: A JPEG file whose end is lost may lack so many of its last rows: one row of its largest blocks.
 LOST_ROWS = 16
 #: What PIL raises of broken files; SyntaxError for a PNG chunk, ValueError for other ones.
@@ -125,6 +126,8 @@ def load(path: Path) -> Image.Image:
         raise DataError(f"{path}: {reason}; expected an image file, such as a PNG or a JPEG.")
     try:
         return _decode(path)
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{path}: more pixels than can be read; {_BOUND}") from error
     except _BROKEN as error:
         mended = _mended(path)
         if mended is None:
@@ -139,10 +142,7 @@ def _decode(file: Path | io.BytesIO, name: Path | None = None) -> Image.Image:
     """PIL's own errors, and DataError for a picture that is too large."""
     with Image.open(file) as image:
         if size := too_large(*image.size):
-            raise DataError(
-                f"{name or file}: {size}; expected {MAX_PIXELS / 1e6:.0f} megapixels at most: "
-                "scale it down, or cut it."
-            )
+            raise DataError(f"{name or file}: {size}; {_BOUND}")
         image.load()
         return image
 

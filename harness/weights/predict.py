@@ -71,7 +71,7 @@ def plan_predictions(images: Sequence[Path], out: Path, rendering: Rendering) ->
 
 
 def _search(folder: Path, out: Path) -> tuple[list[Path], list[Path]]:
-    """The images of a folder, and what else is there; what is not read is noted as left out."""
+    """The images of a folder to predict, and all that are there; others are noted as left out."""
     there = walk(folder)
     files = [file for file in there if not _below(file, out, folder)]
     pictures = [file for file in files if is_image_name(file.name)]
@@ -83,12 +83,13 @@ def _search(folder: Path, out: Path) -> tuple[list[Path], list[Path]]:
     leave_out("no images by their names", *sorted(set(files) - set(pictures)))
     leave_out("no files but broken links or devices", *sorted(set(pictures) - set(readable)))
     leave_out("labels, or made from images beside them", *sorted(labels))
-    return [file for file in readable if file not in labels], files
+    return [file for file in readable if file not in labels], readable
 
 
 def _below(path: Path, out: Path, folder: Path) -> bool:
     inside = out.resolve()
-    return inside != folder.resolve() and path.resolve().is_relative_to(inside)
+    # Its folder, for the path itself may be a link that leads to itself.
+    return inside != folder.resolve() and path.parent.resolve().is_relative_to(inside)
 
 
 def _refuse_clashes(tasks: Sequence[Task], inputs: Sequence[Path]) -> None:

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import cv2
+import numpy as np
+import numpy.typing as npt
 
 from harness.data import adverse, camvid, locate, png
 from harness.data.encodings import encoding_of
@@ -155,8 +157,16 @@ class Dataset:
         """Read an image as RGB (H, W, 3), resized into `size` = (width, height), aspect kept."""
         return resize_image(read_stored(self.samples[index].image), size)
 
-    def read_label(self, index: int, size: tuple[int, int] | None = None) -> PixelArray:
-        """Read a label as train ids (H, W), resized like its image by nearest neighbour."""
+    def read_label(
+        self,
+        index: int,
+        size: tuple[int, int] | None = None,
+        unknown: npt.NDArray[np.int64] | None = None,
+    ) -> PixelArray:
+        """Read a label as train ids (H, W), resized like its image by nearest neighbour.
+
+        `unknown` (256,) counts, of each value that is no id of the set's, the labels that have it.
+        """
         path = self.samples[index].label
         try:
             encoding = encoding_of(self.name, path)
@@ -165,7 +175,10 @@ class Dataset:
             raise DataError(
                 f"{path}: cannot be read ({error}); `bench data verify` says more"
             ) from error
-        return cv2.LUT(resize_label(ids, size), encoding.table)
+        ids = resize_label(ids, size)
+        if unknown is not None:
+            unknown[encoding.unknown(ids)] += 1
+        return cv2.LUT(ids, encoding.table)
 
     @property
     def has_labels(self) -> bool:

@@ -93,6 +93,8 @@ def train(
         )
     seconds = time.perf_counter() - start
     speed = clock.summary()
+    for line in loader.unknown_ids():
+        workplace.report.say(line)
     return (
         Training(
             images_per_second=speed.images_per_second,

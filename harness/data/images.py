@@ -41,6 +41,7 @@ _TURNS = {
 
 # Sizes are checked here, against MAX_PIXELS: PIL's own warning would be a second line.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", message="Corrupt EXIF data", category=UserWarning)
 
 
 def not_a_file(path: Path) -> str | None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import codecs
+import functools
 import glob
 import hashlib
 import json
 import os
 import secrets
 import shutil
+import socket
 import stat
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +97,10 @@ def _without_mark(content: bytes) -> str:
     return "utf-8"
 
 
+#: Temporary files of other machines are removed after so long; their clocks may differ by hours.
+ABANDONED_SECONDS = 24 * 3600
+
+
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """Yield an empty temporary file beside `path`; at the end of the block it is renamed to `path`.
@@ -136,23 +143,51 @@ def folder_written_whole(
 
 
 def temporary_name(path: Path) -> Path:
-    """A hidden name beside `path` that no other thread or process uses; it holds our process id."""
-    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    """A hidden name beside `path` that no other thread, process or machine uses.
+
+    It holds our process id and the machine that this id means something on.
+    """
+    token = f"{os.getpid()}-{this_machine()}-{secrets.token_hex(4)}"
+    return path.with_name(f".{path.name}.{token}.tmp")
+
+
+@functools.cache
+def this_machine() -> str:
+    """Names where process ids are ours, 8 hex digits: host, boot, and namespace (a container)."""
+    parts = [socket.gethostname()]
+    with suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii"))
+        parts.append(str(Path("/proc/self/ns/pid").readlink()))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
 
 
 def remove_abandoned(path: Path) -> None:
-    """Remove temporary files and folders of `path` whose processes no longer run on this machine.
+    """Remove temporary files and folders of `path` whose processes have ended.
 
-    Those of living processes stay.
+    Those of living processes stay. Of another machine's processes nobody here knows, so theirs stay
+    until nothing has been written to them for ABANDONED_SECONDS: who fills a folder for longer must
+    touch it meanwhile.
     """
     for left in path.parent.glob(f".{glob.escape(path.name)}.*-*.tmp"):
-        pid = left.name.removeprefix(f".{path.name}.").partition("-")[0]
-        if not pid.isdigit() or int(pid) == os.getpid() or psutil.pid_exists(int(pid)):
+        pid, *rest = left.name.removeprefix(f".{path.name}.").removesuffix(".tmp").split("-")
+        if not pid.isdigit():
             continue
-        if left.is_dir():
-            shutil.rmtree(left, ignore_errors=True)
+        if len(rest) == 2 and rest[0] == this_machine():
+            abandoned = int(pid) != os.getpid() and not psutil.pid_exists(int(pid))
         else:
+            abandoned = _age(left) > ABANDONED_SECONDS
+        if abandoned and left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        elif abandoned:
             left.unlink(missing_ok=True)
+
+
+def _age(path: Path) -> float:
+    """Seconds since a file or folder was last written to; 0 where it is gone."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except OSError:
+        return 0
 
 
 def write_text(path: Path, text: str) -> Path:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from harness.data.datasets import (
     Dataset,
     has_dataset,
     layout_of,
+    list_samples,
     open_dataset,
     splits_there,
 )
@@ -56,6 +58,8 @@ def verify(data_root: Path | None, console: Console) -> int:
             console.print(str(problem), markup=False, highlight=False, soft_wrap=True)
         if problems:
             console.print(f"{name}: {len(problems)} problems", highlight=False)
+            for line in _left_out(name, root):
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:
             counts, fingerprints = [], []
             for split in splits_there(name, root):
@@ -66,6 +70,14 @@ def verify(data_root: Path | None, console: Console) -> int:
             console.print(f"{name}: fingerprints {', '.join(fingerprints)}", highlight=False)
         bad += sum(problem.fatal for problem in problems)
     return 2 if bad else 0
+
+
+def _left_out(name: str, root: Path) -> Iterator[str]:
+    """A line a split on what is left out; `open_dataset` says it of a set without problems."""
+    for split in layout_of(name).splits:
+        with suppress(DataError):  # no such split: a problem that has been named
+            if left_out := list_samples(name, root, split)[2]:
+                yield f"{name} {split} leaves out {left_out}"
 
 
 def statistics(data_root: Path | None, console: Console) -> None:

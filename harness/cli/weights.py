@@ -136,6 +136,7 @@ def predict_(
     """Write a checkpoint's predictions for images as PNG files of the images' own size."""
     from rich.console import Console
 
+    from harness.data.walk import noting_left_out
     from harness.evaluation.inference import Views
     from harness.measure.environment import choose_device
     from harness.report.progress import Reporter
@@ -152,7 +153,8 @@ def predict_(
         scales=scales.split(",") if scales else None,
     )
     pixels = _width_and_height(size) or own_size(weights)
-    tasks = plan_predictions(images, out, as_)
+    with noting_left_out() as left_out:
+        tasks = plan_predictions(images, out, as_)
     torch_device = choose_device(device)
     network, description = load_network(weights, name, part)
     report = Reporter(Console())
@@ -169,6 +171,8 @@ def predict_(
             progress=progress,
         )
     report.say(f"{out}: {len(tasks)} images as {as_}")
+    if left_out:
+        report.say(f"left out: {left_out}")
 
 
 @app.command()

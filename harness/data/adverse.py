@@ -7,38 +7,36 @@ they belong to no split.
 
 from __future__ import annotations
 
-from pathlib import Path
+from harness.data.forms import Form
 
 #: ACDC's, in the order of its folders.
 CONDITIONS = ("fog", "night", "rain", "snow")
 
-_IMAGE = "_rgb_anon.png"
 #: Both are published; the first is what the benchmarks score on.
 LABELS = ("_gt_labelTrainIds.png", "_gt_labelIds.png")
+#: Of images and of labels: as the authors say, and with each archive in a folder of its own name.
+ACDC_FOLDERS = ("rgb_anon", "rgb_anon_*/rgb_anon"), ("gt", "gt_*/gt")
+DARK_ZURICH_FOLDERS = ("rgb_anon", "Dark_Zurich_*_anon/rgb_anon"), ("gt", "Dark_Zurich_*_anon/gt")
 
 
-def list_acdc(folder: Path, split: str) -> list[tuple[Path, Path]]:
-    """List (image, label) of a split over all four conditions; the label need not exist."""
-    pairs = []
-    for condition in CONDITIONS:
-        pairs += _pairs(folder, f"{condition}/{split}", "*/*")
-    # DAFormer's instructions gather all frames of a split in one folder.
-    return pairs or _pairs(folder, split, "*")
+def _form(folders: tuple[tuple[str, ...], tuple[str, ...]], *below: str) -> Form:
+    """Images and labels in the same folders `below` theirs."""
+    images, labels = folders
+    return Form(
+        tuple(
+            (f"{folder}/{part}", *(f"{labels_folder}/{part}" for labels_folder in labels))
+            for folder in images
+            for part in below
+        ),
+        "_rgb_anon",
+        LABELS,
+    )
 
 
-def list_dark_zurich(folder: Path, split: str) -> list[tuple[Path, Path]]:
-    """List (image, label) of a split's images by night; those to train on have no label."""
-    return _pairs(folder, f"{split}/night", "*/*")
-
-
-def _pairs(folder: Path, below: str, pattern: str) -> list[tuple[Path, Path]]:
-    images = folder / "rgb_anon"
-    return [
-        (image, _label(folder / "gt" / image.parent.relative_to(images), image.name))
-        for image in sorted((images / below).glob(pattern + _IMAGE))
-    ]
-
-
-def _label(folder: Path, image: str) -> Path:
-    train_ids, ids = (folder / (image.removesuffix(_IMAGE) + ending) for ending in LABELS)
-    return ids if ids.exists() and not train_ids.exists() else train_ids
+#: All frames of a split in one folder is what DAFormer's instructions make of it.
+ACDC = (
+    _form(ACDC_FOLDERS, *(f"{condition}/{{split}}" for condition in CONDITIONS)),
+    _form(ACDC_FOLDERS, "{split}"),
+)
+#: Images by night; those to train on have no label.
+DARK_ZURICH = (_form(DARK_ZURICH_FOLDERS, "{split}/night"),)

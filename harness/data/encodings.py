@@ -9,9 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
-from harness.data import classes, png
+from harness.data import classes, images, png
 from harness.data.camvid import GROUP_COLOURS
 from harness.errors import DataError
 
@@ -29,6 +28,11 @@ class Encoding:
     read: Callable[[Path], Ids]
     table: npt.NDArray[np.uint8] = field(repr=False)
     remedy: str = "take the label from the original archive again"
+
+    def unknown(self, ids: Ids) -> list[int]:
+        """The values in a label (H, W) that are no id of this encoding."""
+        histogram = cv2.calcHist([ids], [0], None, [256], [0, 256]).ravel()
+        return [i for i in np.flatnonzero(histogram).tolist() if i not in self.known]
 
 
 def encoding_of(dataset: str, label: Path) -> Encoding:
@@ -57,15 +61,15 @@ def _is_colour(label: Path) -> bool:
 
 def _read_grey(path: Path) -> Ids:
     """Read the stored bytes: of a palette PNG its indices, never its colours."""
-    with Image.open(path) as image:
-        if image.mode not in ("P", "L"):
-            raise DataError(f"{path}: a label of mode {image.mode}; expected a palette or grey PNG")
-        return np.array(image)
+    image = images.load(path)
+    if image.mode not in ("P", "L"):
+        raise DataError(f"{path}: a label of mode {image.mode}; expected a palette or grey PNG")
+    return np.array(image)
 
 
 def _read_red16(path: Path) -> Ids:
     """Read the red channel of a 16-bit PNG, which PIL would cut to its upper 8 bits."""
-    bgr = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    bgr = None if images.not_a_file(path) else cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if bgr is None or bgr.dtype != np.uint16 or bgr.ndim != 3:
         raise DataError(f"{path}: expected a 16-bit PNG of 3 channels, with the class id in red")
     red = bgr[..., 2]
@@ -74,8 +78,7 @@ def _read_red16(path: Path) -> Ids:
 
 def _read_colours(path: Path) -> Ids:
     """Read CamVid's colours as 6-bit codes; 255 for a colour off its grid of 0, 64, 128, 192."""
-    with Image.open(path) as image:
-        rgb = np.asarray(image.convert("RGB"))
+    rgb = np.asarray(images.load(path).convert("RGB"))
     code = _colour_code(rgb[..., 0], rgb[..., 1], rgb[..., 2])
     code[(rgb & 63).any(axis=-1)] = 255
     return code

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -152,6 +153,8 @@ def _state(file: Path) -> FileState | None:
     try:
         status = os.stat(file)  # noqa: PTH116
     except OSError:
+        return None
+    if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever
         return None
     return FileState(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, get_worker_info
 from torch.utils.data import Dataset as TorchDataset
 
 from harness.config.schema import DataStore, Profile
@@ -26,6 +26,7 @@ from harness.data.datasets import Dataset
 from harness.data.rare_class import RareClassSampler, class_statistics
 from harness.data.store import StoredPixels
 from harness.data.transforms import PixelArray
+from harness.errors import DataError
 from harness.signals import leave_to_parent
 from methods.contract import Batch
 from methods.parts.augment import MEAN, STD
@@ -86,8 +87,9 @@ class TrainLoader:
         self.device = torch.device(device)
         self.profile = profile
         self.steps = range(start_step, steps)
+        self._views = _TrainViews(source, target, profile, seed, target_labels)
         self._loader = DataLoader(
-            _TrainViews(source, target, profile, seed, target_labels),
+            self._views,
             batch_size=profile.batch_size,
             sampler=range(start_step * profile.batch_size, steps * profile.batch_size),
             # It draws a seed when it starts: from torch's own generator, but where a run goes on.
@@ -101,6 +103,20 @@ class TrainLoader:
     def __iter__(self) -> Iterator[Batch]:
         for views in self._loader:
             yield self._batch(*(part.to(self.device, non_blocking=True) for part in views))
+
+    def unknown_ids(self) -> list[str]:
+        """A line a data set on values in its labels that are no ids, of the labels read so far."""
+        lines = []
+        for pixels, counts in self._views.unknown:
+            labels = counts.sum(0)
+            if labels.any():
+                ids = ", ".join(f"{i} in {labels[i]}" for i in labels.nonzero().flatten().tolist())
+                lines.append(
+                    f"{pixels.dataset.name} {pixels.dataset.split}: labels read while training "
+                    f"hold unknown ids ({ids} labels), which were ignored; `bench data verify` "
+                    "names the files"
+                )
+        return lines
 
     def _batch(self, image: Tensor, label: Tensor, target: Tensor, target_label: Tensor) -> Batch:
         if not image.numel():
@@ -128,6 +144,12 @@ class _TrainViews(TorchDataset):
         self.seed, self.target_labels = seed, target_labels
         self.source_pixels = self._stored(source) if source else None
         self.target_pixels = self._stored(target) if target else None
+        #: Unknown values (workers, 256) in the labels of each set, shared with loader processes.
+        self.unknown = [
+            (pixels, torch.zeros(max(profile.workers, 1), 256, dtype=torch.int64).share_memory_())
+            for pixels in (self.source_pixels, self.target_pixels)
+            if pixels is not None
+        ]
         self.source_order = _Shuffle(len(source), seed, _SOURCE_ORDER) if source else None
         self.target_order = _Shuffle(len(target), seed, _TARGET_ORDER) if target else None
         self.rare_classes = None
@@ -146,6 +168,9 @@ class _TrainViews(TorchDataset):
         Those of a data set that is None are empty.
         """
         source = target = (_NOTHING, _NOTHING)
+        worker = get_worker_info()
+        for pixels, counts in self.unknown:
+            pixels.unknown = counts[worker.id if worker else 0].numpy()
         if self.source_pixels is not None:
             source = self._source(self.source_pixels, generator(self.seed, _SOURCE, number), number)
         if self.target_pixels is not None:
@@ -171,7 +196,9 @@ class _TrainViews(TorchDataset):
                 label, profile.crop, rng, profile.max_class_ratio
             )
         flipped = rng.random() < profile.flip
-        image = self._cut(pixels.read_image(index), corner, flipped)
+        whole = pixels.read_image(index)
+        _check_size(pixels.dataset, index, whole, label.shape)
+        image = self._cut(whole, corner, flipped)
         image = augment(image, profile.source_augmentation, rng)
         return self._image(image), self._label(self._cut(label, corner, flipped))
 
@@ -189,6 +216,7 @@ class _TrainViews(TorchDataset):
         label = _NOTHING
         if self.target_labels:
             whole = pixels.read_label(index)
+            _check_size(pixels.dataset, index, image, whole.shape)
             label = self._label(self._cut(whole, corner, flipped))
         return self._image(self._cut(image, corner, flipped)), label
 
@@ -202,6 +230,17 @@ class _TrainViews(TorchDataset):
 
     def _label(self, label: PixelArray) -> Tensor:
         return _tensor(transforms.pad_label(label, self.profile.crop))
+
+
+def _check_size(dataset: Dataset, index: int, image: PixelArray, expected: tuple[int, ...]) -> None:
+    """DataError where an image is not of the size (height, width) that its label asks for."""
+    if image.shape[:2] != expected:
+        sample, (height, width) = dataset.samples[index], image.shape[:2]
+        raise DataError(
+            f"{sample.label}: its image is {width}x{height} pixels where the label asks for "
+            f"{expected[1]}x{expected[0]}; expected one size: a file has changed since the run "
+            "began. `bench data verify` names such pairs"
+        )
 
 
 class _Shuffle:
@@ -273,11 +312,17 @@ class _EvalViews(TorchDataset):
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> tuple[Tensor, ...]:
+        label = self.dataset.read_label(index)
+        height, width = label.shape
         if self.resized:
-            images = [_tensor(self.resized.read_image(index))]
+            image = self.resized.read_image(index)
+            width, height = transforms.fit_size((width, height), self.size)
+            images = [_tensor(image)]
         else:
-            images = at_scales(self.dataset.read_image(index), self.size, self.scales)
-        return *images, _tensor(self.dataset.read_label(index))
+            image = self.dataset.read_image(index)
+            images = at_scales(image, self.size, self.scales)
+        _check_size(self.dataset, index, image, (height, width))
+        return *images, _tensor(label)
 
 
 def at_scales(

@@ -23,6 +23,7 @@ from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from harness.config.schema import DataStore
@@ -44,7 +45,7 @@ ENDINGS: dict[Format, dict[Part, str]] = {
     "compressed": {"image": ".image.webp", "label": ".label.npy.z"},
 }
 #: Raised when the same source and size give other pixels, or other files.
-VERSION = 1
+VERSION = 2
 #: What a folder holds, for people and for `bench data cache`.
 DESCRIPTION = "store.json"
 
@@ -162,6 +163,8 @@ class StoredPixels:
         parts: Sequence[Part] = get_args(Part),
     ) -> None:
         self.dataset, self.size = dataset, size
+        #: Counts values that are no ids, as `Dataset.read_label` does; a store holds train ids.
+        self.unknown: npt.NDArray[np.int64] | None = None
         self.files: dict[Part, dict[int, Path]] = {part: {} for part in parts}
         for format_ in _formats(setting):
             store = Store(dataset, size, format_)
@@ -181,7 +184,9 @@ class StoredPixels:
     def read_label(self, index: int) -> PixelArray:
         """The label as train ids (H, W), perhaps read-only: what `Dataset.read_label` gives."""
         pixels = self._stored("label", index)
-        return self.dataset.read_label(index, self.size) if pixels is None else pixels
+        if pixels is not None:
+            return pixels
+        return self.dataset.read_label(index, self.size, self.unknown)
 
     def _stored(self, part: Part, index: int) -> PixelArray | None:
         path = self.files.get(part, {}).get(index)

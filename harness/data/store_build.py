@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import logging
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +22,8 @@ from harness.data.store import DESCRIPTION, Part, Store, encode
 from harness.errors import DataError
 from harness.files import remove_abandoned
 from harness.measure.environment import usable_cpus
+
+log = logging.getLogger(__name__)
 
 #: Samples that an estimate encodes, spread over the split.
 ESTIMATED_FROM = 3
@@ -85,7 +89,7 @@ def build(store: Store, parts: Sequence[Part], progress: FilesRead | None = None
     """
     try:
         store.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(store.folder / ".lock"):
+        with _one_builder(store.folder / ".lock"):
             return _build(store, parts, progress)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -97,6 +101,27 @@ def build(store: Store, parts: Sequence[Part], progress: FilesRead | None = None
             + ". Make room, or name another cache folder with UDA_BENCH_CACHE; the same command "
             "goes on."
         ) from error
+
+
+@contextmanager
+def _one_builder(path: Path) -> Iterator[None]:
+    """One process at a time, of any machine that shares the folder where it can lock files.
+
+    Where it cannot, two may build the same files, each of which is written whole.
+    """
+    lock = FileLock(path)
+    try:
+        lock.acquire()
+    except NotImplementedError:
+        log.warning("%s cannot be locked here; the store is built all the same", path)
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
+        log.warning("%s cannot be locked here; the store is built all the same", path)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _build(store: Store, parts: Sequence[Part], progress: FilesRead | None) -> int:

@@ -15,6 +15,7 @@ from harness.config.schema import Scenario
 from harness.data.classes import CLASSES
 from harness.data.datasets import Dataset, has_dataset, open_dataset
 from harness.data.rare_class import class_statistics
+from harness.data.walk import walk
 from harness.errors import DataError
 from harness.files import folder_written_whole
 
@@ -144,4 +145,5 @@ def _write(selections: list[Selection], data_root: Path, out: Path) -> None:
 def _files(selection: Selection) -> list[Path]:
     """The chosen images with their labels, and the lists of frames that lie beside the folders."""
     files = [file for i in selection.chosen for file in selection.dataset.samples[i]]
-    return files + sorted(selection.dataset.root.glob("*.txt"))
+    lists = (file for file in walk(selection.dataset.root, depth=0) if file.suffix == ".txt")
+    return [*files, *lists]

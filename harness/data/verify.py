@@ -5,17 +5,28 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+import numpy.typing as npt
 
-from harness.data import png
-from harness.data.classes import IGNORE
-from harness.data.datasets import Dataset, Layout, Sample, find_folder, layout_of, splits_there
-from harness.data.encodings import encoding_of
+from harness.data import images, locate, png
+from harness.data.classes import CLASSES, IGNORE
+from harness.data.datasets import (
+    LAYOUTS,
+    Dataset,
+    Layout,
+    Sample,
+    find_folder,
+    layout_of,
+    splits_there,
+)
+from harness.data.encodings import CITYSCAPES, GTA5, Encoding, encoding_of
+from harness.data.forms import is_derived
+from harness.data.walk import walk
 from harness.errors import DataError
 
 #: quick_check decodes every file of a set of at most so many pixels: about two seconds.
@@ -47,7 +58,9 @@ def verify(
     if folder is None:
         where = Path(root) / layout.folders[0]
         remedy = "unpack or link it there, or point --data-root elsewhere"
-        return [Problem(where, "no such data set", layout.expected, remedy)]
+        instead = locate.missing(name, LAYOUTS, Path(root))
+        found = f"no such data set{instead and f' ({instead})'}"
+        return [Problem(where, found, layout.expected, remedy)]
     problems: list[Problem] = []
     for part in (split,) if split else splits_there(name, Path(root)):
         samples = [Sample(*pair) for pair in layout.list_pairs(folder, part)]
@@ -77,10 +90,18 @@ def _orphans(layout: Layout, samples: Sequence[Sample]) -> list[Problem]:
     """Labels whose image is missing: training never sees them."""
     known = {sample.label for sample in samples}
     beside = {label.parent for label in known}
-    labels = {file for folder in beside for file in folder.glob(layout.label_files)}
+    pattern = layout.label_files.lower()
+    labels = {
+        file
+        for folder in beside
+        for file in walk(folder, depth=0)
+        if fnmatchcase(file.name.lower(), pattern)
+    }
+    stems = {(label.parent, label.stem) for label in labels}
     return [
         Problem(label, "a label without its image", "one of the same name", COPY_AGAIN, fatal=False)
         for label in sorted(labels - known)
+        if not is_derived(label, stems)
     ]
 
 
@@ -103,8 +124,9 @@ def quick_check(dataset: Dataset, labels: bool = True) -> None:
         pixels = 2 * len(dataset) * (first.width * first.height if first else 0)
         samples = dataset.samples if pixels <= SMALL_SET else dataset.samples[:3]
         problems = list(_check_contents(dataset.name, samples))
-    if problems:
-        raise DataError(_summary(dataset, _gather(problems)))
+    fatal = [problem for problem in problems if problem.fatal]
+    if fatal:
+        raise DataError(_summary(dataset, _gather(fatal)))
 
 
 def _summary(dataset: Dataset, problems: Sequence[Problem], lines: int = 10) -> str:
@@ -117,16 +139,16 @@ def _summary(dataset: Dataset, problems: Sequence[Problem], lines: int = 10) -> 
 
 def _check_headers(name: str, samples: Sequence[Sample], labels: bool = True) -> Iterator[Problem]:
     """Check existence, format and size without decoding."""
-    images = png.read_headers([sample.image for sample in samples])
-    for sample, header in zip(samples, images, strict=True):
-        yield from _check_file(sample.image, header)
+    headers = png.read_headers([sample.image for sample in samples], images.read_header)
+    for sample, header in zip(samples, headers, strict=True):
+        yield from _check_file(sample.image, header, "a PNG or JPEG file")
         if header and header.bits > 8:
             remedy = "take it from the original archive again"
             yield Problem(sample.image, f"{header.mode} PNG", "an 8-bit colour image", remedy)
     if not labels:
         return
     masks = png.read_headers([sample.label for sample in samples])
-    for sample, image, mask in zip(samples, images, masks, strict=True):
+    for sample, image, mask in zip(samples, headers, masks, strict=True):
         yield from _check_file(sample.label, mask)
         if mask is None:
             continue
@@ -138,11 +160,16 @@ def _check_headers(name: str, samples: Sequence[Sample], labels: bool = True) ->
             yield _size_mismatch(name, sample, image, mask)
 
 
-def _check_file(file: Path, header: png.PngHeader | None) -> Iterator[Problem]:
-    if header is None and not file.exists():
-        yield Problem(file, "no such file", "a PNG file", "unpack it, or mend the link")
+def _check_file(
+    file: Path, header: png.PngHeader | None, expected: str = "a PNG file"
+) -> Iterator[Problem]:
+    if header is None and (reason := images.not_a_file(file)):
+        yield Problem(file, reason, expected, "unpack it, or mend the link")
     elif header is None:
-        yield Problem(file, f"{file.stat().st_size} bytes, not a PNG", "a PNG file", COPY_AGAIN)
+        yield Problem(file, f"{file.stat().st_size} bytes, not a PNG", expected, COPY_AGAIN)
+    elif size := images.too_large(header.width, header.height):
+        bound = f"{images.MAX_PIXELS / 1e6:.0f} megapixels at most"
+        yield Problem(file, size, bound, "take it from the original archive again")
     elif not header.complete:
         found = f"half-written, it ends after {file.stat().st_size} bytes"
         yield Problem(file, found, "a whole PNG file", COPY_AGAIN)
@@ -160,40 +187,63 @@ def _size_mismatch(name: str, sample: Sample, image: png.PngHeader, mask: png.Pn
 
 
 def _check_contents(name: str, samples: Sequence[Sample], labels: bool = True) -> Iterator[Problem]:
-    """Decode files, check label ids, and see that any class is there at all."""
-    seen: set[int] = set()
+    """Decode files, check label ids, and see that they are of the set's own convention."""
+    pixels = np.zeros(256, np.int64)  # by id
     with ThreadPoolExecutor(4) as pool:
-        for problems, classes in pool.map(partial(_check_pair, name, labels=labels), samples):
+        for problems, counts in pool.map(partial(_check_pair, name, labels=labels), samples):
             yield from problems
-            seen |= classes
-    if labels and samples and not seen - {IGNORE}:
-        label = samples[0].label
-        encoding = encoding_of(name, label)
+            pixels += counts
+    if not labels or not samples:
+        return
+    label = samples[0].label
+    encoding = encoding_of(name, label)
+    found = ""
+    if not pixels[encoding.table != IGNORE].any():
         found = f"no pixel of any class in {len(samples)} label(s)"
+    elif seem_train_ids(encoding, pixels):
+        found = f"what seem to be train ids, 0 to {max(np.flatnonzero(pixels[:IGNORE]))}"
+    if found:
         yield Problem(label.parent, found, encoding.title, encoding.remedy)
 
 
-def _check_pair(name: str, sample: Sample, labels: bool) -> tuple[list[Problem], set[int]]:
-    """Return what is wrong with a pair's contents, and the train ids in its label."""
-    problems = []
+def seem_train_ids(encoding: Encoding, pixels: npt.NDArray[np.int64]) -> bool:
+    """Whether pixels (256,) by id look like train ids where Cityscapes' label ids are expected.
+
+    Those ids are known either way. But of label ids most pixels belong to a class, and sky,
+    vegetation, people and cars have ids above 18.
+    """
+    if encoding.known != CITYSCAPES.known and encoding.known != GTA5.known:
+        return False
+    counted = pixels[:IGNORE]
+    void = counted[encoding.table[:IGNORE] == IGNORE].sum()
+    return bool(counted[0]) and not counted[len(CLASSES) :].any() and 2 * void > counted.sum()
+
+
+def _check_pair(
+    name: str, sample: Sample, labels: bool
+) -> tuple[list[Problem], npt.NDArray[np.int64]]:
+    """Return what is wrong with a pair's contents, and its label's pixels (256,) by id."""
+    problems, nothing = [], np.zeros(256, np.int64)
     for file in sample if labels else (sample.image,):
-        try:
-            with Image.open(file) as image:
-                image.verify()  # every chunk's checksum; PIL's decoder overlooks broken pixels
-        except (OSError, SyntaxError) as error:
-            problems.append(Problem(file, f"damaged ({error})", "a sound PNG file", COPY_AGAIN))
-    if problems or not labels:
-        return problems, set()
+        if reason := images.damage(file):
+            problems.append(Problem(file, f"damaged ({reason})", "a sound image", COPY_AGAIN))
+    if problems:
+        return problems, nothing
+    if (turned := images.orientation_of_file(sample.image)) != 1:
+        found = f"EXIF orientation {turned}, which is not applied"
+        remedy = "nothing to do where its label fits the picture as stored; else turn its pixels"
+        problems.append(Problem(sample.image, found, "none", remedy, fatal=False))
+    if not labels:
+        return problems, nothing
     encoding = encoding_of(name, sample.label)
     try:
-        ids = np.flatnonzero(np.bincount(encoding.read(sample.label).ravel()))
+        ids = encoding.read(sample.label)
     except DataError:  # of another kind than the header promised; _check_headers says which
-        return [], set()
-    strange = sorted(set(ids.tolist()) - encoding.known)
-    if strange:
+        return problems, nothing
+    if strange := encoding.unknown(ids):
         found = f"unknown label ids {', '.join(map(str, strange[:5]))}"
         problems.append(Problem(sample.label, found, encoding.title, encoding.remedy))
-    return problems, set(encoding.table[ids].tolist())
+    return problems, np.bincount(ids.ravel(), minlength=256)
 
 
 def _gather(problems: Iterable[Problem]) -> list[Problem]:

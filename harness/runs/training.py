@@ -129,6 +129,8 @@ def train(
         )
     seconds = stopwatch.seconds
     speed = clock.summary()
+    for line in loader.unknown_ids():
+        workplace.report.say(line)
     return Outcome(
         Training(
             images_per_second=speed.images_per_second,

@@ -8,11 +8,14 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 
 from harness.data.classes import CITYSCAPES_IDS, PALETTE, colourise
+from harness.data.forms import is_derived, labels_among, plain_stem
+from harness.data.images import not_a_file, read_upright
 from harness.data.loader import at_scales, normalise
 from harness.data.transforms import PixelArray
+from harness.data.walk import SUFFIXES, is_image_name, leave_out, walk
 from harness.errors import BenchError
 from harness.evaluation.inference import Views, class_scores, most_likely, within_memory
 from harness.files import written_whole
@@ -29,8 +32,6 @@ ENDINGS: dict[Rendering, str] = {
     "labelids": "labelIds",
     "trainids": "trainIds",
 }
-CITYSCAPES_IMAGE = "_leftImg8bit.png"
-SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 #: Share of the colours in an overlay.
 OPACITY = 0.5
 
@@ -45,48 +46,54 @@ def plan_predictions(images: Sequence[Path], out: Path, rendering: Rendering) ->
 
     Folders are searched to their depth, and their own folders are kept below `out`. Cityscapes'
     CITY_SEQUENCE_FRAME_leftImg8bit.png gives CITY_SEQUENCE_FRAME_labelIds.png, as its evaluation
-    script finds it; of a folder that holds such images, labels next to them are left alone.
+    script finds it. Labels of a data set, and what was made from an image beside it, are left out,
+    which `walk.noting_left_out` tells, as whatever else a folder holds and is not read.
     BenchError where there is nothing to read, or where a file would be written twice or over an
     image.
     """
     if out.exists() and not out.is_dir():
         raise BenchError(f"--out {out} is a file; expected a folder, it is made where missing.")
-    tasks = []
+    tasks: list[Task] = []
+    inputs: list[Path] = []  # nothing is written over these, whether they are read or not
     for given in images:
-        files = _search(given, out) if given.is_dir() else [given]
+        files, there = _search(given, out) if given.is_dir() else ([given], [given])
+        inputs += there
         if not files:
-            raise BenchError(
-                f"{given}: no image found; expected some {', '.join(sorted(SUFFIXES))}."
-            )
+            raise BenchError(f"{given}: no image found; expected some {', '.join(SUFFIXES)}.")
         root = given if given.is_dir() else given.parent
         for image in files:
-            if not image.is_file():
-                raise BenchError(f"{image}: no such file; expected an image or a folder of images.")
-            stem = image.name.removesuffix(CITYSCAPES_IMAGE)
-            stem = image.stem if stem == image.name else stem
-            below = image.parent.relative_to(root)
-            tasks.append(Task(image, out / below / f"{stem}_{ENDINGS[rendering]}.png"))
-    _refuse_clashes(tasks)
+            if reason := not_a_file(image):
+                raise BenchError(f"{image}: {reason}; expected an image or a folder of images.")
+            name = f"{plain_stem(image)}_{ENDINGS[rendering]}.png"
+            tasks.append(Task(image, out / image.parent.relative_to(root) / name))
+    _refuse_clashes(tasks, inputs)
     return tasks
 
 
-def _search(folder: Path, out: Path) -> list[Path]:
-    """Images of a folder; what an earlier call wrote below it is none."""
-    files = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not _below(path, out, folder)
-    )
-    return [file for file in files if file.name.endswith(CITYSCAPES_IMAGE)] or files
+def _search(folder: Path, out: Path) -> tuple[list[Path], list[Path]]:
+    """The images of a folder to predict, and all that are there; others are noted as left out."""
+    there = walk(folder)
+    files = [file for file in there if not _below(file, out, folder)]
+    pictures = [file for file in files if is_image_name(file.name)]
+    readable = [file for file in pictures if not not_a_file(file)]
+    stems = {(file.parent, plain_stem(file)) for file in readable}
+    labels = labels_among(readable, folder)
+    labels.update(file for file in readable if is_derived(file, stems))
+    leave_out("written by an earlier call", *sorted(set(there) - set(files)))
+    leave_out("no images by their names", *sorted(set(files) - set(pictures)))
+    leave_out("no files but broken links or devices", *sorted(set(pictures) - set(readable)))
+    leave_out("labels, or made from images beside them", *sorted(labels))
+    return [file for file in readable if file not in labels], readable
 
 
 def _below(path: Path, out: Path, folder: Path) -> bool:
     inside = out.resolve()
-    return inside != folder.resolve() and path.resolve().is_relative_to(inside)
+    # Its folder, for the path itself may be a link that leads to itself.
+    return inside != folder.resolve() and path.parent.resolve().is_relative_to(inside)
 
 
-def _refuse_clashes(tasks: Sequence[Task]) -> None:
-    images = {task.image.resolve() for task in tasks}
+def _refuse_clashes(tasks: Sequence[Task], inputs: Sequence[Path]) -> None:
+    images = {file.resolve() for file in inputs}
     writers: dict[Path, Path] = {}
     for task in tasks:
         target = task.out.resolve()
@@ -120,7 +127,7 @@ def predict(
     fewer = within_memory("windows (--slide 512,512,341,341), or a smaller --size")
     with fewer, evaluating(network), torch.inference_mode():
         for done, task in enumerate(tasks, 1):
-            image = read_image(task.image)
+            image = read_upright(task.image)
             scaled = at_scales(image, size, views.scales)
             inputs = [normalise(view[None].to(device)) for view in scaled]
             scored = class_scores(
@@ -128,19 +135,6 @@ def predict(
             )
             write_prediction(task.out, most_likely(scored)[0].cpu().numpy(), rendering, image)
             progress(done, len(tasks))
-
-
-def read_image(path: Path) -> PixelArray:
-    """Read any image as RGB (H, W, 3), upright. BenchError where that fails."""
-    try:
-        with Image.open(path) as image:
-            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
-    # PIL raises SyntaxError for a broken PNG chunk, ValueError for other broken files.
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = str(error).replace(f" {str(path)!r}", "")
-        raise BenchError(
-            f"{path}: {reason}; expected a whole image file, such as a PNG or a JPEG."
-        ) from error
 
 
 def write_prediction(

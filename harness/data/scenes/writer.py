@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import multiprocessing
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -18,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from harness.data import png
 from harness.data.adverse import CONDITIONS, LABELS
 from harness.data.cache import cache_dir
 from harness.data.classes import CITYSCAPES_IDS, PALETTE, SYNTHIA_IDS, lookup_table
@@ -53,9 +55,7 @@ def fingerprint(
     return f"scenes-v{GENERATOR_VERSION}-{name}-{digest}"
 
 
-def _recipe(
-    name: str, counts: Mapping[str, int], seed: int, size: Size | None
-) -> dict[str, object]:
+def _recipe(name: str, counts: Mapping[str, int], seed: int, size: Size | None) -> dict[str, Any]:
     if name not in SIZES:
         known = ", ".join(SIZES)
         raise BenchError(
@@ -82,7 +82,7 @@ def ensure_dataset(
     $UDA_BENCH_CACHE, else the user's cache folder.
     """
     root = (cache or cache_dir()) / fingerprint(name, counts, seed, size)
-    if not (root / name / MANIFEST).is_file():
+    if not _is_made_of(root / name, _recipe(name, counts, seed, size)):
         write_dataset(name, counts, root, seed=seed, size=size, progress=progress)
     return root
 
@@ -99,8 +99,10 @@ def write_dataset(
 ) -> Path:
     """Write ``counts`` (split -> images) as ``out``/``name`` and return that folder.
 
-    The folder appears in one rename when it is complete. One that this function made of the same
-    recipe is kept, of another recipe replaced; DataError for any other folder of that name.
+    The folder appears in one rename when it is complete: every image and label is counted first.
+    One that this function made of the same recipe is kept where it is whole, else replaced, as one
+    of another recipe is; DataError for any other folder of that name. Machines that share `out`
+    may write the same set at once: each writes its own, and the first that is whole stays.
     """
     recipe = _recipe(name, counts, seed, size)
     final = Path(out) / name
@@ -111,12 +113,17 @@ def write_dataset(
         store = partial(_store, building, name, seed, size)
         jobs = [(split, index) for split in sorted(counts) for index in range(counts[split])]
         _fill(store, jobs, workers, progress)
+        if lacking := _lacking(building, recipe):
+            raise DataError(
+                f"{final}: {lacking} when it was to be put in place; something removed files "
+                "meanwhile. Nothing was put in place: run the same command again."
+            )
         write_text(building / MANIFEST, json.dumps(recipe, indent=1) + "\n")
     return final
 
 
-def _is_made_of(folder: Path, recipe: dict[str, object]) -> bool:
-    """Whether ``folder`` holds this recipe; False if absent or of another recipe of ours."""
+def _is_made_of(folder: Path, recipe: dict[str, Any]) -> bool:
+    """Whether ``folder`` holds all of this recipe; False if absent, or of another one of ours."""
     if not folder.exists():
         return False
     try:
@@ -128,10 +135,28 @@ def _is_made_of(folder: Path, recipe: dict[str, object]) -> bool:
             f"{folder} exists and was not made by this generator (it has no {MANIFEST} of ours). "
             "Nothing was written; choose another folder."
         )
-    return manifest == recipe
+    return manifest == recipe and not _lacking(folder, recipe)
 
 
-def _publish(building: Path, final: Path, recipe: dict[str, object]) -> None:
+def _lacking(folder: Path, recipe: dict[str, Any]) -> str | None:
+    """How many images of a split are there with their labels, both whole, where some are not."""
+    layout = layout_of(recipe["name"])
+    for split, count in recipe["counts"].items():
+        pairs = layout.list_pairs(folder, split)
+        files = [pair[: 1 if split in layout.unlabelled else 2] for pair in pairs]
+        names = [file for pair in files for file in pair]
+        headers = dict(zip(names, png.read_headers(names), strict=True))
+        whole = sum(all(_whole(headers[file]) for file in pair) for pair in files)
+        if whole != count:
+            return f"only {whole} of {count} {split} images are whole"
+    return None
+
+
+def _whole(header: png.PngHeader | None) -> bool:
+    return header is not None and header.complete
+
+
+def _publish(building: Path, final: Path, recipe: dict[str, Any]) -> None:
     """Rename into place; a process that was quicker with the same recipe wins."""
     for _ in range(10):
         try:
@@ -178,6 +203,7 @@ def _store(folder: Path, name: str, seed: int, size: Size | None, job: tuple[str
         "acdc": _store_acdc, "darkzurich": _store_darkzurich,
     }[name]  # fmt: skip
     store(folder, split, index, image, label)
+    os.utime(folder)  # so that other machines see that it is being written
 
 
 def _png(path: Path, picture: Image.Image) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import shutil
 
 import numpy as np
 import pytest
@@ -13,12 +15,13 @@ from PIL import Image
 
 from harness.data.classes import CITYSCAPES_IDS, CLASSES, colourise
 from harness.data.datasets import open_dataset
+from harness.data.images import read_upright
 from harness.data.loader import at_scales, eval_batches, normalise
 from harness.data.scenes import write_dataset
 from harness.evaluation.inference import Views, class_scores
 from harness.evaluation.metrics import confusion, evaluate, iou
 from harness.training.precision import autocast
-from harness.weights.predict import read_image, write_prediction
+from harness.weights.predict import write_prediction
 from methods.networks import zoo
 from methods.networks.weights import load_weights, save_weights
 
@@ -51,7 +54,7 @@ def picture(tmp_path):
 
 
 def predicted(path, size=None, views=None):
-    image = read_image(path)
+    image = read_upright(path)
     views = views or Views()
     inputs = [normalise(view[None]) for view in at_scales(image, size, views.scales)]
     with torch.inference_mode():
@@ -83,7 +86,7 @@ def test_every_kind_says_the_same(picture, weights, tmp_path):
     train_ids = Image.open(tmp_path / "trainids" / "street_trainIds.png")
     np.testing.assert_array_equal(np.array(train_ids), expected)
     overlay = np.array(Image.open(tmp_path / "overlay" / "street_overlay.png")).astype(float)
-    mean = (read_image(picture).astype(float) + colourise(expected)) / 2
+    mean = (read_upright(picture).astype(float) + colourise(expected)) / 2
     assert np.abs(overlay - mean).max() <= 0.5
 
 
@@ -250,3 +253,27 @@ def test_the_same_of_predictions_that_are_mostly_right(streets, tmp_path, monkey
     np.testing.assert_allclose(official, iou(total), rtol=1e-12)
     assert np.nanmax(official) > 50
     assert len({round(value, 3) for value in official if value > 0}) > 10
+
+
+def test_every_photograph_of_a_folder_is_read_and_the_rest_is_named(picture, weights, tmp_path):
+    """One image by Cityscapes' name hides no other, links are entered, labels left out."""
+    folder = picture.parent
+    for name in ("x_leftImg8bit.png", "UPPER.PNG", "x_labelIds.png", "street_color.png", "._a.png"):
+        shutil.copy(picture, folder / name)
+    for name in ("images/a.png", "labels/a.png"):
+        (folder / name).parent.mkdir()
+        shutil.copy(picture, folder / name)
+    (tmp_path / "elsewhere").mkdir()
+    shutil.copy(picture, tmp_path / "elsewhere/night.png")
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    (folder / "self.png").symlink_to("self.png")
+    os.mkfifo(folder / "pipe.png")
+    out = tmp_path / "out"
+    outcome = run(folder, weights, out)
+    assert outcome.code == 0, outcome.err
+    written = sorted(p.relative_to(out).as_posix() for p in out.rglob("*.png"))
+    names = ("UPPER", "images/a", "linked/night", "street", "x")
+    assert written == [f"{name}_palette.png" for name in names]
+    text = " ".join(outcome.out.split())
+    assert "left out: 1 hidden (._a.png); 2 no files but broken links or devices" in text
+    assert "3 labels, or made from images beside them" in text

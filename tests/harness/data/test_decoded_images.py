@@ -30,6 +30,7 @@ from harness.data.loader import TrainLoader, eval_batches
 from harness.data.store import Store, StoredPixels, stores
 from harness.data.store_build import build, ensure, estimate, missing
 from harness.errors import DataError
+from harness.files import this_machine
 
 BOTH = ("image", "label")
 SIZE = (48, 27)  # 64 x 48 becomes 36 x 27
@@ -213,7 +214,7 @@ def test_a_damaged_file_is_read_from_its_source(gta5, caplog, format_, damage):
 def test_what_a_killed_build_left_is_removed(gta5):
     store = Store(gta5, SIZE, "raw")
     store.folder.mkdir(parents=True)
-    abandoned = store.folder / ".ab.image.npy.99999999-0123abcd.tmp"
+    abandoned = store.folder / f".ab.image.npy.99999999-{this_machine()}-0123abcd.tmp"
     abandoned.touch()
     build(store, BOTH)
     assert not abandoned.exists()

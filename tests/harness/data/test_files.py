@@ -5,14 +5,23 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from real_formats import write_gta5
 
+from harness import files
 from harness.data.datasets import open_dataset
 from harness.data.rare_class import cache_dir, class_statistics
-from harness.files import folder_written_whole, remove_abandoned, write_text, written_whole
+from harness.files import (
+    folder_written_whole,
+    remove_abandoned,
+    temporary_name,
+    this_machine,
+    write_text,
+    written_whole,
+)
 
 
 class BrokenOffError(Exception):
@@ -101,10 +110,32 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
 def test_what_dead_processes_left_is_removed_and_nothing_else(tmp_path):
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    for name in (f".a.{dead.pid}-12.tmp", f".a.{os.getppid()}-12.tmp", f".b.{dead.pid}-12.tmp"):
+    here = this_machine()
+    kept = [".a.mine-12.tmp", f".a.{os.getppid()}-{here}-12.tmp", f".b.{dead.pid}-{here}-12.tmp"]
+    for name in (f".a.{dead.pid}-{here}-12.tmp", *kept[1:]):
         (tmp_path / name).mkdir()
-    (tmp_path / f".a.{dead.pid}-34.tmp").touch()
+    (tmp_path / f".a.{dead.pid}-{here}-34.tmp").touch()
     (tmp_path / ".a.mine-12.tmp").touch()
     remove_abandoned(tmp_path / "a")
-    kept = [".a.mine-12.tmp", f".a.{os.getppid()}-12.tmp", f".b.{dead.pid}-12.tmp"]
     assert names(tmp_path) == sorted(kept)
+
+
+def test_what_another_machine_writes_stays_until_nothing_has_been_written_for_long(tmp_path):
+    """Its process ids say nothing here: a dead one of ours may be a living one there."""
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    living, old, nameless = (f".a.{dead.pid}-{tag}.tmp" for tag in ("0ther-1", "0ther-2", "3"))
+    for name in (living, old, nameless):
+        (tmp_path / name).mkdir()
+    long_ago = time.time() - files.ABANDONED_SECONDS - 60
+    os.utime(tmp_path / old, (long_ago, long_ago))
+    remove_abandoned(tmp_path / "a")
+    assert names(tmp_path) == sorted([living, nameless])
+
+
+def test_a_temporary_name_says_whose_process_it_is(tmp_path, monkeypatch):
+    ours = temporary_name(tmp_path / "a")
+    monkeypatch.setattr(files, "this_machine", lambda: "0ther")
+    theirs = temporary_name(tmp_path / "a")
+    assert f".{os.getpid()}-{this_machine()}-" in ours.name
+    assert f".{os.getpid()}-0ther-" in theirs.name

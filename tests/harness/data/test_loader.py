@@ -6,10 +6,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from real_formats import street, write_camvid, write_cityscapes, write_gta5, write_synthia
+from PIL import Image
+from real_formats import save_png, street, write_camvid, write_cityscapes, write_gta5, write_synthia
 
 from harness.data.datasets import Dataset, open_dataset
 from harness.data.loader import TrainLoader, eval_batches, grey_levels, normalise
+from harness.errors import DataError
 from methods import registry
 from methods.networks import zoo
 
@@ -276,3 +278,27 @@ def test_images_of_one_size_in_a_row_are_batches(tmp_path, target, workers, monk
     for i, (one, its_label) in enumerate(eval_batches(val, (32, 24), workers=workers)):
         assert torch.equal(image[i : i + 1], one)
         assert torch.equal(label[i : i + 1], its_label)
+
+
+def test_unknown_ids_met_while_training_are_counted(source, profile):
+    """Of a set too large to be read whole before it."""
+    for sample in source.samples:
+        with Image.open(sample.label) as label:
+            ids = np.array(label)
+        ids[:4] = 99
+        save_png(sample.label, ids)
+    loader = TrainLoader(source, None, profile, 0, steps=5)
+    assert loader.unknown_ids() == []
+    list(loader)
+    (line,) = loader.unknown_ids()
+    assert "gta5 train: labels read while training hold unknown ids (99 in 10 labels)" in line
+
+
+def test_an_image_that_changes_its_size_stops_the_training(source, target, profile):
+    for dataset, labels in ((source, False), (target, True)):
+        save_png(dataset.samples[0].image, np.zeros((48, 60, 3), np.uint8))
+        pair = (source, None) if dataset is source else (None, target)
+        with pytest.raises(DataError, match="60x48 pixels where the label asks for 64x48"):
+            list(TrainLoader(*pair, profile, 0, steps=5, target_labels=labels))
+    with pytest.raises(DataError, match="expected one size"):
+        list(eval_batches(target, (64, 48)))

@@ -16,7 +16,14 @@ import pytest
 from PIL import Image
 
 from harness.data.classes import CITYSCAPES_IDS, SYNTHIA_16, SYNTHIA_IDS, lookup_table
-from harness.data.scenes import SIZES, draw_scene, ensure_dataset, fingerprint, write_dataset
+from harness.data.scenes import (
+    SIZES,
+    draw_scene,
+    ensure_dataset,
+    fingerprint,
+    write_dataset,
+    writer,
+)
 from harness.errors import BenchError, DataError
 
 ROOT = Path(__file__).parents[3]
@@ -228,3 +235,27 @@ def test_two_processes_that_race_both_end_well(tmp_path: Path) -> None:
     (root,) = tmp_path.iterdir()
     assert [path.name for path in root.iterdir()] == ["gta5"]
     assert len(list((root / "gta5" / "images").iterdir())) == 4
+
+
+@pytest.mark.parametrize("lost", ["images/00002.png", "labels/00001.png"])
+def test_a_set_that_lost_files_while_it_was_drawn_is_not_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    """As when another machine takes a living process's folder for a dead one's."""
+    plain = writer._fill
+
+    def robbed(store, jobs, workers, progress):
+        plain(store, jobs, workers, progress)
+        (store.args[0] / lost).unlink()
+
+    monkeypatch.setattr(writer, "_fill", robbed)
+    with pytest.raises(DataError, match="only 1 of 2 train images are whole"):
+        write_dataset("gta5", {"train": 2}, tmp_path, size=(96, 48))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_set_in_the_cache_that_lacks_files_is_drawn_again(tmp_path: Path) -> None:
+    root = ensure_dataset("gta5", {"train": 2}, cache=tmp_path, size=(96, 48))
+    (root / "gta5/labels/00002.png").unlink()
+    assert ensure_dataset("gta5", {"train": 2}, cache=tmp_path, size=(96, 48)) == root
+    assert (root / "gta5/labels/00002.png").is_file()

@@ -1,0 +1,145 @@
+"""Pairs of image and label by a data set's form: folders and endings of names, as data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from harness.data.walk import folders_in, is_image_name, leave_out, walk
+
+#: How the name of a file ends that was derived from an image or a label beside it: conversions of
+#: the reference's scripts, pictures of labels, and what `bench predict` writes.
+DERIVED = re.compile(
+    r"_(label_?train_?ids|label_?ids|train_?ids|instance_?(train_?)?ids|label_?colou?r|colou?r"
+    r"|invIds|invGray|palette|overlay|pred(iction)?|mask)$",
+    re.IGNORECASE,
+)
+#: How the name of a label, less its suffix, ends in a published set and of nothing else.
+_LABEL = re.compile(
+    r"_(gtFine|gtCoarse|gt)_(labelIds|labelTrainIds|instanceIds|labelColor|color|invIds|invGray)$"
+    r"|_(labelIds|labelTrainIds|instanceIds|disparity)$",
+    re.IGNORECASE,
+)
+#: Folders of labels, in lower case, by those of the images that stand beside them.
+_LABEL_FOLDERS = {
+    "images": ("labels", "masks", "annotations"),
+    "rgb": ("gt",),
+    "leftimg8bit": ("gtfine", "gtcoarse", "disparity"),
+    "rgb_anon": ("gt",),
+    "701_stillsraw_full": ("labeledapproved_full",),
+    **{s: (f"{s}annot", f"{s}_labels") for s in ("train", "val", "test")},
+}
+_CITYSCAPES_IMAGE = "_leftImg8bit"
+#: Images may be stored with loss, labels never.
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+
+
+@dataclass(frozen=True)
+class Form:
+    """One way to lay out a set below its folder, as patterns in which {split} is the split's name.
+
+    Each of `places` is a pattern of folders with images and those of the folders with their labels;
+    all that are there are taken. Folders below them are searched to their depth. A label has its
+    image's name with the first of `labels` in place of the ending `image`, the first that is there;
+    it lies in the folder that corresponds, or is the only one of that name.
+    """
+
+    places: tuple[tuple[str, ...], ...]
+    image: str = ""
+    labels: tuple[str, ...] = (".png",)
+
+
+def list_pairs(forms: Sequence[Form], folder: Path, split: str) -> list[tuple[Path, Path]]:
+    """List (image, label) of a split by the first form that has images; the label need not exist.
+
+    Sorted by path within a place.
+    """
+    for form in forms:
+        pairs = []
+        for place in form.places:
+            images, *labels = (pattern.replace("{split}", split) for pattern in place)
+            for image_folder in sorted(folder.glob(images)):
+                pairs += _pairs(form, image_folder, _label_folders(folder, labels, image_folder))
+        if pairs:
+            return pairs
+    return []
+
+
+def _label_folders(folder: Path, patterns: Sequence[str], images: Path) -> list[Path]:
+    """Folders that may hold the labels of a folder's images: one at least, it need not exist."""
+    found = [place for pattern in patterns for place in sorted(folder.glob(pattern))]
+    return found or [folder / pattern for pattern in patterns if "*" not in pattern] or [images]
+
+
+def images_in(folder: Path, ending: str = "", depth: int | None = None) -> list[Path]:
+    """Images below a folder whose names, less the suffix, end so; what else is there is noted."""
+    files = [file for file in walk(folder, depth) if is_image_name(file.name)]
+    named = [file for file in files if file.stem.endswith(ending)]
+    leave_out(f"not named *{ending}.png", *(file for file in files if file not in set(named)))
+    usable = [file for file in named if file.suffix.lower() in IMAGE_SUFFIXES]
+    leave_out("neither PNG nor JPEG", *(file for file in named if file not in set(usable)))
+    stems = {(file.parent, file.stem) for file in usable}
+    derived = {file for file in usable if is_derived(file, stems)}
+    leave_out("derived from others beside them", *sorted(derived))
+    return [file for file in usable if file not in derived]
+
+
+def is_derived(file: Path, stems: set[tuple[Path, str]]) -> bool:
+    """Whether a name says that its file was derived from one of (folder, name less suffix)."""
+    stem = DERIVED.sub("", file.stem)
+    return stem != file.stem and (file.parent, stem) in stems
+
+
+def plain_stem(image: Path) -> str:
+    """An image's name without its suffix and without Cityscapes' ending."""
+    return image.stem.removesuffix(_CITYSCAPES_IMAGE)
+
+
+def labels_among(files: Sequence[Path], root: Path) -> set[Path]:
+    """The files below `root` that are a data set's labels, by their names or by their folders."""
+    folders = {above for file in files for above in file.parents if above.is_relative_to(root)}
+    labels = {folder for folder in folders - {root} if _holds_labels(folder)}
+    return {
+        file for file in files if _LABEL.search(file.stem) or not labels.isdisjoint(file.parents)
+    }
+
+
+def _holds_labels(folder: Path) -> bool:
+    """Whether a folder has the name of a set's labels, and their images stand beside it."""
+    images = {i for i, labels in _LABEL_FOLDERS.items() if folder.name.lower() in labels}
+    return bool(images) and any(f.name.lower() in images for f in folders_in(folder.parent))
+
+
+def _pairs(form: Form, folder: Path, label_folders: Sequence[Path]) -> list[tuple[Path, Path]]:
+    labels = LabelFiles(label_folders)
+    pairs = []
+    for image in images_in(folder, form.image):
+        below = image.relative_to(folder).parent / image.stem.removesuffix(form.image)
+        pairs.append((image, labels.of(below, form.labels)))
+    return pairs
+
+
+class LabelFiles:
+    """The files of folders with labels, found by their names in any case."""
+
+    def __init__(self, folders: Sequence[Path], depth: int | None = None) -> None:
+        self.folders = folders
+        self._by_path: dict[str, Path] = {}
+        self._by_name: dict[str, list[Path]] = {}
+        for folder in folders:
+            for file in walk(folder, depth):
+                self._by_path.setdefault(file.relative_to(folder).as_posix().lower(), file)
+                self._by_name.setdefault(file.name.lower(), []).append(file)
+
+    def of(self, below: PurePath, endings: Sequence[str]) -> Path:
+        """The label of the image `below` the folder of images; where it should be if not there."""
+        for ending in endings:
+            if file := self._by_path.get(f"{below.as_posix()}{ending}".lower()):
+                return file
+        for ending in endings:
+            named = self._by_name.get(f"{below.name}{ending}".lower(), [])
+            if len(named) == 1:
+                return named[0]
+        return self.folders[0] / below.with_name(below.name + endings[0])

@@ -1,0 +1,212 @@
+"""Reads image files: what every viewer opens, within bounds, or a line that says what is wrong."""
+
+from __future__ import annotations
+
+import io
+import stat
+import warnings
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import ExifTags, Image
+
+from harness.data import png
+from harness.data.transforms import PixelArray
+from harness.errors import DataError
+
+#: A network's scores of so many pixels take 5 GB: larger pictures are refused, bombs among them.
+MAX_PIXELS = 2**26
+_BOUND = f"expected {MAX_PIXELS / 1e6:.0f} megapixels at most: scale it down, or cut it."
+#: A JPEG file whose end is lost may lack so many of its last rows: one row of its largest blocks.
+LOST_ROWS = 16
+#: What PIL raises of broken files; SyntaxError for a PNG chunk, ValueError for other ones.
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+_NOT_FILES = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFDIR: "a folder",
+}
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# Sizes are checked here, against MAX_PIXELS: PIL's own warning would be a second line.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", message="Corrupt EXIF data", category=UserWarning)
+
+
+def not_a_file(path: Path) -> str | None:
+    """What a path is that cannot be read as a file; opening a pipe would wait for ever."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return "no such file (a broken link)" if path.is_symlink() else "no such file"
+    except OSError as error:
+        return error.strerror or str(error)
+    return None if stat.S_ISREG(mode) else _NOT_FILES.get(stat.S_IFMT(mode), "not a file")
+
+
+def too_large(width: int, height: int) -> str | None:
+    """How large a picture is, where that is more than can be read."""
+    if width * height <= MAX_PIXELS:
+        return None
+    return f"{width}x{height} pixels, {width * height / 1e6:.0f} megapixels"
+
+
+def read_stored(path: Path) -> PixelArray:
+    """Read an image as RGB (H, W, 3), 8 bits a channel, in the order in which it is stored.
+
+    An EXIF orientation is not applied: labels have none. DataError where it cannot be read.
+    """
+    reason = not_a_file(path)
+    bgr = None
+    if reason is None:
+        try:
+            bgr = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        except cv2.error:
+            reason = "too large, or damaged"
+    if bgr is None:
+        raise DataError(f"{path}: {reason or 'cannot be read'}; `bench data verify` says why")
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+
+
+def read_upright(path: Path) -> PixelArray:
+    """Read an image as RGB (H, W, 3) uint8, turned as its EXIF orientation says.
+
+    16 bits a channel become 8. DataError where it cannot be read, is larger than MAX_PIXELS, or has
+    values whose range nobody knows (32-bit integers, floating point).
+    """
+    image = load(path)
+    if image.mode in ("I", "F"):
+        what = "32-bit integers" if image.mode == "I" else "floating-point numbers"
+        raise DataError(
+            f"{path}: pixels of {what}; expected 8 or 16 bits a channel, for nobody says what is "
+            "black and what white: convert it first."
+        )
+    turn = _TURNS.get(orientation_of(image))
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    image = image.convert("RGB")
+    return np.array(image.transpose(turn) if turn is not None else image)
+
+
+def orientation_of(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; 1, as stored, where there is none that can be read."""
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # EXIF of all makes: PIL has no one error for what it cannot parse
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def orientation_of_file(path: Path) -> int:
+    """The same of a file, whose pixels are not decoded where its format allows that."""
+    try:
+        with Image.open(path) as image:
+            return orientation_of(image)
+    except _BROKEN:
+        return 1
+
+
+def load(path: Path) -> Image.Image:
+    """Open and decode an image file. DataError, in one line, where that fails.
+
+    What viewers forgive is forgiven: a wrong checksum of a PNG chunk that is no pixel, a JPEG that
+    lacks its last bytes.
+    """
+    if reason := not_a_file(path):
+        raise DataError(f"{path}: {reason}; expected an image file, such as a PNG or a JPEG.")
+    try:
+        return _decode(path)
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{path}: more pixels than can be read; {_BOUND}") from error
+    except _BROKEN as error:
+        mended = _mended(path)
+        if mended is None:
+            reason = str(error).replace(f" {str(path)!r}", "")
+            raise DataError(
+                f"{path}: {reason}; expected a whole image file, such as a PNG or a JPEG."
+            ) from error
+        return mended
+
+
+def _decode(file: Path | io.BytesIO, name: Path | None = None) -> Image.Image:
+    """PIL's own errors, and DataError for a picture that is too large."""
+    with Image.open(file) as image:
+        if size := too_large(*image.size):
+            raise DataError(f"{name or file}: {size}; {_BOUND}")
+        image.load()
+        return image
+
+
+def _mended(path: Path) -> Image.Image | None:
+    """The picture of a file that only strict readers call broken; None for a broken one."""
+    notes_dropped = png.without_broken_notes(path.read_bytes())
+    if not notes_dropped:
+        return _mended_jpeg(path)
+    try:
+        return _decode(io.BytesIO(notes_dropped), path)
+    except _BROKEN:
+        return None
+
+
+def _mended_jpeg(path: Path) -> Image.Image | None:
+    """The picture of a JPEG file that lacks its last bytes and no more than LOST_ROWS rows."""
+    content = path.read_bytes()
+    if not content.startswith(b"\xff\xd8"):
+        return None
+    try:
+        image = _decode(io.BytesIO(content + b"\xff\xd9"), path)
+    except _BROKEN:
+        return None
+    grey = np.asarray(image.convert("L"))[:-LOST_ROWS]
+    # The decoder paints rows that are lost in this grey.
+    return image if not len(grey) or (grey[-1] != 128).any() else None
+
+
+def damage(path: Path) -> str | None:
+    """Why a file is no sound image; None where it is one, or has faults that viewers forgive."""
+    try:
+        with Image.open(path) as image:
+            if image.format != "PNG":
+                image.load()
+            image.verify()  # every chunk's checksum; PIL's decoder overlooks broken pixels
+    except _BROKEN as error:
+        mended = png.without_broken_notes(path.read_bytes())
+        if (mended and _verifies(mended)) or _mended_jpeg(path):
+            return None
+        return str(error)
+    return None
+
+
+def _verifies(content: bytes) -> bool:
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            image.verify()
+    except _BROKEN:
+        return False
+    return True
+
+
+def read_header(path: Path) -> png.PngHeader | None:
+    """A PNG file's header, or the same of a JPEG file; None for any other."""
+    header = png.read_header(path)
+    if header is not None or not_a_file(path):
+        return header
+    try:
+        with Image.open(path) as image:
+            if image.format not in ("JPEG", "MPO"):
+                return None
+            width, height = image.size
+            return png.PngHeader(width, height, 8, png.GREY if image.mode == "L" else png.RGB, True)
+    except _BROKEN:
+        return None

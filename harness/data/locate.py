@@ -1,0 +1,105 @@
+"""Which folder below a data root is which set: by its name, by what lies in it, or not at all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.data.walk import folders_in, is_image_name, walk
+
+if TYPE_CHECKING:
+    from harness.data.datasets import Layout
+
+#: Folders looked into below a set's own, where an archive was unpacked into a folder of its name.
+NESTED = 2
+#: Files whose names are looked at to tell sets apart that use the same folders.
+_FRAMES = 20
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
+
+
+def find(name: str, layouts: Mapping[str, Layout], root: Path) -> Path | None:
+    """The folder of a set: below the root by its name, or nested in that, or the root itself."""
+    for folder in _candidates(layouts[name], root):
+        if _is(name, layouts, folder):
+            return folder
+    return None
+
+
+def _candidates(layout: Layout, root: Path) -> Iterator[Path]:
+    named = _named(layout, root)
+    yield from named
+    yield root
+    for folder in [*named, *([root] if _is_name(layout, root) else [])]:
+        level = [folder]
+        for _ in range(NESTED):
+            level = [below for above in level for below in folders_in(above)]
+            yield from level
+
+
+def _named(layout: Layout, root: Path) -> list[Path]:
+    """Folders in the root that bear one of the set's names, in the order of the names."""
+    exact = [root / folder for folder in layout.folders if (root / folder).is_dir()]
+    return exact + [f for f in folders_in(root) if _is_name(layout, f) and f not in exact]
+
+
+def _is_name(layout: Layout, folder: Path) -> bool:
+    return _plain(folder.absolute().name) in {_plain(name) for name in layout.folders}
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _is(name: str, layouts: Mapping[str, Layout], folder: Path) -> bool:
+    """Whether a folder holds the set; where others use the same folders, names of files decide."""
+    layout = layouts[name]
+    if any(_holds(folder, marker) for marker in layout.markers):
+        return True
+    shared = [marker for marker in layout.shared_markers if _holds(folder, marker)]
+    if not shared:
+        return False
+    if _is_name(layout, folder):
+        return True
+    if any(_is_name(other, folder) for other in layouts.values()):
+        return False
+    return any(_has_frames(layout, images) for images in folder.glob(shared[0][0]))
+
+
+def _holds(folder: Path, marker: tuple[str, ...]) -> bool:
+    return all(any(place.is_dir() for place in folder.glob(part)) for part in marker)
+
+
+def _has_frames(layout: Layout, images: Path) -> bool:
+    names = (file.stem for file in walk(images) if is_image_name(file.name))
+    return any(re.fullmatch(layout.frames, name) for name in islice(names, _FRAMES))
+
+
+def missing(name: str, layouts: Mapping[str, Layout], root: Path) -> str:
+    """What there is instead of a set, for an error's message: a clause, or nothing to say."""
+    layout = layouts[name]
+    folders = _named(layout, root) or ([root] if _is_name(layout, root) else [])
+    if folders:
+        return _instead(layout, folders[0])
+    others = [other for other in layouts if other != name and find(other, layouts, root)]
+    if others:
+        return f"it holds {' and '.join(others)}"
+    return "" if root.is_dir() else "there is no such folder"
+
+
+def _instead(layout: Layout, folder: Path) -> str:
+    """Of the set's folder: which of the expected parts are there and which are not."""
+    markers = [*layout.markers, *layout.shared_markers]
+    parts = [[_holds(folder, (part,)) for part in marker] for marker in markers]
+    nearest = max(range(len(markers)), key=lambda i: sum(parts[i]))
+    there = [f"{p}/" for p, held in zip(markers[nearest], parts[nearest], strict=True) if held]
+    absent = [f"{p}/" for p, held in zip(markers[nearest], parts[nearest], strict=True) if not held]
+    archives = [file.name for file in walk(folder, depth=0) if file.name.endswith(_ARCHIVES)]
+    if there:
+        text = f"{folder} holds {' and '.join(there)} but no {' and no '.join(absent)}"
+    else:
+        contents = ", ".join(f"{below.name}/" for below in folders_in(folder)[:5])
+        text = f"{folder} holds {contents or 'no folder'} and none of the folders expected"
+    return text + (f"; {archives[0]} is not unpacked" if archives else "")

@@ -15,6 +15,7 @@ from harness.cli.options import (
     Overrides,
     Plugins,
     Results,
+    Seed,
 )
 from harness.cli.selection import select
 from harness.errors import BenchError, explain
@@ -72,7 +73,7 @@ def run(
             show_default="the profile's, else random",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Seed = 0,
     set_: Overrides = None,
     plugin: Plugins = None,
     data_root: DataRoot = None,

@@ -16,7 +16,7 @@ from harness.config.planning import Plan
 from harness.data.cache import check_cache
 from harness.data.rare_class import class_statistics
 from harness.data.verify import quick_check
-from harness.errors import BenchError, in_one_line
+from harness.errors import BenchError, explained, in_one_line
 from harness.evaluation.scoring import score
 from harness.files import write_text
 from harness.measure.allocator import keep_freed_blocks
@@ -254,7 +254,14 @@ def _stage(name: str, kept: str, plan: Plan, workplace: Workplace) -> Iterator[N
         _fail(advice, name, kept, plan, workplace)
         raise BenchError(advice) from error
     except Exception as error:
+        if advice := explained(error):
+            _fail(advice, name, kept, plan, workplace)
+            raise BenchError(advice) from error
         _fail(f"{type(error).__name__}: {in_one_line(error)}", name, kept, plan, workplace)
+        raise
+    except SystemExit as end:
+        if not end.code:  # it would look like success
+            _fail("the method ended the process (sys.exit)", name, kept, plan, workplace)
         raise
 
 

@@ -205,3 +205,20 @@ def test_a_knob_may_belong_to_a_plug_in_that_cannot_be_imported(tmp_path, caplog
     finally:
         registry.use_files([])
     assert "depth_of_mine, unless mine has, which cannot be imported" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("override", "reason"),
+    [
+        ("lr=" + "[" * 100_000, "deeper than can be read"),
+        ("iterations=" + "9" * 5000, "exceeded maximum size"),
+        ("lr=" + "[" * 5000 + "]" * 5000, "deeper than can be read"),
+        ("crop=99999999999999,9", "less than or equal to 32768"),
+        ("threads=9999999999999", "less than or equal to 65536"),
+        ("iterations=1e30", "iterations"),
+    ],
+)
+def test_digits_and_depth_without_end_are_refused_in_a_short_line(override, reason):
+    with pytest.raises(BenchError, match=reason) as refusal:
+        changed(override, method="source_only")
+    assert len(str(refusal.value)) < 400

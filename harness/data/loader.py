@@ -26,6 +26,8 @@ from harness.data.datasets import Dataset
 from harness.data.rare_class import RareClassSampler, class_statistics
 from harness.data.store import StoredPixels
 from harness.data.transforms import PixelArray
+from harness.data.workers import patient
+from harness.processes import end_with_parent
 from methods.contract import Batch
 from methods.parts.augment import MEAN, STD
 from methods.parts.device import constant
@@ -96,7 +98,7 @@ class TrainLoader:
         return len(self.steps)
 
     def __iter__(self) -> Iterator[Batch]:
-        for views in self._loader:
+        for views in patient(self._loader):
             yield self._batch(*(part.to(self.device, non_blocking=True) for part in views))
 
     def _batch(self, image: Tensor, label: Tensor, target: Tensor, target_label: Tensor) -> Batch:
@@ -234,7 +236,7 @@ def eval_batches(
     device = torch.device(device)
     views = _EvalViews(dataset, size, scales, data_store)
     options = {"collate_fn": _stacked, **_worker_options(workers, device)}
-    for stacks in DataLoader(views, batch, **options):
+    for stacks in patient(DataLoader(views, batch, **options)):
         for *images, label in stacks:
             yield (
                 *(normalise(image.to(device, non_blocking=True)) for image in images),
@@ -302,5 +304,6 @@ def _worker_options(workers: int, device: torch.device) -> dict[str, Any]:
 
 def _one_thread(worker: int) -> None:
     """Keep a worker to one thread: more fight over the cores, and OpenCV's may hang in a fork."""
+    end_with_parent()
     torch.set_num_threads(1)
     cv2.setNumThreads(0)

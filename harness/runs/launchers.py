@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from signal import SIGTERM
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
@@ -57,10 +59,12 @@ def command(task: Path, module: str = "harness.runs.worker") -> list[str]:
     `python -m` would put the working folder first on the module path, where a user's own
     `methods/` or `harness/` hides ours. The process gets this one's path instead, without the
     working folder's empty entry, as multiprocessing hands it on. `python -P` would need 3.11.
+    It ends when this process does, in whatever way; by SIGTERM, which leaves it time for a word.
     """
     path = [entry for entry in sys.path if entry]
     ours = str(Path(harness.__file__).resolve().parents[1])
-    start = f"from {module} import main; main(sys.argv[1])"
+    watch = f"from harness.processes import end_with_parent as e; e({os.getpid()}, {SIGTERM:d})"
+    start = f"{watch}; from {module} import main; main(sys.argv[1])"
     code = f"import sys; sys.path[:] = {[*path, ours]!r}; {start}"
     return [sys.executable, "-c", code, str(task)]
 

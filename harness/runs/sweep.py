@@ -16,7 +16,9 @@ from typing import Literal
 from harness.config.planning import Plan, resolve
 from harness.config.schema import Suite
 from harness.config.suites import requests
+from harness.errors import BenchError, in_one_line
 from harness.measure.environment import choose_device
+from harness.processes import ending
 from harness.records import store
 from harness.report.progress import Reporter, hashing_shown
 from harness.runs.launchers import Task, command
@@ -206,7 +208,10 @@ def _measure_inference(planned: dict[str, Job], workplace: Workplace) -> None:
         # A method may make more of the network asked for.
         teachers = [zoo.build(teacher.network) for teacher in plan.teachers]
         network = build_method(plan, zoo.build(spec.student), teachers).student.name
-        measured_speed(network, plan, workplace)
+        try:
+            measured_speed(network, plan, workplace)
+        except (BenchError, OSError) as error:  # its run will try again, and fail alone
+            workplace.report.say(in_one_line(error))
 
 
 def _skip_orphans(planned: dict[str, Job]) -> None:
@@ -259,11 +264,10 @@ def _finish(job: Job, code: int, workplace: Workplace) -> None:
     failed = record_of(job.plan, workplace, "failed")
     log = results / "artifacts" / "logs" / f"{job.plan.spec.run_id}.txt"
     last = log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
-    job.error = (failed and failed.error) or f"exit code {code}: {last} (see {log})"
+    reason = ending(code, last)
+    job.error = (failed and failed.error) or f"{reason} (see {log})"
     if not failed and not done:
-        store.write(
-            failed_record(job.plan, f"exit code {code}: {last}", workplace), results / "records"
-        )
+        store.write(failed_record(job.plan, reason, workplace), results / "records")
 
 
 def _line(job: Job, workplace: Workplace) -> str:

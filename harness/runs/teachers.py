@@ -7,6 +7,7 @@ from harness.config.schema import DataRef, RunSpec
 from harness.errors import BenchError
 from harness.evaluation.inference import Views
 from harness.measure.flops import parameters_m
+from harness.processes import ending
 from harness.records import store
 from harness.records.schema import TeacherCost
 from harness.runs.launchers import Task, carry_out
@@ -82,8 +83,9 @@ def _train_apart(teacher: Teacher, workplace: Workplace) -> None:
         last[0] = line or last[0]
         workplace.report.say(line)
 
-    if carry_out(task, relay, inherit=terminal):
+    if code := carry_out(task, relay, inherit=terminal):
         reason = last[0].removeprefix("bench: ") or "its own lines above say why"
+        reason = reason if code > 0 else ending(code)
         raise BenchError(f"frozen teacher {teacher.network} could not be trained: {reason}")
 
 

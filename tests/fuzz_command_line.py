@@ -164,7 +164,7 @@ def lines(folder: Path) -> st.SearchStrategy[list[str]]:
     ).map(lambda parts: ["sweep", parts[0], *parts[1], "--dry-run"])
     rest = st.one_of(
         st.tuples(TEXTS, TEXTS).map(list),
-        options(debug=TEXTS),
+        options(help=TEXTS),
         st.tuples(st.just("list"), TEXTS, TEXTS).map(list),
         st.tuples(st.just("info"), st.one_of(METHODS, NETWORKS, PROFILES)).map(list),
         st.tuples(paths, filters, formats).map(lambda p: ["table", p[0], *p[1], *p[2]]),
@@ -249,7 +249,8 @@ def fuzz(
         )  # fmt: skip
         @given(lines(folder))
         def try_one(words: list[str]) -> None:
-            outcome = bench(*words)
+            with mock.patch.dict(os.environ):  # --debug sets a variable
+                outcome = bench(*words)
             told(words, outcome)
             if reason := complaint(words, outcome):
                 wrong.append(f"bench {[word[:200] for word in words]!r}: {reason}")

@@ -18,7 +18,7 @@ from harness.cli.options import (
     Seed,
 )
 from harness.cli.selection import select
-from harness.errors import BenchError, explain
+from harness.errors import BenchError, explain, unexpected
 
 if TYPE_CHECKING:
     from harness.config.schema import Suite
@@ -145,8 +145,11 @@ def _show(record: Record, workplace: Workplace) -> None:
     results = workplace.results
     for line in own_lines(record, results):
         workplace.report.say(line)
-    alike = comparable(record, store.read_all(results / "records"))
-    formats.print_rich(alike, workplace.report.console)
+    try:
+        alike = comparable(record, store.read_all(results / "records"))
+        formats.print_rich(alike, workplace.report.console)
+    except Exception as error:  # of whatever lies there beside it: the run itself is done
+        workplace.report.say(f"the table cannot be shown: {unexpected(error)}")
 
 
 @app.command()

@@ -233,9 +233,16 @@ def measured_speed(network: str, plan: Plan, workplace: Workplace) -> Inference:
 def _keep_record(record: Record, workplace: Workplace, folder: Path, whole: bool) -> None:
     """The record, a copy beside the weights, and then the stages' own files go."""
     store.write(record, workplace.results / "records")
-    if whole:
+    if not whole:
+        return
+    try:
         write_text(folder / RUN, store.as_json(record))
         stage_file(folder, "scores", record.run_id).unlink(missing_ok=True)
+    except OSError as error:
+        workplace.report.say(
+            f"the record's copy could not be written to {folder} ({in_one_line(error)}): as a "
+            "frozen teacher's, these weights will be trained again"
+        )
 
 
 @contextmanager

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import re
+import reprlib
 import signal
+import traceback
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -53,6 +55,35 @@ def in_one_line(error: BaseException) -> str:
     return " ".join(plain(text).split()) or type(error).__name__
 
 
+#: What a library's error says -> what it means here, and what to do.
+REMEDIES = {
+    "Expected more than 1 value per channel": "a batch of one image whose coarsest map is one "
+    "pixel: batch normalisation needs more than one value a channel; expected a larger batch or "
+    "crop: --set batch_size=2, or --set crop=HEIGHT,WIDTH",
+    "DataLoader worker (pid": "a loader worker ended on its own, perhaps out of memory or of "
+    "shared memory (/dev/shm); try fewer, or none: --set workers=0",
+    "you tried to allocate": "out of memory; expected it to fit: try "
+    "--set batch_size=1, or a smaller --set crop=HEIGHT,WIDTH",
+}
+
+
+def explained(error: BaseException) -> str:
+    """A library's error in words of the command line, where a user can mend it; else ""."""
+    text = in_one_line(error)
+    if isinstance(error, MemoryError):
+        text = f"not enough memory: you tried to allocate more than there is ({text})"
+    remedies = [remedy for said, remedy in REMEDIES.items() if said in text]
+    return f"{remedies[0]} ({shortened(text)})." if remedies else ""
+
+
+def unexpected(error: BaseException) -> str:
+    """Any other error in one line, with the line of our code, or a plug-in's, that it came from."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if "site-packages" not in f.filename and f.filename[:1] != "<"]
+    where = "".join(f" (line {f.lineno} of {f.filename})" for f in (own or frames)[-1:])
+    return f"{type(error).__name__}: {in_one_line(error)}{where}; `bench --debug` shows more."
+
+
 def without_folders(text: str) -> str:
     """The text with each absolute path cut to its last name: records name no machine."""
     return re.sub(r"(?<![\w.])/(?:[^\s:'\"/]+/)+", "", text)
@@ -61,9 +92,20 @@ def without_folders(text: str) -> str:
 def unknown(what: str, name: str, known: Iterable[str]) -> BenchError:
     """The error for a name that does not exist, with the nearest one that does."""
     known = list(known)
+    name = name if len(name) <= 200 else f"{name[:80]}...{name[-80:]}"
     near = difflib.get_close_matches(name, known, 1, 0.4)
     remedy = f"did you mean {near[0]!r}? " if near else ""
     return BenchError(f"unknown {what} {name!r}; {remedy}There are: {', '.join(known)}.")
+
+
+def shortened(value: object) -> str:
+    """A value as Python writes it, however long or deep it is, in a hundred characters or so."""
+    return _SHORT.repr(value)
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
+_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = 12
 
 
 def explain(error: ValidationError) -> str:
@@ -72,6 +114,6 @@ def explain(error: ValidationError) -> str:
     for e in error.errors():
         name = ".".join(map(str, e["loc"]))
         # What is missing has no value: pydantic gives all of its surroundings.
-        found = "" if e["type"] == "missing" else f" = {e['input']!r}"
+        found = "" if e["type"] == "missing" else f" = {shortened(e['input'])}"
         clauses.append(f"{name}{found}: {e['msg']}")
     return "; ".join(clauses)

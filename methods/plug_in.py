@@ -76,7 +76,7 @@ def load(plug_in: PlugIn) -> type[Method]:
     sys.modules[module.__name__] = module  # where pydantic looks up a Config's annotations
     try:
         exec(compile(plug_in.source, module.__file__, "exec"), vars(module))
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script that ends with sys.exit() is no method
         raise ValueError(_broken(plug_in, error)) from error
     classes = [
         value

@@ -110,13 +110,13 @@ def load(name: str) -> type[Method]:
     point = _plug_ins().get(name)
     try:
         return built_in.load(_addresses()[name])
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if point is None:
             raise
         raise ValueError(_broken(point, error)) from error
 
 
-def _broken(point: EntryPoint, error: Exception) -> str:
+def _broken(point: EntryPoint, error: BaseException) -> str:
     """Whose fault it is; a package's import may raise anything."""
     return (
         f"the package {_package(point)} offers it as {point.value}, and that cannot be imported "
@@ -133,7 +133,7 @@ def summary(name: str) -> str:
     point = _plug_ins().get(name)
     try:
         spec = find_spec(_addresses()[name].partition(":")[0])
-    except Exception as error:  # looking for a submodule imports its package
+    except (Exception, SystemExit) as error:  # looking for a submodule imports its package
         if point is None:
             raise
         return _broken(point, error)

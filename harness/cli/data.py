@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from harness.cli.options import DataRoot
+from harness.cli.options import DataRoot, Seed
 
 app = typer.Typer()
 data_app = typer.Typer(help="Make, check and describe data sets.", no_args_is_help=True)
@@ -18,7 +18,7 @@ app.add_typer(data_app, name="data")
 def data_make(
     out: Annotated[Path, typer.Option(help="Folder to write gta5/, synthia/ ... into.")],
     profile: Annotated[str, typer.Option(help="Whose image sizes and counts.")] = "tiny",
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Seed = 0,
 ) -> None:
     """Write the generated data sets, in the real on-disk formats."""
     from rich.console import Console
@@ -92,7 +92,7 @@ def subset(
     scenario: Annotated[str, typer.Option(help="Whose data sets; see `bench list scenarios`.")],
     out: Annotated[Path, typer.Option(help="New folder, to be used as a data root.")],
     images: Annotated[int, typer.Option(min=1, help="Of each set and split.")] = 16,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Seed = 0,
     data_root: DataRoot = None,
 ) -> None:
     """Copy a few images with every class out of real data sets, such as for tests in CI."""

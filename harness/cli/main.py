@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
 from harness.cli import check, compare, data, methods, run, speed, sweeps, weights
 from harness.cli.options import DataRoot, Plugins
-from harness.errors import BenchError, Interrupted, in_one_line
+from harness.errors import BenchError, Interrupted, explained, in_one_line, unexpected
 from harness.text import any_terminal
 
 app = typer.Typer(
@@ -77,15 +77,46 @@ def doctor(data_root: DataRoot = None) -> None:
     raise typer.Exit(1 if any(f.state == "bad" for f in findings) else 0)
 
 
+#: What typer raises for a command line that does not parse. It is click's, which newer versions of
+#: typer carry within themselves: a subclass is all that every version exports.
+ParsingError: type[Exception] = typer.BadParameter.__mro__[2]
+
+
 def main() -> None:
-    """Entry point: a user's error is one line and exit code 2."""
+    """Entry point: an error is one line and exit code 2, its traceback is shown with --debug."""
     any_terminal()
     try:
-        app()
+        code = app(standalone_mode=False)
     except Interrupted as end:  # what is kept has been said
-        sys.exit(end.exit_code)
+        code = end.exit_code
+    except ParsingError as error:
+        _refuse(_unparsed(error))
+    except typer.Abort:
+        code = 1
+    except SystemExit as end:  # no verb of ours ends so
+        if end.code:
+            raise
+        _refuse("a method's code ended the process (sys.exit); expected it to return or to raise")
     except (BenchError, OSError) as error:
         if os.environ.get("UDA_BENCH_DEBUG"):
             raise
-        print(f"bench: {in_one_line(error)}", file=sys.stderr)
-        sys.exit(2)
+        _refuse(in_one_line(error))
+    except Exception as error:
+        if os.environ.get("UDA_BENCH_DEBUG"):
+            raise
+        _refuse(explained(error) or unexpected(error))
+    sys.exit(code)
+
+
+def _refuse(reason: str) -> NoReturn:
+    print(f"bench: {reason}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _unparsed(error: Any) -> str:
+    """What is wrong with the command line, and where its help is."""
+    if type(error).__name__ == "NoArgsIsHelpError":  # the help is on the screen
+        return "a command expected, one of those above"
+    context = getattr(error, "ctx", None)
+    reason = in_one_line(error.format_message()).rstrip(".")
+    return f"{reason}; see `{context.command_path if context else 'bench'} --help`"

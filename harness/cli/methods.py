@@ -36,10 +36,14 @@ def check_method_(
         typer.Option(help="Student to test it with.", show_default="two microscopic ones"),
     ] = None,
     set_: Overrides = None,
+    timeout: Annotated[
+        float, typer.Option(min=0.01, max=86400, help="Seconds that one check may take.")
+    ] = 300.0,
 ) -> None:
     """Hold a method against the contract, on the CPU: exit 0 it keeps to it, 1 it does not."""
     from rich.console import Console
 
     from harness.plugins.test_method import check_method
 
-    raise typer.Exit(0 if check_method(name, network or (), set_ or (), Console()) else 1)
+    keeps = check_method(name, network or (), set_ or (), Console(), timeout)
+    raise typer.Exit(0 if keeps else 1)

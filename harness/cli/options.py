@@ -52,6 +52,7 @@ Device = Annotated[
     str | None,
     typer.Option(help="cpu, cuda, cuda:1 ...", show_default="a GPU where there is one"),
 ]
+Seed = Annotated[int, typer.Option(min=0, max=2**64 - 1, help="Of every draw.")]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override any knob; see `bench info`."),

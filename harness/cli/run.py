@@ -15,9 +15,10 @@ from harness.cli.options import (
     Overrides,
     Plugins,
     Results,
+    Seed,
 )
 from harness.cli.selection import select
-from harness.errors import BenchError
+from harness.errors import BenchError, unexpected
 
 if TYPE_CHECKING:
     from harness.records.schema import Record
@@ -67,7 +68,7 @@ def run(
             show_default="the profile's, else random",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Seed = 0,
     set_: Overrides = None,
     plugin: Plugins = None,
     data_root: DataRoot = None,
@@ -143,8 +144,11 @@ def _show(record: Record, workplace: Workplace) -> None:
     results = workplace.results
     for line in own_lines(record, results):
         workplace.report.say(line)
-    alike = comparable(record, store.read_all(results / "records"))
-    formats.print_rich(alike, workplace.report.console)
+    try:
+        alike = comparable(record, store.read_all(results / "records"))
+        formats.print_rich(alike, workplace.report.console)
+    except Exception as error:  # of whatever lies there beside it: the run itself is done
+        workplace.report.say(f"the table cannot be shown: {unexpected(error)}")
 
 
 @app.command()

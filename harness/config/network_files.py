@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import BenchError, in_one_line
+from harness.errors import BenchError, explained, in_one_line
 from harness.files import content_hash
 from methods.networks import zoo
 
@@ -90,6 +90,24 @@ def _check_sizes(network: Segmentor) -> None:
             f"{network.name} does not take images of 190x97 ({reason}); expected an encoder for "
             "images of any size: choose another."
         )
+
+
+@cache
+def check_batch_of_one(name: str, crop: tuple[int, int]) -> None:
+    """BenchError where the network's normalisation has too few values in one crop (height, width).
+
+    Other failures tell nothing: not every network can run without storage.
+    """
+    import torch
+
+    network = outline(name).train()
+    device = next(network.parameters()).device
+    try:
+        with torch.no_grad():
+            network(torch.zeros(1, 3, *crop, device=device))
+    except Exception as error:
+        if reason := explained(error):
+            raise BenchError(f"{name}: {reason}") from error
 
 
 def _failure(network: Segmentor) -> str:

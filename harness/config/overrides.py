@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from harness.config.schema import Profile, Scenario
 from harness.data.datasets import LAYOUTS
-from harness.errors import BenchError, explain, unknown
+from harness.errors import BenchError, explain, shortened, unknown
 from methods import registry
 
 log = logging.getLogger(__name__)
@@ -57,11 +57,11 @@ def apply_overrides(
         owner, name, entry = _locate(key.strip(), fields)
         annotation = fields[owner][name].annotation
         if not entry:
-            values[owner][name] = _parse(raw.strip(), annotation)
+            values[owner][name] = _parse(raw.strip(), annotation, key.strip())
         elif name == "image_size" and entry not in LAYOUTS:
             raise unknown(f"data set in --set {key.strip()}:", entry, LAYOUTS)
         elif get_origin(annotation) is dict:
-            value = _parse(raw.strip(), get_args(annotation)[1])
+            value = _parse(raw.strip(), get_args(annotation)[1], key.strip())
             values[owner][name] = {**values[owner].get(name, {}), entry: value}
         else:
             raise BenchError(f"--set {key.strip()}: {name} is no table; expected --set {name}=...")
@@ -121,15 +121,23 @@ def _locate(key: str, fields: dict[str, Any]) -> tuple[str, str, str]:
     return holders[0], name, entry
 
 
-def _parse(raw: str, annotation: Any) -> Any:
-    """JSON where it is JSON; a list for tuples: `a,b` or `[\"a\", \"b\"]`; else the text itself."""
+def _parse(raw: str, annotation: Any, key: str) -> Any:
+    """JSON where it is JSON; a list for tuples: `a,b` or `[\"a\", \"b\"]`; else the text itself.
+
+    BenchError for lists within lists without end.
+    """
     if _is_tuple(annotation) and not raw.startswith("[") and raw != "null":
         return raw.split(",")
     if annotation is str:
         return raw
     try:
         return json.loads(raw)
-    except json.JSONDecodeError:
+    except RecursionError:
+        raise BenchError(
+            f"--set {key}={shortened(raw)}: lists within lists, deeper than can be read; expected "
+            "a number, a text or a list of them."
+        ) from None
+    except ValueError:  # no JSON, or more digits than Python turns into a number
         return raw
 
 

@@ -12,9 +12,16 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.config import catalogue
-from harness.config.network_files import configs, outline, pinned, recorded, register
+from harness.config.network_files import (
+    check_batch_of_one,
+    configs,
+    outline,
+    pinned,
+    recorded,
+    register,
+)
 from harness.config.overrides import apply_overrides
-from harness.config.schema import Profile, RunSpec, Scenario
+from harness.config.schema import Profile, RunSpec, Scenario, Seed
 from harness.config.start_weights import Start, located, sources, start
 from harness.data.sources import Sources, find_sources, is_real
 from harness.errors import BenchError, explain, unknown
@@ -40,7 +47,7 @@ class Request(BaseModel):
     teacher_checkpoint: str | None = None
     teacher_init: str | None = None
     init: str | None = None
-    seed: int = 0
+    seed: Seed = 0
     overrides: tuple[str, ...] = ()
 
 
@@ -117,7 +124,18 @@ def resolve(request: Request, data_root: Path | None = None) -> Plan:
     if "teacher" in config_class.model_fields and not knobs.get("teacher_checkpoint"):
         teacher_init = teacher_init or profile.teacher_init
     starts = (start(request.init or profile.init), start(teacher_init))
-    return plan(request.method, knobs, scenario, profile, request.seed, data, *starts)
+    resolved = plan(request.method, knobs, scenario, profile, request.seed, data, *starts)
+    _check_batch(resolved)
+    return resolved
+
+
+def _check_batch(plan: Plan) -> None:
+    """BenchError where a network cannot be trained on the profile's batches of one image."""
+    profile = plan.spec.profile
+    if profile.batch_size == 1:
+        trained = [teacher.network for teacher in plan.teachers if teacher.plan]
+        for network in (plan.spec.student, *trained, *(c.network for c in plan.companions)):
+            check_batch_of_one(network, profile.crop)
 
 
 def use_plugins(paths: Iterable[Path]) -> None:

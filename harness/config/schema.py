@@ -10,10 +10,18 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from harness import PROTOCOL
 from harness.files import content_hash
 
-#: Of a count: figures are made of it, which are floats.
-LARGEST = 10**9
-#: Of an image or a window, in pixels.
-Side = Annotated[int, Field(ge=1)]
+#: Of an image or a window, in pixels. The bounds here and below are far above what any machine
+#: trains; beyond them sizes and times overflow in the libraries, each in its own way.
+Side = Annotated[int, Field(ge=1, le=2**15)]
+#: Images of a batch, batches of a step, processes, threads.
+Count = Annotated[int, Field(ge=1, le=2**16)]
+CountOrZero = Annotated[int, Field(ge=0, le=2**16)]
+#: Of a generated set.
+Images = Annotated[int, Field(ge=1, le=10**6)]
+#: Of the optimiser.
+Steps = Annotated[int, Field(ge=1, le=10**9)]
+#: What torch's generators take; the command line's option has the same bounds.
+Seed = Annotated[int, Field(ge=0, lt=2**64)]
 
 
 def _without_gaps(slide: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
@@ -89,19 +97,17 @@ class Profile(Strict):
         description="width, height that each data set's images are resized to"
     )
     crop: tuple[Side, Side] = Field(description="height, width of a training crop")
-    batch_size: int = Field(
-        ge=1, le=LARGEST, description="source images a step; as many target images"
-    )
-    accumulation: int = Field(1, ge=1, le=LARGEST, description="batches a step of the optimiser")
-    iterations: int = Field(ge=1, le=LARGEST, description="steps of the optimiser")
-    teacher_iterations: int = Field(
-        ge=1, le=LARGEST, description="the same for a frozen teacher's own run"
-    )
+    batch_size: Count = Field(description="source images a step; as many target images")
+    accumulation: Count = Field(1, description="batches a step of the optimiser")
+    iterations: Steps = Field(description="steps of the optimiser")
+    teacher_iterations: Steps = Field(description="the same for a frozen teacher's own run")
     optimiser: Literal["adamw", "sgd"] = "adamw"
     lr: float = Field(gt=0, description="learning rate of the encoder")
     head_lr_factor: float = Field(10.0, gt=0, description="the head's rate over the encoder's")
     weight_decay: float = Field(0.01, ge=0)
-    warmup: int = Field(1500, ge=0, description="steps of linear warm-up")
+    warmup: Annotated[int, Field(ge=0, le=10**9)] = Field(
+        1500, description="steps of linear warm-up"
+    )
     warmup_ratio: float = Field(1e-6, ge=0, le=1, description="where the warm-up starts")
     power: float = Field(1.0, description="of the polynomial decay")
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
@@ -140,13 +146,13 @@ class Profile(Strict):
     )
     tta_flip: bool = Field(False, description="score the mirrored image too")
     tta_scales: Scales = Field((1.0,), description="score at these multiples of the image size")
-    workers: int = Field(4, ge=0, description="loader processes")
+    workers: CountOrZero = Field(4, description="loader processes")
     data_store: DataStore = Field(
         "auto",
         description="decoded images in the cache: auto uses those of `bench data cache`, off none, "
         "a format is built before training",
     )
-    threads: int = Field(0, ge=0, description="CPU threads of torch; 0: its own choice")
+    threads: CountOrZero = Field(0, description="CPU threads of torch; 0: its own choice")
     student: str = Field(description="network of the zoo")
     wants_init: str = Field(
         "", description="weights that encoders are meant to start from; said when they do not"
@@ -159,10 +165,10 @@ class Profile(Strict):
     teacher_init: str | None = Field(
         None, description="the same for frozen teachers' encoders; --teacher-init goes before it"
     )
-    generated: dict[Literal["source", "target", "val"], Annotated[int, Field(ge=1)]] = Field(
-        default_factory=dict, description="images of a generated set: source, target, val"
+    generated: dict[Literal["source", "target", "val"], Annotated[int, Field(ge=1, le=10**6)]] = (
+        Field(default_factory=dict, description="images of a generated set: source, target, val")
     )
-    log_every: int = Field(50, ge=1)
+    log_every: Steps = 50
     checkpoint_every: CheckpointEvery = Field(
         "10min",
         description="keep the training state, from which a killed run goes on, every so many "
@@ -193,7 +199,7 @@ class Suite(Strict):
     teachers: list[str] = Field(
         [], description="frozen networks for methods that have one; none: the method's default"
     )
-    seeds: list[int] = [0, 1, 2]
+    seeds: list[Seed] = [0, 1, 2]
     init: str | None = Field(
         None, description="weights that students' encoders start from: a file, or imagenet"
     )
@@ -241,7 +247,7 @@ class RunSpec(Strict):
     )
     init: str | None = Field(None, description="sha256 of the weights the encoder starts from")
     init_file: str | None = Field(None, description="name of their file; changes no figure")
-    seed: int = 0
+    seed: Seed = 0
     source: DataRef
     target: DataRef
     uses_target: bool = Field(True, description="False: the weights do not depend on the target")

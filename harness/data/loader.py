@@ -26,7 +26,9 @@ from harness.data.datasets import Dataset
 from harness.data.rare_class import RareClassSampler, class_statistics
 from harness.data.store import StoredPixels
 from harness.data.transforms import PixelArray
+from harness.data.workers import patient
 from harness.errors import DataError
+from harness.processes import end_with_parent
 from harness.signals import leave_to_parent
 from methods.contract import Batch
 from methods.parts.augment import MEAN, STD
@@ -101,7 +103,7 @@ class TrainLoader:
         return len(self.steps)
 
     def __iter__(self) -> Iterator[Batch]:
-        for views in self._loader:
+        for views in patient(self._loader):
             yield self._batch(*(part.to(self.device, non_blocking=True) for part in views))
 
     def unknown_ids(self) -> list[str]:
@@ -281,7 +283,7 @@ def eval_batches(
     device = torch.device(device)
     views = _EvalViews(dataset, size, scales, data_store)
     options = {"collate_fn": _stacked, **_worker_options(workers, device)}
-    for stacks in DataLoader(views, batch, **options):
+    for stacks in patient(DataLoader(views, batch, **options)):
         for *images, label in stacks:
             yield (
                 *(normalise(image.to(device, non_blocking=True)) for image in images),
@@ -359,5 +361,6 @@ def _one_thread(worker: int) -> None:
     A signal to all processes at once is for the one that trains, which ends its workers itself.
     """
     leave_to_parent()
+    end_with_parent()
     torch.set_num_threads(1)
     cv2.setNumThreads(0)

@@ -95,7 +95,10 @@ def class_statistics(
         if counts.shape == (len(dataset), len(CLASSES) + 1):
             return ClassStatistics(counts)
     counts = _count(dataset, progress)
-    write_text(cached, json.dumps({"dataset": dataset.name, "counts": counts.tolist()}))
+    try:
+        write_text(cached, json.dumps({"dataset": dataset.name, "counts": counts.tolist()}))
+    except OSError as error:
+        log.warning("class statistics of %s are not kept: %s", dataset.name, error)
     return ClassStatistics(counts)
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
+import threading
 import time
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 
 import torch
@@ -23,10 +26,15 @@ from methods.testing.tools import NETWORKS
 
 
 def check_method(
-    name: str, networks: Sequence[str], overrides: Iterable[str], console: Console
+    name: str,
+    networks: Sequence[str],
+    overrides: Iterable[str],
+    console: Console,
+    timeout: float = 300.0,
 ) -> bool:
     """Run every check and print what it found; whether the method keeps to the contract.
 
+    A check that takes more than `timeout` seconds ends the process, with exit code 1 and a line.
     BenchError for an unknown method, network or knob.
     """
     method = find_method(name)
@@ -44,7 +52,11 @@ def check_method(
     start, verdicts = time.perf_counter(), []
     for check, group in groupby(cases(method, chosen, knobs), key=lambda case: case.name):
         asked = list(group)
-        broken = {str(case): reason for case in asked if (reason := _reason(case, method))}
+        broken = {}
+        for case in asked:
+            with _ended_after(timeout, str(case), console):
+                if reason := _reason(case, method):
+                    broken[str(case)] = reason
         verdicts.append(not broken)
         words = check.replace("_", " ").replace("torchs", "torch's")
         _say(console, f"{'FAIL' if broken else 'PASS'}  {words} ({len(asked)})")
@@ -61,12 +73,32 @@ def _say(console: Console, line: str) -> None:
     console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
+@contextmanager
+def _ended_after(timeout: float, case: str, console: Console) -> Iterator[None]:
+    """End the process where the block takes longer: nothing else stops what never returns."""
+
+    def end() -> None:
+        _say(console, f"FAIL  {case} has not ended in {timeout:g} s (--timeout): given up")
+        sys.stdout.flush()
+        os._exit(1)
+
+    timer = threading.Timer(timeout, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
 def _reason(case: Case, method: type[Method]) -> str:
     """Why the method does not stand a case, and where in its file it breaks; "" where it does."""
     try:
         case.run()
     except ContractError as error:
         return in_one_line(error)
+    except SystemExit as error:
+        return f"it ends the process: sys.exit({error.code!r}){_line_of_method(error, method)}"
     except Exception as error:
         if os.environ.get("UDA_BENCH_DEBUG"):
             raise
@@ -74,7 +106,7 @@ def _reason(case: Case, method: type[Method]) -> str:
     return ""
 
 
-def _line_of_method(error: Exception, method: type[Method]) -> str:
+def _line_of_method(error: BaseException, method: type[Method]) -> str:
     """The line of the method's own file that an error came through."""
     method_file = getattr(inspect.getmodule(method), "__file__", None)
     lines = [

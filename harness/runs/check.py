@@ -25,6 +25,7 @@ from harness.config.schema import RunSpec
 from harness.errors import BenchError, in_one_line
 from harness.files import read_text
 from harness.measure.environment import ROOT
+from harness.processes import ending
 from harness.records import store
 from harness.records.schema import Record
 from harness.runs import revisions
@@ -97,7 +98,7 @@ def _runner(
             return (
                 record_of(plan, workplace)
                 or record_of(plan, workplace, "failed")
-                or failed_record(plan, f"exit code {code}: {' '.join(printed[-1:])}", workplace)
+                or failed_record(plan, ending(code, " ".join(printed[-1:])), workplace)
             )
 
         yield measure
@@ -218,7 +219,7 @@ def _run_with(
         return records[0]
     if records:
         return records[0].error or "failed"
-    return f"exit code {done.returncode}: {done.stdout.strip().rpartition(chr(10))[2]}"
+    return ending(done.returncode, done.stdout.strip().rpartition(chr(10))[2])
 
 
 def _refuse_files(baseline: Path, spec: RunSpec) -> None:

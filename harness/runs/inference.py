@@ -19,6 +19,7 @@ from harness.errors import BenchError
 from harness.files import content_hash, read_json, read_text, write_text
 from harness.measure import environment, fingerprint
 from harness.measure.inference_speed import measure_inference
+from harness.processes import ending
 from harness.records.schema import Inference
 from harness.runs.launchers import command
 from methods.networks import zoo
@@ -80,7 +81,7 @@ def _measure_apart(question: dict[str, Any], path: Path) -> None:
             command(task, "harness.runs.inference"), capture_output=True, text=True, check=False
         )
     if done.returncode:
-        last = done.stderr.strip().rpartition("\n")[2]
+        last = ending(done.returncode, done.stderr.strip().rpartition("\n")[2])
         raise BenchError(f"inference speed of {question['network']} not measured: {last}")
 
 

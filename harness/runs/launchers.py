@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from signal import SIGTERM
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import BaseModel
@@ -18,6 +19,7 @@ import harness
 from harness.config.schema import RunSpec
 from harness.errors import BenchError
 from harness.files import write_text
+from harness.processes import ending
 from harness.runs import jobs
 from harness.signals import Stop
 
@@ -166,7 +168,7 @@ class Local:
         ended = jobs.JobFile(state="failed", error=last) if code else jobs.JobFile(state="done")
         jobs.write_job(self.results, run_id, ended)
         jobs.task_path(self.results, run_id).unlink(missing_ok=True)
-        return End(code, f"exit code {code}: {last} (see {log})")
+        return End(code, f"{ending(code, last)} (see {log})")
 
     def close(self) -> None:
         """Leave no run behind when the sweep itself is interrupted."""
@@ -217,10 +219,12 @@ def command(task: Path, module: str = "harness.runs.worker") -> list[str]:
     `python -m` would put the working folder first on the module path, where a user's own
     `methods/` or `harness/` hides ours. The process gets this one's path instead, without the
     working folder's empty entry, as multiprocessing hands it on. `python -P` would need 3.11.
+    It ends when this process does, in whatever way; by SIGTERM, which leaves it time for a word.
     """
     path = [entry for entry in sys.path if entry]
     ours = str(Path(harness.__file__).resolve().parents[1])
-    start = f"from {module} import main; main(sys.argv[1])"
+    watch = f"from harness.processes import end_with_parent as e; e({os.getpid()}, {SIGTERM:d})"
+    start = f"{watch}; from {module} import main; main(sys.argv[1])"
     code = f"import sys; sys.path[:] = {[*path, ours]!r}; {start}"
     return [sys.executable, "-c", code, str(task)]
 

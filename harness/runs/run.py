@@ -257,7 +257,13 @@ def measured_speed(network: str, plan: Plan, workplace: Workplace) -> Inference:
 def _keep_record(record: Record, workplace: Workplace, folder: Path, whole: bool) -> None:
     """A copy beside the weights, the record, and then the stages' own files go."""
     if whole:
-        write_text(folder / RUN, store.as_json(record))
+        try:
+            write_text(folder / RUN, store.as_json(record))
+        except OSError as error:
+            workplace.report.say(
+                f"the record's copy could not be written to {folder} ({in_one_line(error)}): as a "
+                "frozen teacher's, these weights will be trained again"
+            )
     store.write(record, workplace.results / "records")
     tidy(folder, record.run_id)
 

@@ -10,7 +10,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from harness.config.planning import Plan
-from harness.errors import BenchError, Interrupted, in_one_line
+from harness.errors import BenchError, Interrupted, explained, in_one_line
 from harness.records import store
 from harness.report.progress import Reporter
 from harness.runs.trained import OUTCOME
@@ -36,7 +36,14 @@ def stage(name: str, kept: Callable[[], str], plan: Plan, workplace: Workplace) 
         _fail(advice, name, kept(), plan, workplace)
         raise BenchError(advice) from error
     except Exception as error:
+        if advice := explained(error):
+            _fail(advice, name, kept(), plan, workplace)
+            raise BenchError(advice) from error
         _fail(f"{type(error).__name__}: {in_one_line(error)}", name, kept(), plan, workplace)
+        raise
+    except SystemExit as end:
+        if not end.code:  # it would look like success
+            _fail("the method ended the process (sys.exit)", name, kept(), plan, workplace)
         raise
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from harness.config.schema import Suite
-from harness.errors import CTRL_C, GOES_ON, BenchError
+from harness.errors import CTRL_C, GOES_ON, BenchError, in_one_line
 from harness.measure.environment import choose_device
 from harness.records import store
 from harness.report.progress import Reporter
@@ -207,7 +207,10 @@ def _measure_inference(planned: dict[str, Job], workplace: Workplace) -> None:
         # A method may make more of the network asked for.
         teachers = [zoo.build(teacher.network) for teacher in plan.teachers]
         network = build_method(plan, zoo.build(spec.student), teachers).student.name
-        measured_speed(network, plan, workplace)
+        try:
+            measured_speed(network, plan, workplace)
+        except (BenchError, OSError) as error:  # its run will try again, and fail alone
+            workplace.report.say(in_one_line(error))
 
 
 def _start(planned: dict[str, Job], run_id: str, workplace: Workplace, fresh: bool) -> Start:

@@ -9,6 +9,7 @@ from harness.config.schema import DataRef, RunSpec
 from harness.errors import GOES_ON, BenchError, Interrupted
 from harness.evaluation.inference import Views
 from harness.measure.flops import parameters_m
+from harness.processes import ending
 from harness.records import store
 from harness.records.schema import TeacherCost
 from harness.runs.launchers import Task, carry_out
@@ -89,6 +90,7 @@ def _train_apart(teacher: Teacher, workplace: Workplace) -> None:
         raise Interrupted(signal.SIGTERM)
     if code:
         reason = last[0].removeprefix("bench: ") or "its own lines above say why"
+        reason = reason if code > 0 else ending(code)
         raise BenchError(f"frozen teacher {teacher.network} could not be trained: {reason}")
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 
 from harness.config.planning import Plan
-from harness.errors import without_folders
+from harness.errors import BenchError, in_one_line, without_folders
 from harness.measure import environment, fingerprint
 from harness.measure.clock import Clock
 from harness.records import store
@@ -49,7 +49,10 @@ def record_of(
     """The record of a plan in the results folder, None where there is none in that state."""
     ending = ".failed.json" if state == "failed" else ".json"
     for path in (workplace.results / "records").glob(f"*-{plan.spec.run_id}{ending}"):
-        return store.read(path)
+        try:
+            return store.read(path)
+        except BenchError as error:  # cut short by a full disk: it is no record
+            workplace.report.say(f"skipped {in_one_line(error)}")
     return None
 
 

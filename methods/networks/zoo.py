@@ -130,6 +130,9 @@ TIMM_LARGER = {
     "tf_efficientnet_lite1": "tf_efficientnet_lite2",
 }
 
+#: What timm's names begin with, before a colon, where they stand for no network of its own.
+ELSEWHERE = ("hf-hub", "hf_hub", "local-dir", "http", "https")
+
 #: Names "mmseg:..." that stand for a config at hand instead of a file, as `read_config` gives it.
 CONFIGS: dict[str, dict[str, Any]] = {}
 
@@ -236,6 +239,11 @@ def _spec(name: str) -> NetworkSpec:
         return NETWORKS[name]
     if name.startswith(TIMM):
         model, head = timm_parts(name, "daformer")
+        if model in ELSEWHERE:
+            raise ValueError(
+                f"{name} names weights of the Hugging Face hub or of a folder; expected timm's own "
+                "name of the network, such as timm:resnet18, and their file with --init FILE"
+            )
         if head not in HEADS:
             raise ValueError(f"{name}: unknown head {head!r}, expected one of {', '.join(HEADS)}")
         encoder = "methods.networks.encoders.timm:TimmEncoder"

@@ -36,6 +36,7 @@ from harness.files import (
 )
 from harness.measure.allocator import keep_freed_blocks
 from harness.measure.environment import usable_cpus
+from harness.processes import end_with_parent
 
 MANIFEST = "manifest.json"
 CITIES = {"train": ("altburg", "neustadt", "seehafen"), "val": ("bergheim", "flussau")}
@@ -187,10 +188,15 @@ def _fill(
         return
     # Spawned, not forked: the caller may hold threads (torch) that a fork would break.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, keep_freed_blocks) as pool:
+    with ProcessPoolExecutor(workers, context, _begin_worker) as pool:
         for done, _ in enumerate(pool.map(store, jobs, chunksize=4), 1):
             if progress:
                 progress(done, len(jobs))
+
+
+def _begin_worker() -> None:
+    end_with_parent()
+    keep_freed_blocks()
 
 
 def _store(folder: Path, name: str, seed: int, size: Size | None, job: tuple[str, int]) -> None:

@@ -14,6 +14,7 @@ from statistics import median
 from typing import IO, Any
 
 from harness.measure.environment import ROOT
+from harness.processes import ending
 from harness.runs.revisions import command
 from harness.runs.speed.cases import Case
 from harness.runs.speed.results import (
@@ -106,7 +107,7 @@ class Worker:
             code = self._process.wait()
             self._said.seek(0)
             last = self._said.read().strip().rpartition("\n")[2]
-            raise WorkerError(f"exit code {code}: {last}")
+            raise WorkerError(ending(code, last))
         answer = json.loads(line)
         if "error" in answer:
             raise WorkerError(answer["error"])

@@ -177,13 +177,23 @@ def _create(model: str, model_args: dict[str, Any]) -> Any:
             trunk = timm.create_model(model, pretrained=False, **{**any_size, **model_args})
         except TypeError as error:  # a switch of another family, or a keyword of the user's
             reason = error
-        except RuntimeError as error:  # a tag behind the name that it does not know
-            raise ValueError(f"timm:{model} cannot be built: {error}") from error
+        except RuntimeError as error:  # a tag behind the name that it does not know, most often
+            raise ValueError(f"timm:{model} cannot be built: {_tags(model) or error}") from error
         else:
             if hasattr(trunk, "forward_intermediates"):
                 return trunk
             raise ValueError(f"timm:{model} cannot hand out its intermediate maps: choose another")
     raise ValueError(f"timm:{model} refuses {', '.join(model_args)}: {reason}") from reason
+
+
+def _tags(model: str) -> str:
+    """What tags the network has, where the one behind its name is none of them; else ""."""
+    network, _, tag = model.partition(".")
+    tags = [name.partition(".")[2] for name in timm.list_pretrained(f"{network}.*")]
+    if not tag or tag in tags:
+        return ""
+    there = f"there are {', '.join(tags)}" if tags else "it has none"
+    return f"{network} has no tag {tag!r}; {there}, and without a tag it is the same network"
 
 
 def _only_size(model: str, model_args: dict[str, Any], multiple: int) -> int | None:

@@ -301,12 +301,19 @@ def test_data_stats_counts_what_is_there(tmp_path):
     assert "0.00 / 0" in line["train"]
 
 
-@pytest.mark.parametrize("arguments", [["lsit"], ["list", "method"], ["run"], ["table", "--x"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["lsit"], ["list", "method"], ["run"], ["table", "--x"], ["run", "--seed", "-1"], ["data"]],
+)
 def test_a_mistyped_command_exits_with_2_and_a_hint(arguments):
-    outcome = bench(*arguments)
+    line = refused(bench(*arguments))
+    assert "--help`" in line or "those above" in line
+
+
+def test_a_bare_bench_shows_its_help():
+    outcome = bench()
     assert outcome.code == 2
-    assert "Usage" in outcome.err
-    assert "Traceback" not in outcome.err
+    assert "Usage" in outcome.out
 
 
 def test_a_data_root_may_come_from_the_environment(tmp_path, monkeypatch):

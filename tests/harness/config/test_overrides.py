@@ -245,3 +245,20 @@ def test_a_file_is_held_to_the_same(line, tmp_path):
     (tmp_path / "own.toml").write_text("\n".join([line, *lines]))
     with pytest.raises(BenchError, match=rf"{name}.*finite"):
         catalogue.profile(str(tmp_path / "own.toml"))
+
+
+@pytest.mark.parametrize(
+    ("override", "reason"),
+    [
+        ("lr=" + "[" * 100_000, "deeper than can be read"),
+        ("iterations=" + "9" * 5000, "exceeded maximum size"),
+        ("lr=" + "[" * 5000 + "]" * 5000, "deeper than can be read"),
+        ("crop=99999999999999,9", "less than or equal to 32768"),
+        ("threads=9999999999999", "less than or equal to 65536"),
+        ("iterations=1e30", "iterations"),
+    ],
+)
+def test_digits_and_depth_without_end_are_refused_in_a_short_line(override, reason):
+    with pytest.raises(BenchError, match=reason) as refusal:
+        changed(override, method="source_only")
+    assert len(str(refusal.value)) < 400

@@ -256,3 +256,31 @@ def test_companions_weights_of_another_network_are_refused_too(tmp_path):
     file = start_weights(tmp_path / "other.safetensors", network="test_mit")
     with pytest.raises(BenchError, match=r"^--teacher-init .*other\.safetensors"):
         plan("duda", student="mini_s", teacher_init=str(file))
+
+
+@pytest.mark.parametrize("crop", ["32,32", "1,1"])
+def test_a_batch_of_one_pixel_is_refused_before_anything_runs(crop):
+    overrides = ("batch_size=1", f"crop={crop}")
+    with pytest.raises(BenchError, match="--set batch_size=2"):
+        plan("source_only", student="timm:resnet18", overrides=overrides)
+    plan("source_only", student="timm:resnet18", overrides=("batch_size=1", "crop=32,64"))
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("timm:resnet18.augreg", "a1_in1k"),
+        ("timm:hf_hub:timm/resnet18", "--init FILE"),
+        ("timm:hf-hub:timm/resnet18.a1_in1k", "--init FILE"),
+        ("timm:local-dir:/tmp/model", "--init FILE"),
+    ],
+)
+def test_a_name_that_timm_knows_and_cannot_build_says_what_to_write(name, remedy):
+    with pytest.raises(BenchError, match=remedy):
+        plan("source_only", student=name)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**64])
+def test_a_seed_that_torch_does_not_take_is_refused(seed):
+    with pytest.raises(ValueError, match="seed"):
+        Request(method="source_only", scenario="gta2cs", seed=seed)

@@ -1,0 +1,67 @@
+"""The loader's worker processes: those that do not answer are given up.
+
+PyTorch waits without end for a worker that is stopped or that waits for a dead network drive, with
+its `timeout` too: a batch that a worker has sent is still fetched from that worker.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from torch.utils.data import DataLoader
+
+from harness.errors import BenchError
+
+#: Seconds that a batch is waited for, and between two looks at how long it has been.
+LONGEST_WAIT, LOOK_EVERY = 300.0, 1.0
+
+
+def patient(loader: DataLoader) -> Iterator[Any]:
+    """The loader's batches. BenchError where its workers do not answer for LONGEST_WAIT."""
+    batches = iter(loader)
+    watch = _Watch(getattr(batches, "_workers", ()))
+    try:
+        while True:
+            watch.waits = True
+            batch = next(batches)
+            watch.waits = False
+            yield batch
+    except StopIteration:
+        return
+    except RuntimeError as error:
+        if not watch.gave_up:
+            raise
+        raise BenchError(
+            f"no loader worker has answered for {LONGEST_WAIT:.0f} seconds: they are stopped, "
+            "starved, or wait for a disk that does not answer; see free memory, /dev/shm and the "
+            "disk, and try fewer workers, or none: --set workers=0."
+        ) from error
+    finally:
+        watch.ended.set()
+
+
+class _Watch:
+    """Kills the workers when a batch has been waited for too long; torch then raises.
+
+    It counts its looks instead of reading a clock: a run that was itself stopped for hours, by a
+    scheduler or a shell, has not waited. Nothing else than SIGKILL reaches a stopped worker.
+    """
+
+    def __init__(self, workers: Sequence[Any]) -> None:
+        self.workers = workers
+        self.waits = self.gave_up = False
+        self.ended = threading.Event()
+        if workers:
+            threading.Thread(target=self._look, daemon=True).start()
+
+    def _look(self) -> None:
+        looks = 0
+        while not self.ended.wait(LOOK_EVERY):
+            looks = looks + 1 if self.waits else 0
+            if looks * LOOK_EVERY >= LONGEST_WAIT:
+                self.gave_up = True
+                for worker in self.workers:
+                    worker.kill()
+                return

@@ -1,0 +1,71 @@
+"""Loader workers that are stopped, killed or slow."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from harness.data import workers
+from harness.data.workers import patient
+from harness.errors import BenchError, explained
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+
+
+class Numbers(Dataset):
+    """0 to 5; at 3 the worker does what it is told to."""
+
+    def __init__(self, at_three):
+        self.at_three = at_three
+
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, index):
+        if index == 3:
+            self.at_three()
+        return torch.tensor(index)
+
+
+def stop():
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def batches(at_three) -> list[int]:
+    return [int(batch) for batch in patient(DataLoader(Numbers(at_three), num_workers=1))]
+
+
+@pytest.fixture
+def short_of_patience(monkeypatch):
+    monkeypatch.setattr(workers, "LONGEST_WAIT", 1.0)
+    monkeypatch.setattr(workers, "LOOK_EVERY", 0.1)
+
+
+@pytest.mark.usefixtures("short_of_patience")
+def test_a_stopped_worker_is_given_up_with_advice():
+    with pytest.raises(BenchError, match="--set workers=0"):
+        batches(stop)
+
+
+@pytest.mark.usefixtures("short_of_patience")
+def test_a_batch_that_is_used_for_long_is_not_waited_for():
+    seen = 0
+    for _ in patient(DataLoader(Numbers(lambda: None), num_workers=1)):
+        time.sleep(0.4)
+        seen += 1
+    assert seen == 6
+
+
+def test_a_killed_worker_is_said_with_advice():
+    with pytest.raises(RuntimeError) as error:
+        batches(die)
+    assert "--set workers=0" in explained(error.value)

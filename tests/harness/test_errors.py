@@ -1,0 +1,50 @@
+"""Errors in one line: those of libraries in words of the command line, and values cut short."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from pydantic import BaseModel, ValidationError
+
+from harness.errors import explain, explained, unexpected
+
+
+def raised(call) -> BaseException:
+    try:
+        call()
+    except Exception as error:
+        return error
+    raise AssertionError("nothing was raised")
+
+
+def too_large() -> None:
+    torch.empty(2**50)
+
+
+@pytest.mark.parametrize(
+    ("call", "remedy"),
+    [
+        (lambda: torch.nn.BatchNorm2d(4)(torch.zeros(1, 4, 1, 1)), "--set batch_size=2"),
+        (lambda: torch.nn.BatchNorm1d(4)(torch.zeros(1, 4)), "--set batch_size=2"),
+        (too_large, "out of memory"),
+        (lambda: bytearray(2**62), "out of memory"),
+    ],
+)
+def test_a_librarys_error_is_said_in_words_of_the_command_line(call, remedy):
+    assert remedy in explained(raised(call))
+
+
+def test_any_other_error_names_its_line():
+    error = raised(lambda: {}["key"])
+    assert explained(error) == ""
+    assert unexpected(error).startswith("KeyError: 'key' (line ")
+    assert "test_errors.py" in unexpected(error)
+
+
+def test_a_refused_value_is_cut_short():
+    class Knobs(BaseModel):
+        steps: int
+
+    with pytest.raises(ValidationError) as refusal:
+        Knobs(steps="9" * 5000)
+    assert len(explain(refusal.value)) < 300

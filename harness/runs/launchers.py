@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel
 
@@ -24,6 +24,7 @@ class Task(BaseModel):
     spec: RunSpec
     config: dict[str, Any]
     init: Path | None = None
+    teacher_init: Literal["imagenet", "imagenet, if published"] | Path | None = None
     plugins: list[Path] = []
     results: Path
     data_root: Path | None = None
@@ -40,10 +41,12 @@ class Task(BaseModel):
 
         roots = (plan.sources.source.root, plan.sources.target.root)
         root = next((root for root in roots if root), None)
+        start = plan.teacher_init
         return cls(
             spec=plan.spec,
             config=plan.config.model_dump(mode="json"),
             init=plan.init.resolve() if plan.init else None,
+            teacher_init=start.resolve() if isinstance(start, Path) else start,
             plugins=[plug_in.path.resolve() for plug_in in registry.FILES.values()],
             results=results.resolve(),
             data_root=root.resolve() if root else None,

@@ -177,7 +177,7 @@ def sweep(
     results: Results = Path("runs"),
     device: Device = None,
 ) -> None:
-    """Run every run of a suite: teachers first, done runs reused, one crash stops one run."""
+    """Run a suite in its order, teachers before students; done runs reused, a crash stops one."""
     from rich.console import Console
 
     from harness.analysis.provenance import origin

@@ -121,8 +121,8 @@ class Profile(Strict):
     )
     init: str | None = Field(
         None,
-        description="weights that the student's encoder starts from: a file, or imagenet for "
-        "networks that have such; --init goes before it",
+        description="weights that the student's encoder starts from: a file, or imagenet "
+        "where it is found; --init goes before it",
     )
     teacher_init: str | None = Field(
         None, description="the same for frozen teachers' encoders; --teacher-init goes before it"

@@ -16,14 +16,14 @@ from methods.networks.names import TIMM, one_scale, timm_parts
 #: Stands for the ImageNet weights of whichever network it is.
 IMAGENET: Literal["imagenet"] = "imagenet"
 
-#: The same where a profile says it: for networks that have published weights, not for our own.
-IF_PUBLISHED: Literal["imagenet, if published"] = "imagenet, if published"
+#: The same where a profile says it: a network that no package serves may start from random weights.
+IF_FOUND: Literal["imagenet, if found"] = "imagenet, if found"
 
 #: Stands for random weights, so that a command goes before what its profile says.
 RANDOM = "none"
 
 #: A file of weights, or one of those words.
-Start = Path | Literal["imagenet", "imagenet, if published"]
+Start = Path | Literal["imagenet", "imagenet, if found"]
 
 #: The variable that names a folder of the user's with files as they are published.
 FOLDER = "UDA_BENCH_WEIGHTS"
@@ -55,12 +55,12 @@ def start(asked: str | None, by_profile: str | None = None) -> Start | None:
     if name in (None, RANDOM):
         return None
     if name == IMAGENET:
-        return IMAGENET if asked else IF_PUBLISHED
+        return IMAGENET if asked else IF_FOUND
     return Path(name)
 
 
 def located(weights: Start, network: str, option: str) -> Path | None:
-    """The file; None where IF_PUBLISHED stands for none, since the network has no such weights.
+    """The file; None where IF_FOUND finds none and no package serves the network.
 
     BenchError where `imagenet` stands for one that is not on this machine. Looked for in the
     network's package, then by its published names in the folder that UDA_BENCH_WEIGHTS names and
@@ -68,9 +68,9 @@ def located(weights: Start, network: str, option: str) -> Path | None:
     """
     if isinstance(weights, Path):
         return weights
-    if weights == IF_PUBLISHED and not zoo.pretrained(network):
-        return None
     path = _packaged(network) or _downloaded(network)
+    if path is None and weights == IF_FOUND and _package(network) is None:
+        return None
     if path is None:
         files, _ = zoo.published(network)
         named = f"; {' or '.join(files)} in the folder that {FOLDER} names" if files else ""

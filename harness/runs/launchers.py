@@ -24,7 +24,7 @@ class Task(BaseModel):
     spec: RunSpec
     config: dict[str, Any]
     init: Path | None = None
-    teacher_init: Literal["imagenet", "imagenet, if published"] | Path | None = None
+    teacher_init: Literal["imagenet", "imagenet, if found"] | Path | None = None
     plugins: list[Path] = []
     results: Path
     data_root: Path | None = None

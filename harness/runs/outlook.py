@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def show_outlook(planned: dict[str, Job], workplace: Workplace, side_by_side: int) -> None:
     """Say how many trainings wait, and how long they take one after the other.
 
-    Each kind of training (method, networks, schedule) is timed once on random images.
+    Each kind of training (method, networks, crop) is timed once on random images, at one length.
     """
     waiting = [job for job in planned.values() if job.state == "waiting" and job.trains]
     timed: dict[tuple[object, ...], float | None] = {}

@@ -1,4 +1,4 @@
-"""A suite as runs in the right order: teachers first and shared, done runs reused, N at a time."""
+"""A suite as runs in its order: teachers before students, shared; done runs reused, N at a time."""
 
 from __future__ import annotations
 
@@ -217,15 +217,16 @@ def _skip_orphans(planned: dict[str, Job]) -> None:
 
 
 def _ready(planned: dict[str, Job]) -> list[str]:
-    """Runs that can start now, those that others wait for first."""
-    awaited = {need for job in planned.values() if job.state == "waiting" for need in job.needs}
-    ready = [
+    """Runs that can start now, in the suite's order: a frozen teacher right before who needs it.
+
+    So a sweep that is cut short holds whole comparisons, and not the teachers of all seeds.
+    """
+    return [
         run_id
         for run_id, job in planned.items()
         if job.state == "waiting"
         and all(planned[need].state in ("done", "reused") for need in job.needs)
     ]
-    return sorted(ready, key=lambda run_id: run_id not in awaited)
 
 
 def _start(job: Job, scratch: Path, workplace: Workplace, fresh: bool) -> subprocess.Popen[bytes]:

@@ -27,6 +27,7 @@ class Plot:
     z0: float
     z1: float
     height: float
+    light: float = 1.0  # how much of the day's light falls on its front
     bare: bool = True  # its near end is in view, not hidden by a neighbour as tall
 
 
@@ -100,7 +101,7 @@ def _house(canvas: Canvas, style: Style, rng: np.random.Generator, plot: Plot, x
     density = _density(canvas, z0 + 4)
     flank = _along(x, plot.side, z0, z1, height)
     view = canvas.camera.view_of(flank)
-    front = facade(rng, style, kind, (z1 - z0, height), density, view)
+    front = facade(rng, style, kind, (z1 - z0, height), density, view, light=plot.light)
     depth = rng.uniform(8, 14)
     if plot.z0 == z0 and (plot.bare or x != plot.x):
         near, far = (x, x + plot.side * depth) if plot.side > 0 else (x - depth, x)

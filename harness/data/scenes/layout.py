@@ -32,7 +32,7 @@ def compose(
     paint_sky(canvas, style, rng)
     paint_ground(canvas, style, street.section, rng)
     plots, things = street.plots(), street.things()
-    cast_shadows(canvas, street.shadows, float(rng.uniform(*style.sun)))
+    cast_shadows(canvas, street.shadows, street.sunlight)
     _skyline(canvas, style, rng)
     for plot in sorted(plots, key=lambda plot: -plot.z1):
         frontage.draw(canvas, style, rng, plot)
@@ -92,6 +92,7 @@ class Street:
         self.parked: dict[int, float] = {}  # side -> |x| of the parking lane's middle
         angle, reach = rng.uniform(0, 2 * np.pi), rng.uniform(0.3, 1.1)
         self.sun = np.array([np.cos(angle), np.sin(angle)]) * reach
+        self.sunlight = float(rng.uniform(*style.sun))
         self.lane = float(rng.uniform(*style.lane))
         # Lanes in the camera's direction, and against it.
         self.own_lanes, self.other = (style.lanes[rng.integers(len(style.lanes))] for _ in range(2))
@@ -167,7 +168,10 @@ class Street:
         for side in SIDES:
             gap = self.section.crossing
             x = side * self.front[side]
-            plots += frontage.plan(self.style, self.rng, x, side, gap, FAR)
+            # The sun stands where shadows point away from.
+            light = 1.0 if side * self.sun[0] > 0 else 1 - 0.6 * self.sunlight
+            side_plots = frontage.plan(self.style, self.rng, x, side, gap, FAR)
+            plots += [replace(plot, light=light) for plot in side_plots]
         for plot in plots:
             if plot.kind == "building" and plot.z1 > 2:
                 x = plot.x

@@ -66,8 +66,10 @@ def _recorded(image: npt.NDArray[np.uint8], quality: int) -> npt.NDArray[np.uint
         return image
     blue_first = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     _, code = cv2.imencode(".jpg", blue_first, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    decoded: Array = cv2.cvtColor(cv2.imdecode(code, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-    return decoded
+    decoded = cv2.imdecode(code, cv2.IMREAD_COLOR)
+    assert decoded is not None
+    read_back: Array = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
+    return read_back
 
 
 @cache

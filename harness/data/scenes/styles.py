@@ -100,6 +100,7 @@ class Shapes:
     facades: tuple[str, ...]
     trees: tuple[str, ...]
     cars: tuple[str, ...]
+    bonnet: float  # metres of engine before the cab of a bus or lorry
     mast_arm: bool  # traffic lights hang over the road
     signs: tuple[str, ...]
 
@@ -205,7 +206,8 @@ GTA5 = Style(
             (90, 95, 98), (210, 170, 40)),
     clothes=((38, 40, 52), (186, 182, 176), (200, 60, 44), (230, 226, 220), (70, 110, 160),
              (212, 160, 60), (60, 60, 62), (120, 160, 120)),
-    lamp_case=(190, 150, 30), mast_arm=True, signs=("octagon", "limit", "diamond", "board"),
+    lamp_case=(190, 150, 30), bonnet=1.1, mast_arm=True,
+    signs=("octagon", "limit", "diamond", "board"),
     bus=((205, 205, 200), (60, 110, 160), (215, 165, 40)),
     train=((175, 180, 185), (150, 60, 50), (190, 170, 120)),
     trees_mean=4.0, people_mean=5.0, bicycles_mean=2.4, motorcycles_mean=2.2, poles_mean=5.0,
@@ -239,7 +241,8 @@ SYNTHIA = Style(
             (60, 130, 70)),
     clothes=((200, 40, 40), (40, 80, 190), (60, 150, 80), (230, 200, 60), (240, 240, 240),
              (150, 60, 160), (40, 40, 44)),
-    lamp_case=(60, 62, 66), mast_arm=False, signs=("ring", "triangle", "octagon", "arrow"),
+    lamp_case=(60, 62, 66), bonnet=0.0, mast_arm=False,
+    signs=("ring", "triangle", "octagon", "arrow"),
     bus=((190, 40, 40), (60, 140, 90), (230, 200, 60)),
     train=((200, 200, 200),),
     trees_mean=5.0, people_mean=11.0, bicycles_mean=4.0, motorcycles_mean=3.2, poles_mean=5.0,
@@ -274,7 +277,8 @@ CITYSCAPES = Style(
             (88, 92, 94), (60, 64, 62)),
     clothes=((38, 40, 52), (70, 30, 34), (52, 66, 92), (92, 86, 78), (44, 56, 48), (90, 84, 80),
              (30, 30, 30), (120, 112, 98), (150, 146, 140), (120, 44, 44)),
-    lamp_case=(28, 30, 30), mast_arm=False, signs=("ring", "triangle", "priority", "arrow"),
+    lamp_case=(28, 30, 30), bonnet=0.0, mast_arm=False,
+    signs=("ring", "triangle", "priority", "arrow"),
     bus=((205, 206, 200), (180, 150, 50), (150, 50, 48)),
     train=((200, 190, 120), (170, 52, 50), (196, 200, 200)),
     trees_mean=5.0, people_mean=4.5, bicycles_mean=2.0, motorcycles_mean=1.2, poles_mean=4.5,

@@ -240,6 +240,8 @@ def _changed_suite(suite: Suite, overrides: list[str] | None, **changes: Any) ->
     from pydantic import ValidationError
 
     values = suite.model_dump() | {k: v for k, v in changes.items() if v is not None}
+    if changes.get("seeds"):
+        values["more_seeds"] = {}
     values["overrides"] = [*suite.overrides, *(overrides or ())]
     try:
         return type(suite).model_validate(values)

@@ -2,16 +2,19 @@
 
 import pytest
 
+from harness.cli.run import _changed_suite
 from harness.config.schema import Suite
 from harness.config.suites import requests
 from harness.errors import BenchError
 
 
 def suite(**values) -> Suite:
-    return Suite(
-        name="mine", question="?", scenarios=["gta2cs", "synthia2cs"],
-        **{"methods": ["source_only", "daformer"], "seeds": [0], **values},
-    )  # fmt: skip
+    usual = {
+        "methods": ["source_only", "daformer"],
+        "scenarios": ["gta2cs", "synthia2cs"],
+        "seeds": [0],
+    }
+    return Suite(name="mine", question="?", **usual | values)
 
 
 def listed(made: Suite) -> list[tuple]:
@@ -42,3 +45,9 @@ def test_a_sweep_that_ends_early_has_compared_all_methods_on_the_first_seeds():
 def test_lengths_and_seeds_of_a_method_that_it_does_not_run_are_refused(table):
     with pytest.raises(BenchError, match=rf"\[{table}\]: daforme found, one of its methods exp"):
         requests(suite(**{table: {"daforme": [1]}}))
+
+
+def test_seeds_of_the_command_line_stand_instead_of_all_of_the_suites():
+    made = suite(more_seeds={"daformer": [2]})
+    changed = _changed_suite(made, None, seeds=["7"])
+    assert {run[0] for run in listed(changed)} == {7}

@@ -16,7 +16,7 @@ from harness.report.figures import CELL, compose
 SHOWN = (
     ("acdc", 4, "acdc-like: fog"),
     ("acdc", 10, "acdc-like: rain"),
-    ("acdc", 23, "acdc-like: snow"),
+    ("acdc", 15, "acdc-like: snow"),
     ("darkzurich", 2, "darkzurich-like: night"),
 )
 

@@ -15,7 +15,7 @@ from harness.config import catalogue
 from harness.config.network_files import configs, outline, pinned, recorded, register
 from harness.config.overrides import apply_overrides
 from harness.config.schema import Profile, RunSpec, Scenario
-from harness.config.start_weights import IMAGENET, Start, located, sources, start
+from harness.config.start_weights import IF_FOUND, IMAGENET, Start, located, sources, start
 from harness.data.sources import Sources, find_sources, is_real
 from harness.errors import BenchError, explain, unknown
 from methods import registry
@@ -254,7 +254,7 @@ def plan(
                 update={"student": network, "iterations": profile.teacher_iterations}
             )
             source_knobs = {"loss_stride": config.loss_stride}
-            own_start = teacher_init or (init if network == profile.student else None)
+            own_start = _start_beside(network, profile.student, init, teacher_init)
             teacher = plan(
                 "source_only", source_knobs, scenario, own, seed, data, own_start,
                 init_option=other_option,
@@ -267,7 +267,7 @@ def plan(
     companions = []
     for network, checkpoint in beside:
         network = _network(network)
-        own_start = teacher_init or (init if network == profile.student else None)
+        own_start = _start_beside(network, profile.student, init, teacher_init)
         own_init = Path(checkpoint) if checkpoint else None
         if own_start and not own_init:
             own_init = located(own_start, network, other_option)
@@ -299,6 +299,18 @@ def plan(
         uses_target=method.uses_target,
     )
     return Plan(spec, config, data, tuple(teachers), student_init, tuple(companions), teacher_init)
+
+
+def _start_beside(
+    network: str, student: str, init: Start | None, teacher_init: Start | None
+) -> Start | None:
+    """What a network beside the student starts from: the student's weights serve an equal one.
+
+    Unless the command names others; what only the profile says does not go before --init.
+    """
+    if network == student and init and teacher_init in (None, IF_FOUND):
+        return init
+    return teacher_init
 
 
 def _reference(init: Path) -> dict[str, str]:

@@ -147,7 +147,7 @@ def test_a_checkpoint_is_known_by_its_content_not_its_path(tmp_path):
     assert str(tmp_path) not in plan(teacher_checkpoint=str(files[0])).spec.model_dump_json()
     for file, seed in zip(files, (1, 1, 2), strict=True):
         start_weights(file, seed=seed)
-    init = [plan("daformer", init=str(file)).spec for file in files]
+    init = [plan("daformer", student="mini_s", init=str(file)).spec for file in files]
     assert init[0].run_id == init[1].run_id != init[2].run_id
     assert init[0].init == file_hash(files[0])
 

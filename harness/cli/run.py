@@ -30,8 +30,8 @@ app = typer.Typer()
 #: holds of its runs in tables of their own, after what it measured.
 PUBLISHED = Path(__file__).parents[2] / "results"
 
-#: What stands for start weights: a file, or those that the network has on this machine.
-WEIGHTS = "FILE|imagenet"
+#: What stands for start weights: a file, those that the network has on this machine, or random ones.
+WEIGHTS = "FILE|imagenet|none"
 
 Format = Literal["rich", "markdown", "latex", "csv", "json", "html"]
 

@@ -30,7 +30,7 @@ app = typer.Typer()
 #: holds of its runs in tables of their own, after what it measured.
 PUBLISHED = Path(__file__).parents[2] / "results"
 
-#: What stands for start weights: a file, those that the network has on this machine, or random ones.
+#: What stands for start weights: a file, those that the network has here, or random ones.
 WEIGHTS = "FILE|imagenet|none"
 
 Format = Literal["rich", "markdown", "latex", "csv", "json", "html"]

@@ -45,7 +45,7 @@ class Aggregate:
     """The rows that each of several scenarios' tables has."""
 
     scenarios: tuple[str, ...]
-    profile: str
+    profile: str  # with its edition
     differs: dict[str, str]
     generated: str
     rows: list[OverScenarios]
@@ -57,7 +57,7 @@ def aggregates(tables: Sequence[Table]) -> list[Aggregate]:
     """One for each profile that has tables of two scenarios or more, alike in all else."""
     groups: dict[str, list[Table]] = defaultdict(list)
     for table in tables:
-        groups[json.dumps([table.profile, table.differs], sort_keys=True)].append(table)
+        groups[json.dumps([table.profile_name, table.differs], sort_keys=True)].append(table)
     return [_aggregate(group) for group in groups.values() if len(group) >= ENOUGH_SCENARIOS]
 
 
@@ -79,7 +79,7 @@ def _aggregate(tables: Sequence[Table]) -> Aggregate:
     )
     return Aggregate(
         scenarios=tuple(table.scenario.title for table in tables),
-        profile=tables[0].profile,
+        profile=tables[0].profile_name,
         differs=tables[0].differs,
         generated=next((table.generated for table in tables if table.generated), ""),
         rows=[
@@ -104,8 +104,12 @@ def _name(row: Row) -> tuple[str, str, tuple[str, ...]]:
 
 
 def _baseline(row: Row, over: Sequence[list[Row]]) -> list[Row] | None:
-    """The only source-only rows of the same student."""
-    alike = [rows for rows in over if rows[0].method == BASELINE and rows[0].student == row.student]
+    """The only source-only rows of the same student and length."""
+    alike = [
+        rows
+        for rows in over
+        if (rows[0].method, rows[0].student, rows[0].length) == (BASELINE, row.student, row.length)
+    ]
     return alike[0] if len(alike) == 1 and row.method != BASELINE else None
 
 

@@ -18,7 +18,10 @@ from harness.records.schema import Record
 NOT_COMPARABLE = "figures are not comparable with papers"
 
 #: Profile fields that do not part tables: they change no figure, or the row itself names them.
-NOT_COMPARED = {*CHANGE_NO_FIGURE, "name", "student", "knobs", "target_knobs", "teacher_iterations"}
+NOT_COMPARED = {
+    *CHANGE_NO_FIGURE,
+    *("name", "student", "knobs", "target_knobs", "teacher_iterations", "length", "iterations"),
+}
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Table:
 
     scenario: Scenario
     profile: str
+    edition: int  # of the profile
     generated: str  # "generated data", "generated source", or nothing
     differs: dict[str, str]  # what sets it apart from its neighbours of that scenario and profile
     rows: list[Row]
@@ -35,10 +39,15 @@ class Table:
     noise: Noise | None = None  # of a single run, over all rows
 
     @property
+    def profile_name(self) -> str:
+        """With its edition, from the second on."""
+        return self.profile if self.edition == 1 else f"{self.profile} v{self.edition}"
+
+    @property
     def heading(self) -> str:
         """Scenario, profile, what sets the table apart, and whether its data is generated."""
         apart = [f"{name} {value}" for name, value in self.differs.items()]
-        parts = [self.scenario.title, f"profile {self.profile}", *apart]
+        parts = [self.scenario.title, f"profile {self.profile_name}", *apart]
         warning = f" ({self.generated}: {NOT_COMPARABLE})" if self.generated else ""
         return ", ".join(parts) + warning
 
@@ -47,7 +56,8 @@ def comparison(records: Iterable[Record]) -> list[Table]:
     """Group records by what may be compared, one table a group, whatever their order.
 
     Two records share a table when scenario, metric convention, resolved profile, data, protocol and
-    kind of device are the same; elsewhere each table's heading says what differs.
+    kind of device are the same, the length of the schedule aside, which rows name; elsewhere each
+    table's heading says what differs.
     """
     groups: dict[str, list[Record]] = defaultdict(list)
     nowhere = []  # failed before they came to a device
@@ -117,12 +127,13 @@ def _comparable(record: Record) -> dict[str, Any]:
         "selection": record.metrics.selection if record.metrics else "last",
         "source data": spec.source.model_dump(mode="json", exclude={"dataset"}),
         "target data": spec.target.model_dump(mode="json", exclude={"dataset"}),
+        "iterations": spec.profile.iterations // spec.profile.length,
         **profile,
     }
 
 
-def _scenario_and_profile(conditions: dict[str, Any]) -> tuple[str, str]:
-    return conditions["scenario"], conditions["profile"]
+def _scenario_and_profile(conditions: dict[str, Any]) -> tuple[str, str, int]:
+    return conditions["scenario"], conditions["profile"], conditions["edition"]
 
 
 def _differences(
@@ -153,6 +164,7 @@ def _table(records: Sequence[Record], differs: dict[str, str]) -> Table:
     return Table(
         scenario=spec.scenario,
         profile=spec.profile.name,
+        edition=spec.profile.edition,
         generated=_generated(spec),
         differs=differs,
         rows=rows,

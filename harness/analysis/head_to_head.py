@@ -8,15 +8,8 @@ from dataclasses import dataclass
 from statistics import fmean, median
 
 from harness.analysis.comparison import newest, same_conditions, spelled_differences
-from harness.analysis.rows import (
-    ENOUGH_SEEDS,
-    by_label,
-    by_seed,
-    rows_of,
-    shared_noise,
-    table_rows,
-    teacher_seconds,
-)
+from harness.analysis.equal_cost import by_seed, teacher_seconds
+from harness.analysis.rows import ENOUGH_SEEDS, by_label, rows_of, shared_noise, table_rows
 from harness.analysis.statistics import Difference, Noise, corrected, difference, noise
 from harness.errors import BenchError
 from harness.records.schema import Record, hardware
@@ -133,8 +126,8 @@ def _one_row(name: str, runs: Sequence[Record]) -> list[Record]:
             f"{label} ({', '.join(run.run_id for run in of_row)})" for label, of_row in rows.items()
         )
         raise BenchError(
-            f"{name}: runs of {len(rows)} settings found, of one expected; name one by --suite, "
-            f"--student, --teacher or a run: {listed}."
+            f"{name}: runs of {len(rows)} settings found, of one expected; name one by --length, "
+            f"--suite, --student, --teacher or a run: {listed}."
         )
     return next(iter(rows.values()))
 

@@ -46,7 +46,8 @@ def table_notes(
             f"Warning: n < {ENOUGH_SEEDS} for {which}: too few seeds to tell a gain "
             "from chance; run seeds 0, 1, 2."
         )
-    notes += gain_notes([row.gain for row in rows if row.gain], shared)
+    gains = [gain for row in rows for gain in (row.gain, row.gain_at_seconds) if gain]
+    notes += _length_notes(rows) + gain_notes(gains, shared)
     if repeated:
         notes.append(f"Older records of the same runs, left out: {repeated}.")
     return notes + _measurement_notes(records)
@@ -67,6 +68,33 @@ def _start_weights(records: Sequence[Record]) -> list[str]:
         return []
     by_network = [f"{name}: {' or '.join(sorted(start))}" for name, start in starts.items()]
     return [f"Weights that encoders start from: {'; '.join(sorted(by_network))}."]
+
+
+def _length_notes(rows: Sequence[Row]) -> list[str]:
+    """What schedules of several lengths mean for the gains."""
+    lengths = sorted({row.length for row in rows})
+    if len(lengths) < 2:
+        return []
+    notes = ["xN: the schedule N times as long as the profile's, its frozen teacher's too."]
+    if any(row.gain_at_seconds for row in rows):
+        notes.append(
+            f"gain at equal seconds: over {BASELINE} trained for as long, the frozen teacher's "
+            f"training included, by {BASELINE}'s own schedules, linear in the logarithm of seconds "
+            "between them; seconds are medians over runs. beyond xN: the method trained for longer "
+            f"than {BASELINE} xN, which it is held against."
+        )
+    by_name: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        if row.gain or row.gain_at_seconds:
+            by_name[f"{row.name}, {row.student}, {row.teachers}"].append(row)
+    if any(len(each) > 1 for each in by_name.values()):
+        once = [each[0].label for each in by_name.values() if len(each) == 1]
+        alone = f" Run at one length only, which tells nothing of others: {', '.join(once)}."
+        notes.append(
+            "A method of several lengths is beyond chance where it is so at each of them."
+            + (alone if once else "")
+        )
+    return notes
 
 
 def gain_notes(gains: Sequence[Difference], shared: Noise | None) -> list[str]:

@@ -5,10 +5,18 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, median
 from typing import Any
 
+from harness.analysis.equal_cost import (
+    AtSeconds,
+    at_seconds,
+    by_seed,
+    curve,
+    teacher_seconds,
+    training_seconds,
+)
 from harness.analysis.statistics import (
     Difference,
     Noise,
@@ -30,13 +38,17 @@ class Row:
     """One method with one student, over its seeds. Percent, images per second, MiB, seconds."""
 
     method: str
+    length: int  # of the schedule, in multiples of the profile's
     variant: dict[str, Any]  # the settings that tell it from the method's other rows
     student: str
     teachers: tuple[str, ...]
     seeds: tuple[int, ...]
     scores: tuple[float, ...]  # mIoU by seed
     miou: Summary
-    gain: Difference | None  # over source_only with the same student
+    gain: Difference | None  # over source_only with the same student, at as many steps
+    gain_at_seconds: Difference | None  # over source_only trained for as long; see equal_cost
+    gain_beyond: int | None  # the longest source_only, where the row trained longer than that
+    train_seconds: float | None  # of a run, its frozen teachers' training included
     ema_miou: Summary | None
     conventions: dict[str, float]
     iou: dict[str, float | None]
@@ -50,8 +62,13 @@ class Row:
     teacher_seconds: float | None  # 0: it has no frozen teacher; None: not known
 
     @property
-    def label(self) -> str:
+    def name(self) -> str:
+        """Without its length."""
         return f"{self.method} ({spelled(self.variant)})" if self.variant else self.method
+
+    @property
+    def label(self) -> str:
+        return self.name if self.length == 1 else f"{self.name} x{self.length}"
 
 
 def teachers(record: Record) -> tuple[str, ...]:
@@ -64,9 +81,15 @@ def rows_of(records: Iterable[Record]) -> list[list[Record]]:
     """The records that make a row each: equal but for the seed. They may share a table."""
     groups: dict[str, list[Record]] = defaultdict(list)
     for record in records:
-        parts = [record.spec.method, record.spec.student, teachers(record), settings(record)]
-        groups[json.dumps(parts, sort_keys=True)].append(record)
+        groups[_parts(record, record.spec.profile.length)].append(record)
     return [sorted(runs, key=lambda r: r.spec.seed) for runs in groups.values()]
+
+
+def _parts(record: Record, length: int | None) -> str:
+    """What tells a row from others; without a length, from those of other settings."""
+    spec = record.spec
+    parts = [spec.method, spec.student, teachers(record), settings(record), length]
+    return json.dumps(parts, sort_keys=True)
 
 
 def shared_noise(groups: Iterable[Iterable[Record]]) -> Noise | None:
@@ -78,20 +101,41 @@ def table_rows(records: Sequence[Record]) -> tuple[list[tuple[Row, list[Record]]
     """Each row with the runs that it is of, in a table's order, and the noise they share."""
     groups = rows_of(records)
     shared = shared_noise(groups)
-    baselines = [_baseline(runs[0], groups) for runs in groups]
-    gains = [
-        difference(by_seed(runs), by_seed(baseline), shared) if baseline else None
-        for runs, baseline in zip(groups, baselines, strict=True)
+    baselines = [_baselines(runs[0], groups) for runs in groups]
+    at_equal_seconds = [
+        _at_equal_seconds(runs, baseline) for runs, baseline in zip(groups, baselines, strict=True)
     ]
+    gains = [
+        difference(by_seed(runs), by_seed(baseline[length]), shared)
+        if (length := runs[0].spec.profile.length) in baseline
+        else None
+        for runs, baseline in zip(groups, baselines, strict=True)
+    ] + [
+        difference(by_seed(runs), floor.scores, shared) if floor and floor.scores else None
+        for runs, floor in zip(groups, at_equal_seconds, strict=True)
+    ]
+    tested = corrected(gains, ENOUGH_SEEDS)
+    of_steps, of_seconds = tested[: len(groups)], tested[len(groups) :]
+    settings_of = [_parts(runs[0], None) for runs in groups]
+    columns = zip(
+        groups,
+        at_equal_seconds,
+        at_every_length(of_steps, settings_of),
+        at_every_length(of_seconds, settings_of),
+        strict=True,
+    )
     rows = []
-    for runs, gain in zip(groups, corrected(gains, ENOUGH_SEEDS), strict=True):
+    for runs, floor, gain, gain_at_seconds in columns:
         same_method = [r for r in records if r.spec.method == runs[0].spec.method]
-        rows.append((_row(runs, variant(runs[0], same_method), gain), runs))
+        row = _row(runs, variant(runs[0], same_method))
+        beyond = floor.longest if floor else None
+        gained = replace(row, gain=gain, gain_at_seconds=gain_at_seconds, gain_beyond=beyond)
+        rows.append((gained, runs))
     rank = {BASELINE: 0, ORACLE: 2}
 
-    def order(pair: tuple[Row, list[Record]]) -> tuple[int, str, str, tuple[str, ...]]:
+    def order(pair: tuple[Row, list[Record]]) -> tuple[int, str, str, tuple[str, ...], int]:
         row = pair[0]
-        return rank.get(row.method, 1), row.label, row.student, row.teachers
+        return rank.get(row.method, 1), row.name, row.student, row.teachers, row.length
 
     return sorted(rows, key=order), shared
 
@@ -108,11 +152,41 @@ def by_label(pairs: Sequence[tuple[Row, list[Record]]]) -> dict[str, list[Record
     return named
 
 
-def _baseline(record: Record, groups: Iterable[list[Record]]) -> list[Record] | None:
-    """The source-only runs that a record's gain is over: the same student, the same settings.
+def at_every_length(
+    gains: Sequence[Difference | None], settings_of: Sequence[str]
+) -> list[Difference | None]:
+    """A gain is beyond chance where it is so, in one direction, at every length that was run."""
+    lengths: dict[str, list[Difference]] = defaultdict(list)
+    for gain, row_settings in zip(gains, settings_of, strict=True):
+        if gain:
+            lengths[row_settings].append(gain)
+    lasting = {
+        row_settings: all(g.significant for g in each) and len({g.mean > 0 for g in each}) == 1
+        for row_settings, each in lengths.items()
+        if len(each) > 1
+    }
+    return [
+        replace(gain, lasts=lasting.get(row_settings, True)) if gain else None
+        for gain, row_settings in zip(gains, settings_of, strict=True)
+    ]
 
-    None when there are none, or several that differ in settings the record does not have.
+
+def _at_equal_seconds(
+    runs: Sequence[Record], baseline: dict[int, list[Record]]
+) -> AtSeconds | None:
+    """Source-only at the training seconds of these runs; None where too little is known."""
+    seconds, points = training_seconds(runs), curve(baseline.values())
+    return at_seconds(points, seconds) if points and seconds is not None else None
+
+
+def _baselines(record: Record, groups: Iterable[list[Record]]) -> dict[int, list[Record]]:
+    """The source-only runs that a record's gain is over, by the length of their schedule.
+
+    The same student, the same settings. None of a length where several differ in settings that the
+    record does not have.
     """
+    if record.spec.method == BASELINE:
+        return {}
     record_settings = settings(record)
     matching = [
         runs
@@ -123,10 +197,16 @@ def _baseline(record: Record, groups: Iterable[list[Record]]) -> list[Record] | 
             record_settings.get(name, value) == value for name, value in settings(runs[0]).items()
         )
     ]
-    return matching[0] if len(matching) == 1 and record.spec.method != BASELINE else None
+    lengths = [runs[0].spec.profile.length for runs in matching]
+    return {
+        length: runs
+        for length, runs in zip(lengths, matching, strict=True)
+        if lengths.count(length) == 1
+    }
 
 
-def _row(runs: Sequence[Record], variant: dict[str, Any], gain: Difference | None) -> Row:
+def _row(runs: Sequence[Record], variant: dict[str, Any]) -> Row:
+    """Its gains left out."""
     metrics = [r.metrics for r in runs if r.metrics]
     costs = [r.cost for r in runs if r.cost]
     students = [m.student for m in metrics]
@@ -138,13 +218,17 @@ def _row(runs: Sequence[Record], variant: dict[str, Any], gain: Difference | Non
     )  # a GPU's and a CPU's memory have no maximum
     return Row(
         method=runs[0].spec.method,
+        length=runs[0].spec.profile.length,
         variant=variant,
         student=runs[0].spec.student,
         teachers=teachers(runs[0]),
         seeds=tuple(r.spec.seed for r in runs),
         scores=tuple(s.miou for s in students),
         miou=summary(s.miou for s in students),
-        gain=gain,
+        gain=None,
+        gain_at_seconds=None,
+        gain_beyond=None,
+        train_seconds=training_seconds(runs),
         ema_miou=summary(ema) if ema else None,
         conventions={
             name: fmean(s.conventions[name] for s in students)
@@ -161,18 +245,6 @@ def _row(runs: Sequence[Record], variant: dict[str, Any], gain: Difference | Non
         teacher_miou=summary(taught) if taught else None,
         teacher_seconds=_mean([teacher_seconds(r) for r in runs]),
     )
-
-
-def by_seed(runs: Iterable[Record]) -> dict[int, float]:
-    return {r.spec.seed: r.metrics.student.miou for r in runs if r.metrics}
-
-
-def teacher_seconds(record: Record) -> float | None:
-    if not record.spec.teachers:
-        return 0.0
-    trained = [t.training for t in record.cost.teachers] if record.cost else []
-    known = [training.wall_seconds for training in trained if training]
-    return sum(known) if known and len(known) == len(trained) else None
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -63,12 +63,13 @@ class Difference:
     n: int  # the smaller sample
     test: Test  # "": too few values for any
     p_holm: float = NAN  # p corrected over its table; NaN: not among those tested
+    lasts: bool = True  # False: not beyond chance at every length of the schedule that was run
 
     @property
     def significant(self) -> bool:
-        """Beyond chance in its table, or alone where it was corrected over none."""
+        """Beyond chance in its table, or alone where it was corrected over none; and it lasts."""
         p = self.p if math.isnan(self.p_holm) else self.p_holm
-        return p < 1 - CONFIDENCE  # False for NaN
+        return self.lasts and p < 1 - CONFIDENCE  # False for NaN
 
 
 def summary(values: Iterable[float]) -> Summary:

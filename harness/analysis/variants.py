@@ -19,7 +19,7 @@ def settings(record: Record) -> dict[str, Any]:
         for name in ("teacher", "teacher_checkpoint"):
             values.pop(name, None)
         values["checkpoint"] = [teacher.get("checkpoint_sha256") for teacher in spec.teachers]
-        values["teacher_iterations"] = spec.profile.teacher_iterations
+        values["teacher_iterations"] = spec.profile.teacher_iterations // spec.profile.length
         values["teacher_init"] = [teacher.get("init") for teacher in spec.teachers]
     if spec.companions:
         values.pop("teacher", None)  # tables have a column for it

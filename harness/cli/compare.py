@@ -35,6 +35,9 @@ def compare(
     teacher: Annotated[
         str | None, typer.Option(help="Only runs with this teacher, and those with none.")
     ] = None,
+    length: Annotated[
+        int | None, typer.Option(min=1, help="Only schedules this many times the profile's.")
+    ] = None,
     suite: Annotated[str | None, typer.Option(help="Only what it asks for.")] = None,
     plugin: Plugins = None,
     data_root: DataRoot = None,
@@ -56,7 +59,11 @@ def compare(
         student=student,
         suite=suite,
     )
-    kept = [r for r in found if teacher is None or _has_teacher(r, teacher)]
+    kept = [
+        r
+        for r in found
+        if (teacher is None or _has_teacher(r, teacher)) and length in (None, r.spec.profile.length)
+    ]
     result = head_to_head((a, b), _runs(a, kept, where), _runs(b, kept, where), kept)
     if format_ == "json":
         print(as_json(result))

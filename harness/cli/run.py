@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-#: What stands for start weights: a file, or those that the network has on this machine.
-WEIGHTS = "FILE|imagenet"
+#: What stands for start weights: a file, those that the network has here, or random ones.
+WEIGHTS = "FILE|imagenet|none"
 
 Format = Literal["rich", "markdown", "latex", "csv", "json", "html"]
 

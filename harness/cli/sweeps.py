@@ -84,7 +84,7 @@ def sweep(
     results: Results = Path("runs"),
     device: Device = None,
 ) -> None:
-    """Run every run of a suite: teachers first, done runs reused, one crash stops one run."""
+    """Run a suite in its order, teachers before students; done runs reused, a crash stops one."""
     from rich.console import Console
 
     from harness.analysis.provenance import origin
@@ -170,6 +170,8 @@ def _changed_suite(suite: Suite, overrides: list[str] | None, **changes: Any) ->
     from pydantic import ValidationError
 
     values = suite.model_dump() | {k: v for k, v in changes.items() if v is not None}
+    if changes.get("seeds"):
+        values["more_seeds"] = {}
     values["overrides"] = [*suite.overrides, *(overrides or ())]
     try:
         return type(suite).model_validate(values)

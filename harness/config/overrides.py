@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 #: Fields that are not set here -> what to do instead.
 FIXED = {
+    "edition": "It belongs to the profile's file; use --profile FILE.toml.",
     "name": "It names the file; use --profile or --scenario.",
     "knobs": "Set the method's knobs themselves: --set KNOB=VALUE.",
     "target_knobs": "Set the method's knobs themselves: --set KNOB=VALUE.",

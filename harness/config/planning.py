@@ -22,7 +22,7 @@ from harness.config.network_files import (
 )
 from harness.config.overrides import apply_overrides
 from harness.config.schema import Profile, RunSpec, Scenario, Seed
-from harness.config.start_weights import Start, located, sources, start
+from harness.config.start_weights import IF_FOUND, IMAGENET, Start, located, sources, start
 from harness.data.sources import Sources, find_sources, is_real
 from harness.errors import BenchError, explain, unknown
 from methods import registry
@@ -82,6 +82,7 @@ class Plan:
     teachers: tuple[Teacher, ...] = ()
     init: Path | None = None  # weights that the student's encoder starts from
     companions: tuple[Companion, ...] = ()
+    teacher_init: Start | None = None  # what networks beside the student were asked to start from
 
     @property
     def missing_init(self) -> str:
@@ -119,11 +120,18 @@ def resolve(request: Request, data_root: Path | None = None) -> Plan:
     profile, scenario, knobs = apply_overrides(
         request.overrides, profile, scenario, config_class, knobs
     )
+    profile = profile.model_copy(
+        update={
+            "iterations": profile.iterations * profile.length,
+            "teacher_iterations": profile.teacher_iterations * profile.length,
+        }
+    )
     data = find_sources(scenario, profile, data_root)
-    teacher_init = request.teacher_init
-    if "teacher" in config_class.model_fields and not knobs.get("teacher_checkpoint"):
-        teacher_init = teacher_init or profile.teacher_init
-    starts = (start(request.init or profile.init), start(teacher_init))
+    trains_teacher = "teacher" in config_class.model_fields and not knobs.get("teacher_checkpoint")
+    starts = (
+        start(request.init, profile.init),
+        start(request.teacher_init, profile.teacher_init if trains_teacher else None),
+    )
     resolved = plan(request.method, knobs, scenario, profile, request.seed, data, *starts)
     _check_batch(resolved)
     return resolved
@@ -162,9 +170,13 @@ def replan(
     spec: RunSpec,
     data_root: Path | None,
     config: dict[str, Any] | None = None,
-    init: Path | None = None,
+    init: Start | None = None,
+    teacher_init: Start | None = None,
 ) -> Plan:
-    """The plan of a run that was resolved before; paths of weight files are not in its spec."""
+    """The plan of a run that was resolved before; paths of weight files are not in its spec.
+
+    Where none are given for encoders that start from weights, ImageNet's of this machine are used.
+    """
     for part in spec.plugins.keys() - registry.names():
         raise BenchError(
             f"run {spec.run_id}: its method {part} was a plug-in ({spec.plugins[part]}), which is "
@@ -177,7 +189,19 @@ def replan(
         data_root = None  # it may come from the environment: a generated run stays one
     data = find_sources(spec.scenario, spec.profile, data_root)
     knobs = spec.method_config if config is None else config
-    return plan(spec.method, knobs, spec.scenario, spec.profile, spec.seed, data, init)
+    if not init and not teacher_init:
+        init = IMAGENET if spec.init else None
+        others = (*spec.teachers, *spec.companions)
+        teacher_init = IMAGENET if any(other.get("init") for other in others) else None
+    made = plan(
+        spec.method, knobs, spec.scenario, spec.profile, spec.seed, data, init, teacher_init
+    )
+    if made.spec.init != spec.init:
+        raise BenchError(
+            f"run {spec.run_id}: weights of sha256 {str(made.spec.init)[:8]} found on this machine "
+            f"for {spec.student}, {str(spec.init)[:8]} expected ({spec.init_file})."
+        )
+    return made
 
 
 def _refuse_files(spec: RunSpec) -> None:
@@ -249,7 +273,7 @@ def plan(
                 update={"student": network, "iterations": profile.teacher_iterations}
             )
             source_knobs = {"loss_stride": config.loss_stride}
-            own_start = teacher_init or (init if network == profile.student else None)
+            own_start = _start_beside(network, profile.student, init, teacher_init)
             teacher = plan(
                 "source_only", source_knobs, scenario, own, seed, data, own_start,
                 init_option=other_option,
@@ -262,11 +286,12 @@ def plan(
     companions = []
     for network, checkpoint in beside:
         network = _network(network)
-        own_start = teacher_init or (init if network == profile.student else None)
+        own_start = _start_beside(network, profile.student, init, teacher_init)
         own_init = Path(checkpoint) if checkpoint else None
         if own_start and not own_init:
             own_init = located(own_start, network, other_option)
-            _check_init(own_init, network, other_option)
+            if own_init:
+                _check_init(own_init, network, other_option)
         companions.append(Companion(network, own_init))
     method_config = config.model_dump(mode="json", exclude={"teacher_checkpoint", *_unsaid(config)})
     networks = [t.network for t in teachers] + [c.network for c in companions]
@@ -296,7 +321,19 @@ def plan(
         target=data.target.ref,
         uses_target=method.uses_target,
     )
-    return Plan(spec, config, data, tuple(teachers), student_init, tuple(companions))
+    return Plan(spec, config, data, tuple(teachers), student_init, tuple(companions), teacher_init)
+
+
+def _start_beside(
+    network: str, student: str, init: Start | None, teacher_init: Start | None
+) -> Start | None:
+    """What a network beside the student starts from: the student's weights serve an equal one.
+
+    Unless the command names others; what only the profile says does not go before --init.
+    """
+    if network == student and init and teacher_init in (None, IF_FOUND):
+        return init
+    return teacher_init
 
 
 def _unsaid(config: BaseModel) -> set[str]:

@@ -93,6 +93,9 @@ class Profile(Strict):
 
     name: str
     description: str
+    edition: int = Field(
+        1, ge=1, description="counted up when a profile changes; no table mixes two"
+    )
     image_size: dict[str, tuple[Side, Side]] = Field(
         description="width, height that each data set's images are resized to"
     )
@@ -101,6 +104,9 @@ class Profile(Strict):
     accumulation: Count = Field(1, description="batches a step of the optimiser")
     iterations: Steps = Field(description="steps of the optimiser")
     teacher_iterations: Steps = Field(description="the same for a frozen teacher's own run")
+    length: Annotated[int, Field(ge=1, le=10**4)] = Field(
+        1, description="the schedule is this many times as long, frozen teachers' too"
+    )
     optimiser: Literal["adamw", "sgd"] = "adamw"
     lr: float = Field(gt=0, description="learning rate of the encoder")
     head_lr_factor: float = Field(10.0, gt=0, description="the head's rate over the encoder's")
@@ -159,8 +165,8 @@ class Profile(Strict):
     )
     init: str | None = Field(
         None,
-        description="weights that the student's encoder starts from: a file, or imagenet; "
-        "--init goes before it",
+        description="weights that the student's encoder starts from: a file, or imagenet "
+        "where it is found; --init goes before it",
     )
     teacher_init: str | None = Field(
         None, description="the same for frozen teachers' encoders; --teacher-init goes before it"
@@ -200,8 +206,13 @@ class Suite(Strict):
         [], description="frozen networks for methods that have one; none: the method's default"
     )
     seeds: list[Seed] = [0, 1, 2]
+    more_seeds: dict[str, list[Seed]] = Field({}, description="further ones of some methods")
+    lengths: dict[str, Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]] = Field(
+        {},
+        description="by method, schedules as multiples of the profile's, each a run; others: 1",
+    )
     init: str | None = Field(
-        None, description="weights that students' encoders start from: a file, or imagenet"
+        None, description="weights that students' encoders start from: a file, imagenet or none"
     )
     teacher_init: str | None = Field(None, description="the same for frozen teachers' encoders")
     overrides: list[str] = Field(

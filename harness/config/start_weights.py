@@ -16,8 +16,14 @@ from methods.networks.names import TIMM, one_scale, timm_parts
 #: Stands for the ImageNet weights of whichever network it is.
 IMAGENET: Literal["imagenet"] = "imagenet"
 
-#: A file of weights, or that word.
-Start = Path | Literal["imagenet"]
+#: The same where a profile says it: a network that no package serves may start from random weights.
+IF_FOUND: Literal["imagenet, if found"] = "imagenet, if found"
+
+#: Stands for random weights, so that a command goes before what its profile says.
+RANDOM = "none"
+
+#: A file of weights, or one of those words.
+Start = Path | Literal["imagenet", "imagenet, if found"]
 
 #: The variable that names a folder of the user's with files as they are published.
 FOLDER = "UDA_BENCH_WEIGHTS"
@@ -40,28 +46,38 @@ PACKAGES = {
 }
 
 
-def start(name: str | None) -> Start | None:
-    """What an option says: a file, or `imagenet` as a word (`./imagenet` is a file)."""
-    if name is None or name == IMAGENET:
-        return name
+def start(asked: str | None, by_profile: str | None = None) -> Start | None:
+    """What an option says, else a profile; None: random weights.
+
+    A file, `imagenet` or `none` as a word: `./imagenet` is a file.
+    """
+    name = asked or by_profile
+    if name in (None, RANDOM):
+        return None
+    if name == IMAGENET:
+        return IMAGENET if asked else IF_FOUND
     return Path(name)
 
 
-def located(weights: Start, network: str, option: str) -> Path:
-    """The file. BenchError where `imagenet` stands for one that is not on this machine.
+def located(weights: Start, network: str, option: str) -> Path | None:
+    """The file; None where IF_FOUND finds none and no package serves the network.
 
-    Looked for in the network's package, then by its published names in the folder that
-    UDA_BENCH_WEIGHTS names and in the caches of Hugging Face and torch.hub. Nothing is fetched.
+    BenchError where `imagenet` stands for one that is not on this machine. Looked for in the
+    network's package, then by its published names in the folder that UDA_BENCH_WEIGHTS names and
+    in the caches of Hugging Face and torch.hub. Nothing is fetched.
     """
-    if weights != IMAGENET:
+    if isinstance(weights, Path):
         return weights
     path = _packaged(network) or _downloaded(network)
+    if path is None and weights == IF_FOUND and _package(network) is None:
+        return None
     if path is None:
         files, _ = zoo.published(network)
         named = f"; {' or '.join(files)} in the folder that {FOLDER} names" if files else ""
         raise BenchError(
             f"{option} {IMAGENET}: no ImageNet weights of {network} on this machine; expected: "
-            f"{sources(network)}{named}. Any file will do by its path: {option} FILE."
+            f"{sources(network)}{named}. Any file will do by its path, {option} FILE; "
+            f"{option} {RANDOM} starts from random weights."
         )
     return path
 

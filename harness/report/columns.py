@@ -83,12 +83,19 @@ def _main_grid(table: Table) -> Grid:
     memory_kinds = {row.memory_kind for row in rows if row.memory_kind}
     other = OTHER_CONVENTION.get(convention, "")
     device = "".join(f" ({MEMORY[k]})" for k in memory_kinds) if len(memory_kinds) == 1 else ""
+    timed = any(row.gain_at_seconds for row in rows)
     columns: list[tuple[str, Callable[[Row], str], bool]] = [
         ("method", lambda r: r.label, True),
         ("student", lambda r: r.student, len({r.student for r in rows}) > 1),
         ("teacher", lambda r: " + ".join(r.teachers) or NONE, any(r.teachers for r in rows)),
-        (f"mIoU % ({convention}, {table.profile})", lambda r: _spread(r.miou), True),
-        ("gain", lambda r: difference_text(r.gain), any(r.gain for r in rows)),
+        (f"mIoU % ({convention}, {table.profile_name})", lambda r: _spread(r.miou), True),
+        (
+            "gain at equal steps" if timed else "gain",
+            lambda r: difference_text(r.gain),
+            any(r.gain for r in rows),
+        ),
+        ("gain at equal seconds", _gain_at_seconds, timed),
+        ("training s", lambda r: number(r.train_seconds, ".0f"), timed),
         ("train img/s", lambda r: number(r.train_images_per_second), True),
         (f"peak MiB{device}", lambda r: _memory(r, memory_kinds), True),
         (
@@ -222,6 +229,12 @@ def difference_text(value: Difference | None, enough: int = ENOUGH_SEEDS) -> str
     interval = f" [{value.low:.1f}, {value.high:.1f}]" if math.isfinite(value.low) else ""
     unsure = value.n >= enough and not value.significant
     return f"{round(value.mean, 1) + 0.0:+.1f}{interval}{' ~' if unsure else ''}"
+
+
+def _gain_at_seconds(row: Row) -> str:
+    """Said where even the longest source-only trained for less."""
+    text = difference_text(row.gain_at_seconds)
+    return f"{text} beyond x{row.gain_beyond}" if row.gain_beyond and text != NONE else text
 
 
 def _memory(row: Row, memory_kinds: set[str]) -> str:

@@ -184,13 +184,15 @@ def _conditions(table: Table) -> dict[str, Any]:
         "convention": table.scenario.convention,
         "generated": bool(table.generated),
         "differs": "; ".join(f"{name} {value}" for name, value in table.differs.items()),
+        "edition": table.edition,
     }
 
 
 def _values(row: Row, per_class: bool) -> dict[str, Any]:
     values = {"label": row.label, **asdict(row)}
-    if row.gain:
-        values["gain"]["significant"] = row.gain.significant
+    for name, gain in (("gain", row.gain), ("gain_at_seconds", row.gain_at_seconds)):
+        if gain:
+            values[name]["significant"] = gain.significant
     if not per_class:
         del values["iou"]
     return values

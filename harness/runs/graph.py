@@ -126,20 +126,20 @@ def skip_orphans(planned: dict[str, Job]) -> None:
 
 
 def ready(planned: dict[str, Job], free: int | None) -> list[str]:
-    """Runs that can start now, `free` of them, those that others wait for first.
+    """Runs that can start now, `free` of them, in the suite's order.
 
-    None: all that wait, in an order in which each stands after those that it needs.
+    A frozen teacher stands right before who needs it, so that a sweep that is cut short holds whole
+    comparisons, and not the teachers of all seeds. None: all that wait, in the same order.
     """
     if free is None:
         return [run_id for run_id, job in planned.items() if job.state == "waiting"]
-    awaited = {need for job in planned.values() if job.state == "waiting" for need in job.needs}
     startable = [
         run_id
         for run_id, job in planned.items()
         if job.state == "waiting"
         and all(planned[need].state in ("done", "reused") for need in job.needs)
     ]
-    return sorted(startable, key=lambda run_id: run_id not in awaited)[:free]
+    return startable[:free]
 
 
 def labels(planned: dict[str, Job]) -> dict[str, str]:

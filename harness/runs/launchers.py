@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGTERM
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import BaseModel
 
@@ -33,6 +33,7 @@ class Task(BaseModel):
     spec: RunSpec
     config: dict[str, Any]
     init: Path | None = None
+    teacher_init: Literal["imagenet", "imagenet, if found"] | Path | None = None
     plugins: list[Path] = []
     results: Path
     data_root: Path | None = None
@@ -49,10 +50,12 @@ class Task(BaseModel):
 
         roots = (plan.sources.source.root, plan.sources.target.root)
         root = next((root for root in roots if root), None)
+        start = plan.teacher_init
         return cls(
             spec=plan.spec,
             config=plan.config.model_dump(mode="json"),
             init=plan.init.resolve() if plan.init else None,
+            teacher_init=start.resolve() if isinstance(start, Path) else start,
             plugins=[plug_in.path.resolve() for plug_in in registry.FILES.values()],
             results=results.resolve(),
             data_root=root.resolve() if root else None,

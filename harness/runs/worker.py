@@ -27,7 +27,7 @@ def main(path: str) -> None:
     task = Task.model_validate_json(read_text(Path(path)))
     try:
         use_plugins(task.plugins)
-        plan = replan(task.spec, task.data_root, task.config, task.init)
+        plan = replan(task.spec, task.data_root, task.config, task.init, task.teacher_init)
         if plan.spec.plugins != task.spec.plugins:
             raise BenchError(
                 f"method {task.spec.method}: its code, {task.spec.plugins} when the sweep began, "

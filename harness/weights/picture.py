@@ -33,7 +33,7 @@ def renderings() -> list[list[tuple[str, PixelArray]]]:
     """One scene of each rendering above its label, with captions."""
     scenes = {
         name: draw_scene(name, "train", index, size=CELL)
-        for name, index in (("gta5", 21), ("synthia", 23), ("cityscapes", 20))
+        for name, index in (("gta5", 15), ("synthia", 2), ("cityscapes", 3))
     }
     train_ids = lookup_table(CITYSCAPES_IDS)
     return [

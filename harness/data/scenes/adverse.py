@@ -16,8 +16,8 @@ from harness.data.scenes.styles import CITYSCAPES, Style
 #: Drawn without shadows and in clear air: light and air come after, with the depths known.
 _CLEAR = replace(
     CITYSCAPES,
-    focal=(0.72, 0.86), height=(1.25, 1.45), pitch=(0.0, 2.5), sun=(0.0, 0.0),
-    visibility=(1e9, 1e9), hood="", vignette=0.1,
+    focal=(0.72, 0.9), height=(1.25, 1.45), pitch=(0.0, 2.5), sun=(0.0, 0.0),
+    visibility=(1e9, 1e9), hood="", vignette=0.1, jpeg=85,
 )  # fmt: skip
 #: How the camera answers each: in the dark it raises its gain, and with it the noise.
 STYLES: dict[str, Style] = {

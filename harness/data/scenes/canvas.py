@@ -235,6 +235,26 @@ class Canvas:
             cv2.circle(self.image, centre, size, shade, -1)
             cv2.circle(self.label, centre, size, (label,), -1)
 
+    def outline(self, points: Array, label: int) -> None:
+        """Label the convex outline of world points (N, 3), all before the camera; paint nothing."""
+        seen = self.camera.see(points)
+        if seen[:, 2].min() < NEAR:
+            return
+        places = np.round(seen[:, :2] / seen[:, 2:] * (1 << _SHIFT)).astype(np.int32)
+        cv2.fillPoly(self.label, [cv2.convexHull(places)], (label,), shift=_SHIFT)
+
+    def strokes(self, lines: Array, width: float, colour: Colour, label: int) -> None:
+        """Draw many thin lines (N, 2, 3) of one colour, each at least one pixel wide."""
+        seen = self.camera.see(lines.reshape(-1, 3))
+        depth = float(seen[:, 2].mean())
+        if seen[:, 2].min() < NEAR:
+            return
+        places = np.round(seen[:, :2] / seen[:, 2:] * (1 << _SHIFT)).astype(np.int32)
+        thick = max(1, round(width * self.camera.focal / depth))
+        pairs = [*places.reshape(-1, 2, 2)]
+        cv2.polylines(self.image, pairs, False, self.hazy(colour, depth), thick, shift=_SHIFT)
+        cv2.polylines(self.label, pairs, False, (label,), thick, shift=_SHIFT)
+
     def textured(
         self, corners: Array, texture: npt.NDArray[np.uint8], label: int, *, solid: bool = False
     ) -> None:

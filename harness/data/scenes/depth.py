@@ -47,6 +47,11 @@ class DepthCanvas(Canvas):
         with self._as_levels():
             super().blobs(centres, radii, colours, self._level([centres.mean(0).tolist()]))
 
+    def strokes(self, lines: Array, width: float, colour: Colour, label: int) -> None:
+        super().strokes(lines, width, colour, label)
+        with self._as_levels():
+            super().strokes(lines, width, colour, self._level(lines.reshape(-1, 3)))
+
     def textured(
         self, corners: Array, texture: npt.NDArray[np.uint8], label: int, *, solid: bool = False
     ) -> None:
@@ -82,9 +87,11 @@ class DepthCanvas(Canvas):
     def depth(self) -> Floats:
         """Metres (H, W) along the view; infinite in the sky."""
         down = self.rays()[..., 1]
+        # Between the branches of a bare tree, whose crown is labelled whole, one sees the sky.
+        through = (self.label == ids.VEGETATION) & (self._levels == 0) & (down > -1e-4)
         ground = self.camera.position[1] / np.maximum(-down, 1e-4)
         depth = np.where(self._levels > 0, _METRES[self._levels], ground)
-        depth[self.label == ids.SKY] = np.inf
+        depth[(self.label == ids.SKY) | through] = np.inf
         return depth.astype(np.float32)
 
     @contextmanager

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import accumulate, pairwise
+from itertools import pairwise
 
 import numpy as np
 
 from harness.data.scenes import ids
 from harness.data.scenes.canvas import NOTHING, Array, Canvas
 from harness.data.scenes.plants import hedge, tree
-from harness.data.scenes.styles import Style
+from harness.data.scenes.styles import Style, weighted
 from harness.data.scenes.textures import Texture, facade, fence, wall
 
 NEAREST = 1.2  # metres; what lies nearer along the street is out of view
@@ -28,13 +27,8 @@ class Plot:
     z0: float
     z1: float
     height: float
+    light: float = 1.0  # how much of the day's light falls on its front
     bare: bool = True  # its near end is in view, not hidden by a neighbour as tall
-
-
-def weighted(rng: np.random.Generator, weights: Mapping[str, float]) -> str:
-    """Draw one of a few kinds by weight; numpy's own choice takes several times as long."""
-    bounds = [*accumulate(weights.values())]
-    return list(weights)[bisect_right([b / bounds[-1] for b in bounds], rng.random())]
 
 
 def plan(
@@ -107,7 +101,7 @@ def _house(canvas: Canvas, style: Style, rng: np.random.Generator, plot: Plot, x
     density = _density(canvas, z0 + 4)
     flank = _along(x, plot.side, z0, z1, height)
     view = canvas.camera.view_of(flank)
-    front = facade(rng, style, kind, (z1 - z0, height), density, view)
+    front = facade(rng, style, kind, (z1 - z0, height), density, view, light=plot.light)
     depth = rng.uniform(8, 14)
     if plot.z0 == z0 and (plot.bare or x != plot.x):
         near, far = (x, x + plot.side * depth) if plot.side > 0 else (x - depth, x)

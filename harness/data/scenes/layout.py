@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from harness.data.scenes import frontage, furniture, ids, people, plants, vehicles
 from harness.data.scenes.canvas import Array, Camera, Canvas
 from harness.data.scenes.ground import Section, cast_shadows, paint_ground, paint_sky, shadow_of
-from harness.data.scenes.styles import Style
+from harness.data.scenes.styles import Style, weighted
 
 SIDES = (-1, 1)  # left, right
 FAR = 110.0  # metres of street that are lined
@@ -25,12 +26,13 @@ def compose(
     surface: type[Canvas] = Canvas,
 ) -> Canvas:
     """Draw a scene of ``size`` (W, H); ``full`` allows terrain, trucks and trains."""
+    style = replace(style, seasons=_season(style, rng))
     canvas = _open(style, size, rng, surface)
     street = Street(canvas, style, rng, full)
     paint_sky(canvas, style, rng)
     paint_ground(canvas, style, street.section, rng)
     plots, things = street.plots(), street.things()
-    cast_shadows(canvas, street.shadows, float(rng.uniform(*style.sun)))
+    cast_shadows(canvas, street.shadows, street.sunlight)
     _skyline(canvas, style, rng)
     for plot in sorted(plots, key=lambda plot: -plot.z1):
         frontage.draw(canvas, style, rng, plot)
@@ -38,6 +40,15 @@ def compose(
         paint()
     plants.ruffle(canvas, style, rng)
     return canvas
+
+
+def _season(style: Style, rng: np.random.Generator) -> dict[str, float]:
+    """One street's trees: three in four of the scene's season, the others of any."""
+    season, total = weighted(rng, style.seasons), sum(style.seasons.values())
+    return {
+        name: 0.25 * weight / total + 0.75 * (name == season)
+        for name, weight in style.seasons.items()
+    }
 
 
 def _open(
@@ -81,12 +92,16 @@ class Street:
         self.parked: dict[int, float] = {}  # side -> |x| of the parking lane's middle
         angle, reach = rng.uniform(0, 2 * np.pi), rng.uniform(0.3, 1.1)
         self.sun = np.array([np.cos(angle), np.sin(angle)]) * reach
+        self.sunlight = float(rng.uniform(*style.sun))
         self.lane = float(rng.uniform(*style.lane))
         # Lanes in the camera's direction, and against it.
         self.own_lanes, self.other = (style.lanes[rng.integers(len(style.lanes))] for _ in range(2))
-        self.tram = full and rng.random() < 0.36
-        self.right = self.lane * (self.own_lanes - 0.5)
-        self.left = -self.lane * (self.other + 0.5)
+        self.tram = full and rng.random() < style.tram_share
+        # From the middle of the innermost own lane; beyond the outermost is the kerb.
+        shift = float(rng.uniform(*style.shift))
+        self.shift = min(shift, self.lane * (self.own_lanes - 1) + 1.0)
+        self.right = self.lane * (self.own_lanes - 0.5) - self.shift
+        self.left = -self.lane * (self.other + 0.5) - self.shift
         self.section = self._section()
 
     def _section(self) -> Section:
@@ -141,10 +156,10 @@ class Street:
         lines = [
             (self.left + 0.15, "solid"),
             (self.right - 0.15, "solid"),
-            (-self.lane / 2, "centre"),
+            (-self.lane / 2 - self.shift, "centre"),
         ]
-        lines += [(self.lane * (i + 0.5), "dashed") for i in range(self.own_lanes - 1)]
-        lines += [(-self.lane * (i + 1.5), "dashed") for i in range(self.other - 1)]
+        lanes = range(-self.other, self.own_lanes - 1)
+        lines += [(self.lane * (i + 0.5) - self.shift, "dashed") for i in lanes if i != -1]
         return Section(edges, kinds, crossing, lines, rails)
 
     def plots(self) -> list[frontage.Plot]:
@@ -153,7 +168,10 @@ class Street:
         for side in SIDES:
             gap = self.section.crossing
             x = side * self.front[side]
-            plots += frontage.plan(self.style, self.rng, x, side, gap, FAR)
+            # The sun stands where shadows point away from.
+            light = 1.0 if side * self.sun[0] > 0 else 1 - 0.6 * self.sunlight
+            side_plots = frontage.plan(self.style, self.rng, x, side, gap, FAR)
+            plots += [replace(plot, light=light) for plot in side_plots]
         for plot in plots:
             if plot.kind == "building" and plot.z1 > 2:
                 x = plot.x
@@ -216,16 +234,18 @@ class Street:
         """Vehicles in the lanes, one large one among them at most, and a tram on its track."""
         style, rng = self.style, self.rng
         things: list[Thing] = []
-        lanes = [(self.lane * i, 0.0) for i in range(self.own_lanes)]
-        lanes += [(-self.lane * (i + 1), np.pi) for i in range(self.other)]
-        sizes = (["bus"] * (rng.random() < 0.34)) + (
-            ["truck"] * (self.full and rng.random() < 0.36)
+        lanes = [
+            (self.lane * i - self.shift, 0.0 if i >= 0 else np.pi)
+            for i in range(-self.other, self.own_lanes)
+        ]
+        sizes = (["bus"] * (rng.random() < style.bus_share)) + (
+            ["truck"] * (self.full and rng.random() < style.truck_share)
         )
         rng.shuffle(sizes)
         order = rng.permutation(len(lanes))
         for i in order:
             x, heading = lanes[i]
-            z = rng.uniform(9, 20) if x == 0 else rng.uniform(6, 14)
+            z = rng.uniform(9, 20) if abs(x) < 1.9 else rng.uniform(6, 14)
             while z < 70:
                 kind = "car"
                 if sizes and rng.random() < 0.75 and z < 30:
@@ -245,7 +265,7 @@ class Street:
         """Cars along the kerb, most of them close together."""
         things: list[Thing] = []
         for side, x in self.parked.items():
-            z = float(self.rng.uniform(3, 10))
+            z = float(self.rng.uniform(3, 10)) + 6.0 * (abs(x) < 2.2)
             while z < 60:
                 crossing = self.section.crossing
                 clear = crossing and crossing[0] - 6 < z < crossing[1] + 2
@@ -263,7 +283,7 @@ class Street:
         for _ in range(rng.poisson(style.poles_mean) + 1):
             side = SIDES[rng.integers(2)]
             x, z = side * (self.kerb[side] + 0.5), float(rng.uniform(7, 34))
-            kind = frontage.weighted(rng, {"lamp": 0.36, "light": 0.26, "sign": 0.32, "bin": 0.06})
+            kind = weighted(rng, {"lamp": 0.36, "light": 0.26, "sign": 0.32, "bin": 0.06})
             self._shade(x, z, (0.1, 0.1), 3.0)
             if kind == "lamp":
                 things.append(
@@ -305,8 +325,12 @@ class Street:
             if self._blocked(x, z, 0.5):
                 continue
             self._shade(x, z, (0.25, 0.2), 1.7)
-            things.append((x, z, partial(people.person, canvas, rng, x, z)))
-        for draw, mean in ((people.bicycle, 2.2), (people.motorcycle, 1.7)):
+            things.append((x, z, partial(people.person, canvas, self.style, rng, x, z)))
+        means = (
+            (people.bicycle, self.style.bicycles_mean),
+            (people.motorcycle, self.style.motorcycles_mean),
+        )
+        for draw, mean in means:
             for _ in range(rng.poisson(mean)):
                 side = SIDES[rng.integers(2)]
                 ridden = bool(rng.random() < 0.62)
@@ -316,5 +340,5 @@ class Street:
                 if self._blocked(x, z, 0.8):
                     continue
                 self._shade(x, z, (0.8, 0.3), 1.2)
-                things.append((x, z, partial(draw, canvas, rng, x, z, ridden)))
+                things.append((x, z, partial(draw, canvas, self.style, rng, x, z, ridden)))
         return things

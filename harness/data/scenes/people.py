@@ -9,11 +9,8 @@ import numpy as np
 
 from harness.data.scenes import ids
 from harness.data.scenes.canvas import Array, Canvas, Colour, Point, circle
+from harness.data.scenes.styles import Style
 
-CLOTHES = (
-    (38, 40, 52), (70, 30, 34), (52, 66, 92), (120, 112, 98), (160, 40, 44), (44, 70, 56),
-    (186, 182, 176), (90, 84, 80), (200, 150, 60), (30, 30, 30),
-)  # fmt: skip
 SKIN = ((206, 164, 138), (150, 106, 80), (226, 186, 160))
 
 
@@ -53,14 +50,16 @@ class Upright:
         self.canvas.rods(self.at(points), width * self.scale, colour, label)
 
 
-def _clothes(rng: np.random.Generator) -> Array:
-    return np.asarray(CLOTHES[rng.integers(len(CLOTHES))], float) * rng.uniform(0.85, 1.15)
+def _clothes(style: Style, rng: np.random.Generator) -> Array:
+    return np.asarray(style.clothes[rng.integers(len(style.clothes))], float) * rng.uniform(
+        0.85, 1.15
+    )
 
 
-def person(canvas: Canvas, rng: np.random.Generator, x: float, z: float) -> None:
+def person(canvas: Canvas, style: Style, rng: np.random.Generator, x: float, z: float) -> None:
     """Draw somebody who stands or walks."""
     plane = Upright(canvas, x, z, 0.0, rng.uniform(0.95, 1.12))
-    coat, trousers = _clothes(rng), _clothes(rng) * 0.7
+    coat, trousers = _clothes(style, rng), _clothes(style, rng) * 0.7
     skin = np.asarray(SKIN[rng.integers(len(SKIN))], float)
     stride, sway = rng.uniform(0.05, 0.3), (-1.0, 1.0)[rng.integers(2)]
     label = ids.PERSON
@@ -85,13 +84,15 @@ def person(canvas: Canvas, rng: np.random.Generator, x: float, z: float) -> None
     plane.shape([(-0.14, 1.68), (0.14, 1.68), (0.09, 1.82), (-0.09, 1.82)], hair, label)
     if rng.random() < 0.3:
         bag = [(sway * 0.22, 0.95), (sway * 0.42, 0.95), (sway * 0.42, 1.3), (sway * 0.22, 1.3)]
-        plane.shape(bag, _clothes(rng), label)
+        plane.shape(bag, _clothes(style, rng), label)
 
 
-def bicycle(canvas: Canvas, rng: np.random.Generator, x: float, z: float, ridden: bool) -> None:
+def bicycle(
+    canvas: Canvas, style: Style, rng: np.random.Generator, x: float, z: float, ridden: bool
+) -> None:
     """Draw a bicycle, and its rider if ``ridden``."""
     plane = Upright(canvas, x, z, rng.uniform(-0.85, 0.85) + (np.pi if rng.random() < 0.5 else 0))
-    paint = _clothes(rng)
+    paint = _clothes(style, rng)
     label = ids.BICYCLE
     turn = [2 * math.pi * i / 16 for i in range(17)]
     for hub in (-0.52, 0.52):
@@ -108,10 +109,12 @@ def bicycle(canvas: Canvas, rng: np.random.Generator, x: float, z: float, ridden
     plane.limb([(0.52, 0.35), (0.4, 0.85), (0.38, 1.05), (0.5, 1.08)], 0.06, paint * 0.8, label)
     plane.limb([(-0.3, 0.97), (-0.08, 0.97)], 0.09, (30, 28, 28), label)
     if ridden:
-        _rider(plane, rng, seat=(-0.2, 0.95), hand=(0.42, 1.08), helmet=rng.random() < 0.4)
+        _rider(plane, style, rng, seat=(-0.2, 0.95), hand=(0.42, 1.08), helmet=rng.random() < 0.4)
 
 
-def motorcycle(canvas: Canvas, rng: np.random.Generator, x: float, z: float, ridden: bool) -> None:
+def motorcycle(
+    canvas: Canvas, style: Style, rng: np.random.Generator, x: float, z: float, ridden: bool
+) -> None:
     """Draw a motorcycle: fat dark wheels, a solid engine, tank and seat; perhaps its rider."""
     plane = Upright(
         canvas, x, z, rng.uniform(-0.8, 0.8) + (np.pi if rng.random() < 0.5 else 0), 1.1
@@ -136,18 +139,19 @@ def motorcycle(canvas: Canvas, rng: np.random.Generator, x: float, z: float, rid
     plane.limb([(0.45, 1.08), (0.28, 1.14)], 0.07, (30, 30, 30), label)
     plane.shape([(0.5, 0.66), (0.9, 0.68), (0.86, 0.74), (0.52, 0.74)], paint, label)
     if ridden:
-        _rider(plane, rng, seat=(-0.4, 0.85), hand=(0.3, 1.12), helmet=True)
+        _rider(plane, style, rng, seat=(-0.4, 0.85), hand=(0.3, 1.12), helmet=True)
 
 
 def _rider(
     plane: Upright,
+    style: Style,
     rng: np.random.Generator,
     seat: tuple[float, float],
     hand: tuple[float, float],
     helmet: bool,
 ) -> None:
     """Draw somebody who sits on a two-wheeler: bent legs, a leaning back, an arm to the bar."""
-    coat, trousers = _clothes(rng), _clothes(rng) * 0.7
+    coat, trousers = _clothes(style, rng), _clothes(style, rng) * 0.7
     x, y = seat
     pedal = y - rng.uniform(0.55, 0.72)
     label = ids.RIDER
@@ -164,7 +168,7 @@ def _rider(
     plane.limb([(x + 0.24, y + 0.55), (x + 0.34, y + 0.3), hand], 0.12, coat * 0.85, label)
     head = (x + 0.3, y + 0.82)
     plane.disc(head, 0.14, SKIN[rng.integers(len(SKIN))], label)
-    shell = _clothes(rng) * 1.2 if helmet else np.array([60, 46, 38]) * rng.uniform(0.5, 1.6)
+    shell = _clothes(style, rng) * 1.2 if helmet else np.array([60, 46, 38]) * rng.uniform(0.5, 1.6)
     cap = [
         (head[0] + 0.16 * math.cos(t), head[1] + 0.03 + 0.15 * math.sin(t))
         for t in (math.pi * i / 7 for i in range(8))

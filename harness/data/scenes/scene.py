@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.data.scenes import adverse, layout, sensor
-from harness.data.scenes.styles import STYLES
+from harness.data.scenes.styles import STYLES, style_of
 from harness.errors import BenchError
 
 #: Raise whenever a drawing changes, so that caches and results of older pictures are not mixed.
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 
 #: Stored width and height in pixels.
 SIZES = {
@@ -44,7 +44,7 @@ def draw_scene(
     rng = np.random.Generator(np.random.Philox(key=entropy))
     if name not in STYLES:
         return Scene(*adverse.draw(name, index, (width, height), rng))
-    style = STYLES[name]
+    style = style_of(name, rng)
     canvas = layout.compose(style, (2 * width, 2 * height), rng, full=name != "synthia")
     sensor.add_hood(canvas, style, rng)
     return Scene(*sensor.expose(canvas, style, (width, height), rng))

@@ -57,7 +57,19 @@ def expose(
             plane *= _vignette(style.vignette, size)
         plane += level * (0.6 * shot + 0.8 * noise[0]) * amplitude
         planes.append(np.clip(plane, 0, 255).astype(np.uint8))
-    return cv2.merge(planes), label
+    return _recorded(cv2.merge(planes), style.jpeg), label
+
+
+def _recorded(image: npt.NDArray[np.uint8], quality: int) -> npt.NDArray[np.uint8]:
+    """The image as it is read back from a JPEG of a quality; 0 keeps it."""
+    if not quality:
+        return image
+    blue_first = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    _, code = cv2.imencode(".jpg", blue_first, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    decoded = cv2.imdecode(code, cv2.IMREAD_COLOR)
+    assert decoded is not None
+    read_back: Array = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
+    return read_back
 
 
 @cache

@@ -29,6 +29,11 @@ PROFILES: dict[str, tuple[Outline, tuple[int, ...]]] = {
          (4.6, 1.05), (4.7, 0.4)),
         (1, 3),
     ),
+    "pickup": (
+        ((0, 0.45), (0, 1.15), (2.0, 1.15), (2.1, 1.85), (3.5, 1.85), (4.1, 1.25),
+         (5.5, 1.15), (5.55, 0.45)),
+        (2, 4),
+    ),
     "compact": (
         ((0, 0.3), (0, 0.9), (0.45, 1.5), (2.2, 1.52), (2.9, 0.95),
          (3.5, 0.85), (3.55, 0.3)),
@@ -126,8 +131,10 @@ def bus(
     length, top = rng.uniform(9, 12), 3.1
     paint = np.asarray(style.bus[rng.integers(len(style.bus))], float) * rng.uniform(0.9, 1.08)
     body = Body(canvas, Frame(np.array([x, 0.0, z]), heading, 2.55), ids.BUS, length)
-    body.prism([(0, 0.3), (0, top), (length - 0.1, top), (length, 0.3)], paint, (), 0.03)
-    step = length / 7
+    cabin = length - style.bonnet  # where the windscreen stands
+    nose = [(cabin, 1.45), (length, 1.3)] if style.bonnet else []
+    body.prism([(0, 0.3), (0, top), (cabin - 0.1, top), *nose, (length, 0.3)], paint, (), 0.03)
+    step = cabin / 7
     for i in range(7):
         a = i * step + 0.12
         door = i in (3, 6)
@@ -146,8 +153,8 @@ def bus(
             body.face(0, (side * 0.97, 0.8, side * 0.78, 1.4), (190, 28, 24))
         body.face(0, (-0.6, 0.55, 0.6, 1.2), paint * 0.6)
     elif body.end == "front":
-        body.face(length, (-0.92, 1.1, 0.92, 2.55), GLASS)
-        body.face(length, (-0.6, 2.65, 0.6, 2.95), (235, 160, 40))
+        body.face(cabin, (-0.92, 1.5 if nose else 1.1, 0.92, 2.55), GLASS)
+        body.face(cabin, (-0.6, 2.65, 0.6, 2.95), (235, 160, 40))
         for side in (-1, 1):
             body.face(length, (side * 0.92, 0.6, side * 0.6, 0.85), (236, 234, 220))
 
@@ -157,7 +164,7 @@ def truck(
 ) -> None:
     """Draw a lorry: a windowless load box on a dark chassis behind a separate cab."""
     load, top = rng.uniform(4.5, 7), rng.uniform(3.0, 3.5)
-    length = load + 2.3
+    length = load + 2.3 + style.bonnet
     paint = np.asarray(style.paints[rng.integers(len(style.paints))], float)
     box = np.array([205, 203, 196]) if rng.random() < 0.6 else paint * 0.5 + 70
     frame = Frame(np.array([x, 0.0, z]), heading, 2.5)
@@ -165,16 +172,18 @@ def truck(
     chassis = [(0.1, 0.45), (0.1, 0.95), (length - 0.3, 0.95), (length - 0.3, 0.45)]
 
     def cab() -> None:
+        screen = length - style.bonnet  # the windscreen's foot
         cabin = [
             (load + 0.3, 0.45),
             (load + 0.3, 2.5),
-            (length - 0.35, 2.5),
-            (length, 1.5),
+            (screen - 0.35, 2.5),
+            (screen, 1.5),
+            *([(length, 1.35)] if style.bonnet else []),
             (length, 0.45),
         ]
         body.prism(cabin, paint, (2,), 0.06)
         body.flank(
-            [(load + 0.8, 1.5), (load + 0.8, 2.25), (length - 0.45, 2.25), (length - 0.2, 1.5)],
+            [(load + 0.8, 1.5), (load + 0.8, 2.25), (screen - 0.45, 2.25), (screen - 0.2, 1.5)],
             GLASS,
         )
         if body.end == "front":

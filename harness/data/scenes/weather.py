@@ -35,8 +35,9 @@ def rain(canvas: DepthCanvas, rng: np.random.Generator) -> None:
     lamps = shining(canvas)
     air = tone(rng.uniform(140, 175), (0.98, 1.0, 1.03))
     image = _dull(canvas.image, 0.7, rng.uniform(0.62, 0.8))
-    image[canvas.label == ids.SKY] = air * np.float32(rng.uniform(0.95, 1.1))
-    keep = _kept(canvas.depth(), rng.uniform(60, 130))
+    depth = canvas.depth()
+    image[np.isinf(depth)] = air * np.float32(rng.uniform(0.95, 1.1))
+    keep = _kept(depth, rng.uniform(60, 130))
     image = image * keep + air * (1 - keep)
     image += 180 * bloom(lamps, ((0.5, 0.4), (2.0, 0.2)))
     image = _mirrored(canvas, image, rng)
@@ -48,8 +49,8 @@ def snow(canvas: DepthCanvas, rng: np.random.Generator) -> None:
     air = tone(rng.uniform(185, 222), (0.99, 1.0, 1.02))
     white = tone(rng.uniform(205, 235), (0.98, 0.99, 1.02))
     image = _dull(canvas.image, 0.7, rng.uniform(0.8, 0.95))
-    image[canvas.label == ids.SKY] = air
     depth = canvas.depth()
+    image[np.isinf(depth)] = air
     cover = _snow_cover(canvas, depth, rng)[..., None]
     grain = 1 + 0.04 * _clouds(canvas, rng)[..., None]
     image += (white * grain - image) * cover

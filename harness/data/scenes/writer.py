@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -26,6 +27,7 @@ from harness.data.classes import CITYSCAPES_IDS, PALETTE, SYNTHIA_IDS, lookup_ta
 from harness.data.datasets import layout_of
 from harness.data.scenes.adverse import condition
 from harness.data.scenes.scene import GENERATOR_VERSION, SIZES, draw_scene
+from harness.data.scenes.styles import GAP
 from harness.errors import BenchError, DataError
 from harness.files import (
     folder_written_whole,
@@ -50,7 +52,7 @@ Size: TypeAlias = "tuple[int, int]"  # stored width, height
 def fingerprint(
     name: str, counts: Mapping[str, int], seed: int = 0, size: Size | None = None
 ) -> str:
-    """Name a data set by all that decides its bytes, e.g. ``scenes-v1-gta5-0d5ac90f2b7e``."""
+    """Name a data set by all that decides its bytes, e.g. ``scenes-v2-gta5-0d5ac90f2b7e``."""
     what = json.dumps(_recipe(name, counts, seed, size), sort_keys=True)
     digest = hashlib.sha256(what.encode()).hexdigest()[:12]
     return f"scenes-v{GENERATOR_VERSION}-{name}-{digest}"
@@ -65,6 +67,7 @@ def _recipe(name: str, counts: Mapping[str, int], seed: int, size: Size | None) 
     return {
         "made_by": "uda-bench scenes", "version": GENERATOR_VERSION, "name": name,
         "size": list(size or SIZES[name]), "counts": dict(sorted(counts.items())), "seed": seed,
+        "gap": asdict(GAP),
     }  # fmt: skip
 
 

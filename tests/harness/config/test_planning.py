@@ -118,6 +118,18 @@ def test_the_teacher_trains_for_its_own_schedule():
     assert found.teachers[0].plan.spec.profile.iterations == 20
 
 
+def test_a_schedule_of_several_lengths_is_so_for_the_frozen_teacher_too():
+    made = plan(overrides=("iterations=10", "teacher_iterations=20", "length=3"))
+    assert made.spec.profile.iterations == 30
+    assert made.teachers[0].plan.spec.profile.iterations == 60
+    assert replan(made.spec, None).spec == made.spec, "it is multiplied once"
+
+
+def test_the_edition_of_a_profile_is_not_set_by_hand():
+    with pytest.raises(BenchError, match="belongs to the profile's file"):
+        plan(overrides=("edition=1",))
+
+
 def test_the_teachers_run_is_the_same_as_one_asked_for_by_hand():
     """So a source-only run of a sweep serves as the frozen teacher of another run."""
     teacher = plan(student="mini_xs").teachers[0].plan.spec
@@ -135,7 +147,7 @@ def test_a_checkpoint_is_known_by_its_content_not_its_path(tmp_path):
     assert str(tmp_path) not in plan(teacher_checkpoint=str(files[0])).spec.model_dump_json()
     for file, seed in zip(files, (1, 1, 2), strict=True):
         start_weights(file, seed=seed)
-    init = [plan("daformer", init=str(file)).spec for file in files]
+    init = [plan("daformer", student="mini_s", init=str(file)).spec for file in files]
     assert init[0].run_id == init[1].run_id != init[2].run_id
     assert init[0].init == file_hash(files[0])
 
@@ -197,7 +209,7 @@ def test_a_profile_without_counts_of_generated_images_says_so(tmp_path):
 
 def test_a_users_own_profile_is_taken_by_its_path(tmp_path):
     path = tmp_path / "mine.toml"
-    path.write_text(Path("benchmarks/profiles/tiny.toml").read_text().replace("1000", "5"))
+    path.write_text(Path("benchmarks/profiles/tiny.toml").read_text().replace("= 400", "= 5"))
     spec = plan("daformer", profile=str(path)).spec
     assert (spec.profile.name, spec.profile.iterations) == ("mine", 5)
 
@@ -205,10 +217,10 @@ def test_a_users_own_profile_is_taken_by_its_path(tmp_path):
 @pytest.mark.parametrize(
     ("change", "found"),
     [
-        (("lr = 4e-3", ""), "lr: Field required"),
-        (("lr = 4e-3", "lr = -1"), "lr = -1"),
-        (("lr = 4e-3", "learning_rate = 1"), "learning_rate"),
-        (("lr = 4e-3", "lr = "), "not valid TOML"),
+        (("lr = 3e-3", ""), "lr: Field required"),
+        (("lr = 3e-3", "lr = -1"), "lr = -1"),
+        (("lr = 3e-3", "learning_rate = 1"), "learning_rate"),
+        (("lr = 3e-3", "lr = "), "not valid TOML"),
     ],
 )
 def test_a_broken_profile_is_named_with_its_reason(tmp_path, change, found):

@@ -64,7 +64,10 @@ def test_a_teachers_schedule_counts_where_there_is_a_teacher():
 
 
 def test_other_teachers_are_other_runs():
-    ids = {spec("dualkd", teacher=t).run_id for t in (None, "mini_m", "mini_l", "test_mit")}
+    ids = {
+        spec("dualkd", teacher=t, student="mini_s").run_id
+        for t in (None, "mini_m", "mini_l", "test_mit")
+    }
     assert len(ids) == 3, "mini_m is the default for mini_s: the same run, named or not"
 
 

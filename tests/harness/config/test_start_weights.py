@@ -9,11 +9,12 @@ import torch
 from bench_cli import bench, refused
 
 from harness.config import catalogue, start_weights
-from harness.config.planning import Request, resolve
+from harness.config.planning import Request, replan, resolve
 from harness.config.start_weights import PACKAGES, Package, located, sources
 from harness.config.suites import requests
 from harness.errors import BenchError
 from harness.files import file_hash
+from harness.runs.launchers import Task
 from methods.networks import zoo
 from methods.networks.weights import load_weights
 
@@ -146,12 +147,9 @@ def test_a_companion_too(tmp_path, monkeypatch):
 
 def test_a_profile_and_a_suite_say_it_too(tmp_path, monkeypatch):
     weights = installed(tmp_path / "site", monkeypatch)
-    text = Path("benchmarks/profiles/tiny.toml").read_text()
-    (tmp_path / "mine.toml").write_text(f'init = "imagenet"\nteacher_init = "imagenet"\n{text}')
-    profile = str(tmp_path / "mine.toml")
-    made = plan(student=SMALL, profile=profile)
+    made = plan(student=SMALL, profile="tiny")
     assert made.init == weights
-    asked = plan(student=SMALL, profile=profile, init="imagenet")
+    asked = plan(student=SMALL, profile="tiny", init="imagenet")
     assert made.spec == asked.spec  # a run is named by the weights, not by who asked for them
     suite = catalogue.suite("ci").model_copy(update={"init": "imagenet", "students": [SMALL]})
     assert {request.init for request in requests(suite)} == {"imagenet"}
@@ -163,6 +161,48 @@ def test_what_the_command_line_says_goes_before_the_profile(tmp_path, monkeypatc
     other = Path(shutil.copy(weights, tmp_path / "other.pth"))
     made = plan(student=SMALL, init=str(other), overrides=("init=imagenet",))
     assert made.init == other
+
+
+def test_a_command_may_ask_for_random_weights_where_the_profile_has_others(tmp_path, monkeypatch):
+    installed(tmp_path / "site", monkeypatch)
+    assert plan(student=SMALL, init="none").spec.init is None
+    request = Request(method="dualkd", scenario="gta2cs", student=SMALL, teacher=SMALL)
+    assert resolve(request).spec.teachers[0]["init"]
+    random = resolve(request.model_copy(update={"teacher_init": "none", "init": "none"}))
+    assert "init" not in random.spec.teachers[0]
+
+
+def test_a_profiles_weights_are_no_duty_of_a_network_that_no_package_serves():
+    made = plan(student=SMALL)
+    assert made.spec.init is None
+    assert "starts from random weights" in made.missing_init
+    with pytest.raises(BenchError, match="no ImageNet weights of mini_s"):
+        plan(student="mini_s", init="imagenet")
+
+
+def test_a_profiles_weights_are_a_duty_of_one_that_a_package_serves(monkeypatch):
+    monkeypatch.setattr("importlib.metadata.files", lambda name: None)
+    with pytest.raises(BenchError, match=r"efficientnet-lite0-.*--init none starts from random"):
+        plan()
+
+
+def test_a_process_of_a_sweep_starts_its_networks_from_the_same_weights(tmp_path, monkeypatch):
+    """A spec holds hashes of files, not where they lie."""
+    installed(tmp_path / "site", monkeypatch)
+    for method in ("dualkd", "duda"):
+        made = resolve(Request(method=method, scenario="gta2cs", student=SMALL, teacher=SMALL))
+        task = Task.of(made, tmp_path)
+        again = replan(task.spec, None, task.config, task.init, task.teacher_init)
+        assert again.spec == made.spec
+        assert [t.plan.init for t in again.teachers] == [t.plan.init for t in made.teachers]
+        assert replan(made.spec, None).spec == made.spec, "a record alone, as bench check has it"
+
+
+def test_a_record_of_other_weights_than_this_machines_is_refused(tmp_path, monkeypatch):
+    installed(tmp_path / "site", monkeypatch)
+    other = plan(student=SMALL).spec.model_copy(update={"init": "0" * 64})
+    with pytest.raises(BenchError, match=r"sha256 .* found on this machine .*, 00000000 expected"):
+        replan(other, None)
 
 
 def test_a_file_of_that_name_is_given_by_its_path(tmp_path, monkeypatch):

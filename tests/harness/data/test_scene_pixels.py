@@ -11,13 +11,13 @@ from PIL import Image
 from harness.data.scenes import draw_scene
 from harness.data.scenes.canvas import NOTHING, WHOLE, Camera
 
-#: Scenes drawn by generator version 1; new ones belong here when GENERATOR_VERSION is raised.
+#: Scenes drawn by generator version 2; new ones belong here when GENERATOR_VERSION is raised.
 STORED = Path(__file__).parents[2] / "data" / "scenes"
 SIZE = (96, 54)
 NAMES = ("gta5", "synthia", "cityscapes")
 
 
-@pytest.mark.parametrize(("name", "index"), [("gta5", 3), ("synthia", 28), ("cityscapes", 6)])
+@pytest.mark.parametrize(("name", "index"), [("gta5", 3), ("synthia", 28), ("cityscapes", 1)])
 def test_same_pixels_as_ever(name: str, index: int) -> None:
     scene = draw_scene(name, "train", index, size=SIZE)
     image = np.array(Image.open(STORED / f"{name}_{index}.png"))

@@ -124,5 +124,5 @@ def _sha256(roots: tuple[str, ...]) -> str:
     return digest.hexdigest()[:16] if files else ""
 
 
-def _broken(plug_in: PlugIn, error: Exception) -> str:
+def _broken(plug_in: PlugIn, error: BaseException) -> str:
     return f"{plug_in.path} cannot be imported ({type(error).__name__}: {error}); mend the file"

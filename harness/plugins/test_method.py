@@ -60,8 +60,8 @@ def check_method(
         verdicts.append(not broken)
         words = check.replace("_", " ").replace("torchs", "torch's")
         _say(console, f"{'FAIL' if broken else 'PASS'}  {words} ({len(asked)})")
-        for case, reason in broken.items():
-            _say(console, f"      {case.removeprefix(check)} {reason}")
+        for name_of_case, reason in broken.items():
+            _say(console, f"      {name_of_case.removeprefix(check)} {reason}")
     seconds = time.perf_counter() - start
     failed = verdicts.count(False)
     outcome = f"breaks it in {failed} of {len(verdicts)} checks" if failed else "keeps to it"

@@ -8,7 +8,7 @@ import re
 import pytest
 import torch
 from bench_cli import QUICK, SETTINGS, bench, refused
-from real_formats import write_cityscapes
+from real_formats import write_camvid, write_cityscapes
 
 from harness.data.sources import find_target
 from harness.evaluation.metrics import evaluate, scores
@@ -77,13 +77,18 @@ def test_our_own_file_says_its_network(own_file):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(("part", "seed"), [("student", 1), ("ema", 2)])
-def test_a_published_checkpoint_gives_the_student_or_its_teacher(published_file, part, seed):
+@pytest.mark.parametrize(
+    ("part", "seed", "origin"),
+    [("student", 1, "self-training checkpoint, student"), ("ema", 2, "moving average")],
+)
+def test_a_published_checkpoint_gives_the_student_or_its_teacher(
+    published_file, part, seed, origin
+):
     result = found(
         "--checkpoint", published_file, "--scenario", "synthia2cs", "--student", "test_mit",
         "--part", part, *SET,
     )  # fmt: skip
-    assert "self-training checkpoint" in result["format"]
+    assert origin in result["format"]
     assert result["part"] == part
     assert result["scores"]["confusion"] == expected_confusion(seed)
 
@@ -155,3 +160,24 @@ def test_what_does_not_fit_is_refused_in_one_line(own_file, published_file, tmp_
     (tmp_path / "broken.pth").write_text("not weights")
     broken = bench("eval", "--checkpoint", tmp_path / "broken.pth", *here)
     assert "neither a safetensors nor a torch file" in refused(broken)
+
+
+def test_camvid_at_dusk_from_training_to_another_split(tmp_path):
+    """One data set as source and target; a trained network is scored on other images too."""
+    write_camvid(tmp_path / "data", 3)
+    data = ["--data-root", tmp_path / "data"]
+    options = ["--scenario", "camvid_day2dusk", "--profile", "tiny", *data]
+    run = bench("run", "--method", "daformer", *options, "--results", tmp_path / "runs", *QUICK)
+    assert run.code == 0, run.err
+    (record,) = store.read_all(tmp_path / "runs" / "records")
+    assert record.spec.scenario.eval_split == "dusk_test"
+    assert record.metrics.student.conventions.keys() == {"camvid11"}
+    asked = ["--checkpoint", record.run_id, "--results", tmp_path / "runs", *data]
+    again = found(*asked)
+    (tmp_path / "data" / "camvid" / "val" / "0016E5_07959.png").unlink()
+    (tmp_path / "data" / "camvid" / "valannot" / "0016E5_07959.png").unlink()
+    by_day = found(*asked, "--set", "eval_split=day")
+    assert again["scores"]["confusion"] == record.metrics.student.confusion
+    assert by_day["scenario"]["eval_split"] == "day"
+    pixels = [sum(map(sum, result["scores"]["confusion"])) for result in (by_day, again)]
+    assert 3 * pixels[0] == 2 * pixels[1]  # two frames by day are left, three at dusk

@@ -12,7 +12,7 @@ from rich.table import Table
 from harness.config import catalogue
 from harness.data.datasets import LAYOUTS, Dataset, has_dataset, open_once, splits_there
 from harness.data.sources import find_sources, is_real
-from harness.data.store import Format, Part, Store, remove, stores, stores_folder
+from harness.data.store import FileKind, Format, Store, remove, stores, stores_folder
 from harness.data.store_build import build, check_room, estimate, missing, size_text
 from harness.errors import DataError, unknown
 from harness.text import plain
@@ -23,7 +23,7 @@ class Wanted(NamedTuple):
 
     dataset: Dataset
     size: tuple[int, int]
-    parts: tuple[Part, ...]
+    parts: tuple[FileKind, ...]
 
 
 def show(console: Console) -> None:
@@ -74,7 +74,7 @@ def build_or_remove(
             _build(store, parts, console, dry_run)
 
 
-def _build(store: Store, parts: tuple[Part, ...], console: Console, dry_run: bool) -> None:
+def _build(store: Store, parts: tuple[FileKind, ...], console: Console, dry_run: bool) -> None:
     from harness.report.progress import Reporter
 
     title = _title(store)
@@ -136,7 +136,7 @@ def _wanted(what: str, profile_name: str | None, data_root: Path | None) -> list
         )
     wanted = []
     for split in splits_there(what, data_root):
-        parts: tuple[Part, ...] = ("image", "label") if split == "train" else ("image",)
+        parts: tuple[FileKind, ...] = ("image", "label") if split == "train" else ("image",)
         wanted.append(Wanted(open_once(what, data_root, split), profile.image_size[what], parts))
     return wanted
 

@@ -25,7 +25,7 @@ Student = Annotated[
     str | None,
     typer.Option(help="The network they are of.", show_default="as the file says"),
 ]
-Part = Annotated[
+PartOption = Annotated[
     Literal["student", "ema"],
     typer.Option(help="Which network of a self-training checkpoint (DAFormer, HRDA, MIC)."),
 ]
@@ -39,7 +39,7 @@ def eval_(
         typer.Option(help="See `bench list scenarios`.", show_default="the run's own"),
     ] = None,
     student: Student = None,
-    part: Part = "student",
+    part: PartOption = "student",
     profile: Annotated[
         str | None,
         typer.Option(
@@ -105,7 +105,7 @@ def predict_(
         ),
     ] = "palette",
     student: Student = None,
-    part: Part = "student",
+    part: PartOption = "student",
     size: Annotated[
         str | None,
         typer.Option(
@@ -180,7 +180,7 @@ def export(
     checkpoint: Weights,
     out: Annotated[Path, typer.Option(help="Folder for student.safetensors, .json and .onnx.")],
     student: Student = None,
-    part: Part = "student",
+    part: PartOption = "student",
     onnx: Annotated[
         bool, typer.Option("--onnx/--no-onnx", help="Write ONNX too, checked with onnxruntime.")
     ] = True,

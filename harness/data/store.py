@@ -35,12 +35,12 @@ from harness.data.transforms import PixelArray
 from harness.files import read_json, write_text, written_whole
 
 Format = Literal["raw", "compressed"]
-Part = Literal["image", "label"]
+FileKind = Literal["image", "label"]
 
 #: Raw files are mapped, so that a crop reads its own rows only. WebP is the smaller of the lossless
 #: formats that OpenCV decodes, and the faster one for photographs. A label is read whole, to draw a
 #: corner from: zlib makes it a fortieth in both formats and takes half a millisecond.
-ENDINGS: dict[Format, dict[Part, str]] = {
+ENDINGS: dict[Format, dict[FileKind, str]] = {
     "raw": {"image": ".image.npy", "label": ".label.npy.z"},
     "compressed": {"image": ".image.webp", "label": ".label.npy.z"},
 }
@@ -68,16 +68,16 @@ class Store:
         digest = _digest(repr((*decisive, cv2.__version__)))[:8]
         return stores_folder() / f"{name}-{split}-{width}x{height}-{self.format}-{digest}"
 
-    def sources(self, part: Part) -> list[Path]:
+    def sources(self, part: FileKind) -> list[Path]:
         """The image or label file of every sample."""
         return [getattr(sample, part) for sample in self.dataset.samples]
 
-    def names(self, part: Part) -> list[str | None]:
+    def names(self, part: FileKind) -> list[str | None]:
         """The file name of every sample; None where its source is not there. One `stat` each."""
         sources = self.sources(part)
         return [self.name(part, *pair) for pair in zip(sources, file_states(sources), strict=True)]
 
-    def name(self, part: Part, source: Path, state: FileState | None) -> str | None:
+    def name(self, part: FileKind, source: Path, state: FileState | None) -> str | None:
         """The name of one file: another one when the source's name, size or times are others."""
         if state is None:
             return None
@@ -91,12 +91,12 @@ class Store:
         except OSError:
             return set()
 
-    def pixels(self, part: Part, index: int) -> PixelArray:
+    def pixels(self, part: FileKind, index: int) -> PixelArray:
         """What the data set itself reads: what a store must give back."""
         read = self.dataset.read_image if part == "image" else self.dataset.read_label
         return read(index, self.size)
 
-    def write(self, part: Part, index: int, name: str) -> bool:
+    def write(self, part: FileKind, index: int, name: str) -> bool:
         """Write one file, whole or not at all; False where its source changes meanwhile."""
         content = encode(self.pixels(part, index), self.format)
         source = self.sources(part)[index]
@@ -160,12 +160,12 @@ class StoredPixels:
         dataset: Dataset,
         size: tuple[int, int],
         setting: DataStore = "auto",
-        parts: Sequence[Part] = get_args(Part),
+        parts: Sequence[FileKind] = get_args(FileKind),
     ) -> None:
         self.dataset, self.size = dataset, size
         #: Counts values that are no ids, as `Dataset.read_label` does; a store holds train ids.
         self.unknown: npt.NDArray[np.int64] | None = None
-        self.files: dict[Part, dict[int, Path]] = {part: {} for part in parts}
+        self.files: dict[FileKind, dict[int, Path]] = {part: {} for part in parts}
         for format_ in _formats(setting):
             store = Store(dataset, size, format_)
             held = store.held()
@@ -188,7 +188,7 @@ class StoredPixels:
             return pixels
         return self.dataset.read_label(index, self.size, self.unknown)
 
-    def _stored(self, part: Part, index: int) -> PixelArray | None:
+    def _stored(self, part: FileKind, index: int) -> PixelArray | None:
         path = self.files.get(part, {}).get(index)
         if path is None:
             return None
@@ -226,7 +226,7 @@ def stores() -> Iterator[Held]:
             description = content if isinstance(content, dict) else {}
         files = [path for path in file.parent.iterdir() if path.is_file()]
         images, labels = (
-            sum(f".{part}." in path.name for path in files) for part in get_args(Part)
+            sum(f".{part}." in path.name for path in files) for part in get_args(FileKind)
         )
         size = sum(path.stat().st_size for path in files)
         yield Held(file.parent, description, images, labels, size)

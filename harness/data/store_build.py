@@ -18,7 +18,7 @@ from harness.config.schema import DataStore
 from harness.data import fingerprint
 from harness.data.datasets import Dataset
 from harness.data.fingerprint import FilesRead, file_states
-from harness.data.store import DESCRIPTION, Part, Store, encode
+from harness.data.store import DESCRIPTION, FileKind, Store, encode
 from harness.errors import DataError
 from harness.files import remove_abandoned
 from harness.measure.environment import usable_cpus
@@ -55,8 +55,8 @@ def size_text(size_bytes: float) -> str:
     return f"{size_bytes / 1e6:.1f} MB"
 
 
-def missing(store: Store, parts: Sequence[Part]) -> list[tuple[Part, int, str]]:
-    """Part, index and name of each file that a store still lacks."""
+def missing(store: Store, parts: Sequence[FileKind]) -> list[tuple[FileKind, int, str]]:
+    """Kind, index and name of each file that a store still lacks."""
     held = store.held()
     return [
         (part, index, name)
@@ -66,7 +66,7 @@ def missing(store: Store, parts: Sequence[Part]) -> list[tuple[Part, int, str]]:
     ]
 
 
-def estimate(store: Store, parts: Sequence[Part]) -> Estimate:
+def estimate(store: Store, parts: Sequence[FileKind]) -> Estimate:
     """Encode a few of the missing files in memory. DataError for one that cannot be read."""
     files = missing(store, parts)
     size = seconds = 0.0
@@ -81,7 +81,7 @@ def estimate(store: Store, parts: Sequence[Part]) -> Estimate:
     return Estimate(len(files), round(size), seconds / _threads(), _free(store.folder))
 
 
-def build(store: Store, parts: Sequence[Part], progress: FilesRead | None = None) -> int:
+def build(store: Store, parts: Sequence[FileKind], progress: FilesRead | None = None) -> int:
     """Write the files that are missing, remove those of changed sources; how many were written.
 
     One process at a time builds a store; another waits and finds it built. DataError for a source
@@ -124,7 +124,7 @@ def _one_builder(path: Path) -> Iterator[None]:
         lock.release()
 
 
-def _build(store: Store, parts: Sequence[Part], progress: FilesRead | None) -> int:
+def _build(store: Store, parts: Sequence[FileKind], progress: FilesRead | None) -> int:
     store.describe()
     _wait_until_settled([file for part in parts for file in store.sources(part)])
     files = missing(store, parts)
@@ -166,7 +166,7 @@ def ensure(
     dataset: Dataset,
     size: tuple[int, int],
     setting: DataStore,
-    parts: Sequence[Part],
+    parts: Sequence[FileKind],
     say: Callable[[str], None],
     progress: FilesRead | None = None,
 ) -> None:

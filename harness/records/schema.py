@@ -12,12 +12,12 @@ from harness.config.schema import RunSpec
 SCHEMA = 1
 
 
-class Part(BaseModel):
+class RecordModel(BaseModel):
     # A diverged loss is NaN: "NaN" as a string keeps the file strict JSON and reads back as NaN.
     model_config = ConfigDict(extra="forbid", ser_json_inf_nan="strings")
 
 
-class Scores(Part):
+class Scores(RecordModel):
     """One network's scores on the target's validation images, in percent."""
 
     miou: float = Field(description="in the scenario's convention: the figure of the run")
@@ -30,7 +30,7 @@ class Scores(Part):
     confusion: list[list[int]] = Field(description="[label][prediction] pixel counts, 19 x 19")
 
 
-class Golden(Part):
+class Golden(RecordModel):
     """What `bench check` compares of a training."""
 
     losses: dict[str, list[tuple[int, float]]] = Field(
@@ -42,7 +42,7 @@ class Golden(Part):
     )
 
 
-class Metrics(Part):
+class Metrics(RecordModel):
     convention: str
     student: Scores
     ema_teacher: Scores | None = None
@@ -54,7 +54,7 @@ class Metrics(Part):
     golden: Golden | None = Field(None, description="the golden losses of the whole schedule")
 
 
-class Inference(Part):
+class Inference(RecordModel):
     images_per_second: float
     batch: int
     latency_ms_p50: float = Field(description="batch of 1")
@@ -63,7 +63,7 @@ class Inference(Part):
     precision: str
 
 
-class TrainingPhase(Part):
+class TrainingPhase(RecordModel):
     """Speed in one part of the schedule, the parts being the same for every method."""
 
     first_step: int
@@ -71,7 +71,7 @@ class TrainingPhase(Part):
     images_per_second: float = Field(description="source images / wall seconds of the part")
 
 
-class CheckpointCost(Part):
+class CheckpointCost(RecordModel):
     """What keeping the training state cost; it is in no other figure of the training."""
 
     count: int = Field(description="states written, those of interrupted tries included")
@@ -79,7 +79,7 @@ class CheckpointCost(Part):
     mib: float = Field(description="of the last one")
 
 
-class Training(Part):
+class Training(RecordModel):
     """What the training loop cost, all tries of an interrupted run together."""
 
     images_per_second: float = Field(description="median over steps after warm-up; source images")
@@ -119,7 +119,7 @@ class Training(Part):
     )
 
 
-class TeacherCost(Part):
+class TeacherCost(RecordModel):
     network: str
     parameters_m: float
     weights_id: str | None
@@ -131,7 +131,7 @@ class TeacherCost(Part):
     reused: bool = Field(False, description="True: it was found trained")
 
 
-class Cost(Part):
+class Cost(RecordModel):
     parameters_m: float
     training_parameters_m: float | None = Field(
         None, description="of all networks that training holds, the student's among them"
@@ -143,7 +143,7 @@ class Cost(Part):
     wall_seconds: float = Field(description="of the whole run without its teachers' training")
 
 
-class Record(Part):
+class Record(RecordModel):
     schema_version: int = SCHEMA
     # It is looked up as a folder's name.
     run_id: str = Field(pattern=r"^[0-9a-f]{10}$")

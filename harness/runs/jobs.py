@@ -24,11 +24,11 @@ BEAT, SILENCE = 15.0, 180.0
 RunId = Field(pattern=r"^[0-9a-f]{10}$")  # it becomes a file's name
 
 
-class Part(BaseModel):
+class FileModel(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
 
-class Process(Part):
+class Process(FileModel):
     """A process of some machine."""
 
     host: str
@@ -54,7 +54,7 @@ class Process(Part):
             return False
 
 
-class SweptRun(Part):
+class SweptRun(FileModel):
     """One run of a sweep."""
 
     run_id: str = RunId
@@ -70,7 +70,7 @@ class SweptRun(Part):
     )
 
 
-class Sweep(Part):
+class Sweep(FileModel):
     """What one call of `bench sweep` was asked for, and who carries it out."""
 
     suite: str
@@ -80,7 +80,7 @@ class Sweep(Part):
     runs: list[SweptRun]
 
 
-class JobFile(Part):
+class JobFile(FileModel):
     """One run as the process that watches over its worker sees it."""
 
     state: Literal["queued", "running", "stopped", "failed", "done"]

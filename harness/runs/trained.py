@@ -18,7 +18,7 @@ from harness.files import (
     write_text,
     written_whole,
 )
-from harness.records.schema import Golden, Part, TeacherCost, Training
+from harness.records.schema import Golden, RecordModel, TeacherCost, Training
 from harness.records.store import as_json
 from harness.training.checkpoints import discard
 from harness.weights.find import EMA_WEIGHTS, RUN, WEIGHTS
@@ -32,7 +32,7 @@ OUTCOME = "training.json"
 WRITTEN = (WEIGHTS, EMA_WEIGHTS, OUTCOME, RUN, "log.jsonl")
 
 
-class Trained(Part):
+class Trained(RecordModel):
     """The outcome of a training: what later stages need of it, and what made it."""
 
     run_id: str = Field(description="of the run that trained; others may share the weights")
@@ -129,7 +129,7 @@ def read_stage(path: Path, made_by: dict[str, Any]) -> Any:
         return None
 
 
-def write_stage(path: Path, outcome: Part, made_by: dict[str, Any]) -> None:
+def write_stage(path: Path, outcome: RecordModel, made_by: dict[str, Any]) -> None:
     """Keep the outcome of a stage."""
     content = {"made_by": made_by, "outcome": json.loads(outcome.model_dump_json())}
     write_text(path, json.dumps(content))

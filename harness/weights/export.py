@@ -26,7 +26,7 @@ from harness.files import (
 )
 from harness.measure import environment
 from harness.records import store
-from harness.records.schema import Part
+from harness.records.schema import RecordModel
 from harness.weights.find import WEIGHTS, Checkpoint
 from methods.contract import Segmentor
 from methods.networks.names import one_scale
@@ -46,13 +46,13 @@ TOLERANCE = 1e-3
 FREE: tuple[dict[int, str], ...] = ({0: "batch", 2: "height", 3: "width"}, {0: "batch"}, {})
 
 
-class ExportedClass(Part):
+class ExportedClass(RecordModel):
     name: str
     colour: tuple[int, int, int] = Field(description="RGB, Cityscapes' own")
     cityscapes_id: int = Field(description="label id, what its evaluation script takes")
 
 
-class Onnx(Part):
+class Onnx(RecordModel):
     """What was found out about the ONNX file by running it."""
 
     file: str
@@ -63,7 +63,7 @@ class Onnx(Part):
     deviation: float = Field(description="largest difference from torch's logits")
 
 
-class Card(Part):
+class Card(RecordModel):
     """student.json: all that is needed to use the two files without this project."""
 
     network: str

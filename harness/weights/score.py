@@ -21,7 +21,7 @@ from harness.evaluation.inference import Views, within_memory
 from harness.evaluation.scoring import score
 from harness.files import file_hash
 from harness.measure import environment
-from harness.records.schema import Part, Scores
+from harness.records.schema import RecordModel, Scores
 from harness.report.columns import NONE, Grid
 from harness.report.progress import Reporter
 from harness.training.precision import computing_threads, set_float32
@@ -29,7 +29,7 @@ from harness.weights.find import Checkpoint, NetworkPart, load_network, network_
 from methods.contract import Method
 
 
-class Evaluation(Part):
+class Evaluation(RecordModel):
     """What `bench eval` finds; docs/records.md documents it."""
 
     checkpoint: str = Field(description="file name")

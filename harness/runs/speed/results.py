@@ -15,11 +15,11 @@ from harness.runs.speed.cases import Case
 THIS = "this tree"
 
 
-class Part(BaseModel):
+class ReportModel(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Spread(Part):
+class Spread(ReportModel):
     """Median and quartiles over the rounds."""
 
     median: float
@@ -39,7 +39,7 @@ class Spread(Part):
         )  # fmt: skip
 
 
-class Steps(Part):
+class Steps(ReportModel):
     """Training steps: each round's mean a step, then median and quartiles over rounds."""
 
     images: int = Field(description="source images a step of the optimiser")
@@ -54,7 +54,7 @@ class Steps(Part):
         return 1e3 * self.images / self.step_ms.median
 
 
-class Memory(Part):
+class Memory(ReportModel):
     """Peak of the first steps, as a run's record has it."""
 
     mib: float
@@ -62,14 +62,14 @@ class Memory(Part):
     reserved_mib: float | None = None
 
 
-class Inference(Part):
+class Inference(ReportModel):
     images_per_second: float = Field(description="in batches of `batch`")
     batch: int
     latency_ms: float = Field(description="median of a batch of 1")
     latency_ms_p90: float
 
 
-class Evaluation(Part):
+class Evaluation(ReportModel):
     """A network on an image, its scores at the label's size, arg max, confusion matrix."""
 
     images_per_second: Spread
@@ -77,7 +77,7 @@ class Evaluation(Part):
     label_size: tuple[int, int]
 
 
-class Result(Part):
+class Result(ReportModel):
     """One case with one revision's code."""
 
     case: Case
@@ -95,7 +95,7 @@ class Result(Part):
     evaluation: Evaluation | None = None
 
 
-class Peak(Part):
+class Peak(ReportModel):
     """What the device computes at most, TFLOP/s."""
 
     precision: str
@@ -104,7 +104,7 @@ class Peak(Part):
     convolution: float
 
 
-class Report(Part):
+class Report(ReportModel):
     """All of one call of `bench speed`."""
 
     format: Literal[1] = 1

@@ -32,9 +32,12 @@ def own_environment(tmp_path_factory):
 
 @pytest.fixture(scope="session", autouse=True)
 def signals_are_heard():
-    """Where a shell started the tests in the background, Ctrl-C is ignored in what they start."""
+    """Where a shell started the tests in the background, or nohup, some signals are ignored."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    hang_up = getattr(signal, "SIGHUP", None)  # Windows has none
+    if hang_up and signal.getsignal(hang_up) == signal.SIG_IGN:
+        signal.signal(hang_up, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)

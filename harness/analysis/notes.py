@@ -113,7 +113,7 @@ def gain_notes(gains: Sequence[Difference], shared: Noise | None) -> list[str]:
             "paired t": "t-test paired over seeds",
         }
         said = "; ".join(how[test] for test in tests)
-        notes.append(f"[low, high]: 95 % interval of that row alone, over seeds; {said}.")
+        notes.append(f"[low, high] is the 95 % interval of that row alone, over seeds; {said}.")
     tested = [gain for gain in gains if math.isfinite(gain.p_holm)]
     if tested and shared:
         n, count = min(gain.n for gain in tested), len(tested)
@@ -132,7 +132,7 @@ def aggregate_notes(gains: Sequence[Difference], left: Noise | None) -> list[str
     n, count = gains[0].n, len(gains)
     smallest = smallest_difference(left, n, count)
     return [
-        f"gain: points over {BASELINE}, mean over {n} scenarios. [low, high]: its 95 % interval "
+        f"gain: points over {BASELINE}, mean over {n} scenarios. [low, high] is its 95 % interval "
         f"with scenarios as a random effect: t-test with {left.sd:.2g} points of a method's own "
         f"on a scenario ({left.rows} rows, {left.freedom} degrees of freedom).",
         f"~ cannot be told from chance: p >= 0.05, corrected over {count} comparisons (Holm). "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -22,7 +21,17 @@ from harness.config.network_files import (
 )
 from harness.config.overrides import apply_overrides
 from harness.config.schema import Profile, RunSpec, Scenario, Seed
-from harness.config.start_weights import IF_FOUND, IMAGENET, Start, located, sources, start
+from harness.config.start_weights import (
+    IMAGENET,
+    Start,
+    check_init,
+    init_hash,
+    located,
+    sources,
+    start,
+    start_beside,
+    start_reference,
+)
 from harness.data.sources import Sources, find_sources, is_real
 from harness.errors import BenchError, explain, unknown
 from methods import registry
@@ -69,7 +78,7 @@ class Companion:
 
     def reference(self) -> dict[str, Any]:
         """What a spec says of it: the file by its content, and its name."""
-        return {"network": self.network} | (_reference(self.init) if self.init else {})
+        return {"network": self.network} | (start_reference(self.init) if self.init else {})
 
 
 @dataclass(frozen=True)
@@ -273,7 +282,7 @@ def plan(
                 update={"student": network, "iterations": profile.teacher_iterations}
             )
             source_knobs = {"loss_stride": config.loss_stride}
-            own_start = _start_beside(network, profile.student, init, teacher_init)
+            own_start = start_beside(network, profile.student, init, teacher_init)
             teacher = plan(
                 "source_only", source_knobs, scenario, own, seed, data, own_start,
                 init_option=other_option,
@@ -281,17 +290,17 @@ def plan(
             teachers.append(Teacher(network, plan=teacher))
             reference = {"network": network, "weights_id": teacher.spec.weights_id}
             if teacher_init and teacher.init:
-                reference |= _reference(teacher.init)
+                reference |= start_reference(teacher.init)
             references.append(reference)
     companions = []
     for network, checkpoint in beside:
         network = _network(network)
-        own_start = _start_beside(network, profile.student, init, teacher_init)
+        own_start = start_beside(network, profile.student, init, teacher_init)
         own_init = Path(checkpoint) if checkpoint else None
         if own_start and not own_init:
             own_init = located(own_start, network, other_option)
             if own_init:
-                _check_init(own_init, network, other_option)
+                check_init(own_init, network, other_option)
         companions.append(Companion(network, own_init))
     method_config = config.model_dump(mode="json", exclude={"teacher_checkpoint", *_unsaid(config)})
     networks = [t.network for t in teachers] + [c.network for c in companions]
@@ -314,7 +323,7 @@ def plan(
         companions=[companion.reference() for companion in companions],
         networks=configs((profile.student, *networks)),
         plugins=registry.origins(method_name),
-        init=_init_hash(student_init, profile.student, init_option) if student_init else None,
+        init=init_hash(student_init, profile.student, init_option) if student_init else None,
         init_file=student_init.name if student_init else None,
         seed=seed,
         source=data.source.ref,
@@ -322,18 +331,6 @@ def plan(
         uses_target=method.uses_target,
     )
     return Plan(spec, config, data, tuple(teachers), student_init, tuple(companions), teacher_init)
-
-
-def _start_beside(
-    network: str, student: str, init: Start | None, teacher_init: Start | None
-) -> Start | None:
-    """What a network beside the student starts from: the student's weights serve an equal one.
-
-    Unless the command names others; what only the profile says does not go before --init.
-    """
-    if network == student and init and teacher_init in (None, IF_FOUND):
-        return init
-    return teacher_init
 
 
 def _unsaid(config: BaseModel) -> set[str]:
@@ -345,11 +342,6 @@ def _unsaid(config: BaseModel) -> set[str]:
         and knob.json_schema_extra.get("added_later")
         and getattr(config, name) == knob.default
     }
-
-
-def _reference(init: Path) -> dict[str, str]:
-    """What a spec says of the start weights of a network beside the student."""
-    return {"init": file_hash(init), "init_file": init.name}
 
 
 def _sizes(profile: Profile, scenario: Scenario) -> dict[str, tuple[int, int]]:
@@ -376,29 +368,3 @@ def _check_network(name: str) -> None:
         raise BenchError(str(error)) from error
     if ":" in name:  # another library's: only building it tells whether it is there
         outline(name)
-
-
-def _init_hash(path: Path, network: str, option: str) -> str:
-    """The hash of the encoder's first weights. BenchError, with those that fit, for others."""
-    try:
-        sha256 = file_hash(path)
-        _check_init(path, network, option)
-    except BenchError as error:
-        hint = f" For {network}: {sources(network)}." if zoo.pretrained(network) else ""
-        raise BenchError(f"{error}{hint}") from error
-    return sha256
-
-
-def _check_init(path: Path, network: str, option: str) -> None:
-    """BenchError unless the file holds every parameter of the network's encoder, in its shape.
-
-    Checked on a network without storage, before any frozen teacher is trained.
-    """
-    from methods.networks.weights import load_weights
-
-    try:
-        with warnings.catch_warnings():  # of weights that a network without storage ignores
-            warnings.simplefilter("ignore", UserWarning)
-            load_weights(outline(network), path, part="encoder")
-    except ValueError as error:
-        raise BenchError(f"{option} {error}.") from error

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
+from harness.config.network_files import outline
 from harness.errors import BenchError
 from harness.files import file_hash
 from methods.networks import zoo
@@ -133,3 +135,46 @@ def _downloaded(network: str) -> Path | None:
         cached = (try_to_load_from_cache(hub, name) for name in names)
         candidates += [Path(path) for path in cached if isinstance(path, str)]
     return next((path for path in candidates if path.is_file()), None)
+
+
+def start_beside(
+    network: str, student: str, init: Start | None, teacher_init: Start | None
+) -> Start | None:
+    """What a network beside the student starts from: the student's weights serve an equal one.
+
+    Unless the command names others; what only the profile says does not go before --init.
+    """
+    if network == student and init and teacher_init in (None, IF_FOUND):
+        return init
+    return teacher_init
+
+
+def start_reference(init: Path) -> dict[str, str]:
+    """What a spec says of the start weights of a network beside the student."""
+    return {"init": file_hash(init), "init_file": init.name}
+
+
+def init_hash(path: Path, network: str, option: str) -> str:
+    """The hash of the encoder's first weights. BenchError, with those that fit, for others."""
+    try:
+        sha256 = file_hash(path)
+        check_init(path, network, option)
+    except BenchError as error:
+        hint = f" For {network}: {sources(network)}." if zoo.pretrained(network) else ""
+        raise BenchError(f"{error}{hint}") from error
+    return sha256
+
+
+def check_init(path: Path, network: str, option: str) -> None:
+    """BenchError unless the file holds every parameter of the network's encoder, in its shape.
+
+    Checked on a network without storage, before any frozen teacher is trained.
+    """
+    from methods.networks.weights import load_weights
+
+    try:
+        with warnings.catch_warnings():  # of weights that a network without storage ignores
+            warnings.simplefilter("ignore", UserWarning)
+            load_weights(outline(network), path, part="encoder")
+    except ValueError as error:
+        raise BenchError(f"{option} {error}.") from error

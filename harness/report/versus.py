@@ -61,6 +61,6 @@ def _notes(result: HeadToHead) -> list[str]:
             "seeds 0, 1, 2."
         ]
     return [
-        "[low, high]: 95 % interval of that class alone, over seeds; ~ cannot be told from chance: "
-        f"p >= 0.05, corrected over {tested} classes (Holm)."
+        "[low, high] is the 95 % interval of that class alone, over seeds; ~ cannot be told from "
+        f"chance: p >= 0.05, corrected over {tested} classes (Holm)."
     ]

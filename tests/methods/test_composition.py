@@ -72,7 +72,8 @@ def test_its_knobs_are_those_of_both_with_the_defaults_of_who_declares_them():
     assert MIC.Config().lambda_fd > 0
     assert config.model_fields["lambda_fd"].description == "the frozen teacher takes its place"
     expected = DualKD.Config().model_dump() | {"mask_ratio": 0.7, "mask_block": 64}
-    assert config().model_dump() == expected | {"lambda_mask": 1.0}
+    expected |= {"mask_augment": True, "mask_source": False, "lambda_mask": 1.0}
+    assert config().model_dump() == expected
     for wrong in ({"mask_ratio": 2}, {"lambda_fd": -1}, {"no_such_knob": 1}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             config(**wrong)

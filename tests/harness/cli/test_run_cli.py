@@ -296,11 +296,11 @@ def test_dry_run_times_the_whole_schedule_and_no_batch_that_fills_the_memory(mon
         steps.append((number, len(batches[0].source_image)))
 
     monkeypatch.setattr("harness.training.trainer.Trainer.step", step)
-    arguments = ["--set", "iterations=1000", "--set", "batch_size=100000"]
+    arguments = ["--set", "iterations=1000", "--set", "batch_size=60000"]
     plain = ["run", "--method", "source_only", "--scenario", "gta2cs", *QUICK]
     outcome = bench(*plain, *arguments, "--dry-run")
     assert outcome.code == 0, outcome.err
-    assert "timed with 8 images and scaled to 100000" in " ".join(outcome.out.split())
+    assert "timed with 8 images and scaled to 60000" in " ".join(outcome.out.split())
     assert {images for _, images in steps} == {8}
     # Three of each tenth, with numbers of their own: an EMA teacher moves once a number.
     in_turn = [first + i for first in range(50, 1000, 100) for i in range(3)]

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -318,11 +319,16 @@ def test_an_interrupted_sweep_leaves_no_run_behind(tmp_path, monkeypatch, number
         started.append(real([sys.executable, "-c", "import time; time.sleep(60)"], **options))
         return started[-1]
 
-    def interrupt(_):
-        if started[0].poll() is None:
-            assert signal.getsignal(number) is not before  # or it would end the tests
-            signal.raise_signal(number)
-            started[0].wait(timeout=30)
+    real_sleep, interrupted = time.sleep, []
+
+    def interrupt(seconds):
+        if interrupted or started[0].poll() is not None:  # waiting for a process sleeps, too
+            real_sleep(seconds)
+            return
+        interrupted.append(number)
+        assert signal.getsignal(number) is not before  # or it would end the tests
+        signal.raise_signal(number)
+        started[0].wait(timeout=30)
 
     monkeypatch.setattr(launchers.subprocess, "Popen", start)
     monkeypatch.setattr(sweep_module, "prepare_data", lambda *_: None)

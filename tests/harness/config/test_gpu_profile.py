@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from bench_cli import QUICK, bench, refused
 
-from harness.config import planning
+from harness.config import start_weights
 from harness.config.planning import Plan, Request, resolve
 from harness.data.sources import GENERATED
 from harness.records import store
@@ -75,7 +75,7 @@ def test_paper_trains_deeplab_by_older_papers_settings_when_told():
     ],
 )
 def test_paper_names_the_file_that_each_student_starts_from(student, file, tmp_path, monkeypatch):
-    monkeypatch.setattr(planning, "_check_init", lambda *_: None)  # whether it fits: elsewhere
+    monkeypatch.setattr(start_weights, "check_init", lambda *_: None)  # whether it fits: elsewhere
     found = plan("paper", "daformer", student=student)
     assert student in found.missing_init
     assert file in found.missing_init
@@ -87,7 +87,7 @@ def test_paper_names_the_file_that_each_student_starts_from(student, file, tmp_p
 
 
 def test_the_teachers_file_is_named_too_and_can_be_given(tmp_path, monkeypatch):
-    monkeypatch.setattr(planning, "_check_init", lambda *_: None)  # whether it fits: elsewhere
+    monkeypatch.setattr(start_weights, "check_init", lambda *_: None)  # whether it fits: elsewhere
     found = plan("paper", student="deeplabv2_r101").teachers[0].plan
     assert "mit_b5.pth" in found.missing_init
     assert "--teacher-init" in found.missing_init

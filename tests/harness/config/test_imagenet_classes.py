@@ -11,8 +11,9 @@ from PIL import Image
 from harness.config.start_weights import PACKAGES, located
 from harness.data.loader import normalise
 from methods.networks import zoo
+from methods.networks.checkpoint_files import read_content
 from methods.networks.checkpoint_formats import efficientnet_names
-from methods.networks.weights import load_weights, read_state
+from methods.networks.weights import load_weights
 
 #: Photographs that scikit-image ships, and the classes of ImageNet that name what they show.
 PHOTOGRAPHS = {
@@ -47,7 +48,7 @@ def test_photographs_are_classified_right(model):
     load_weights(network, file, part="encoder")
     classifier = timm.create_model(model).eval()  # what the encoder leaves out
     names = list(classifier.state_dict())
-    classifier.load_state_dict(efficientnet_names(read_state(file), names))
+    classifier.load_state_dict(efficientnet_names(read_content(file), names))
     coarsest = network.features(images)[-1]
     logits = classifier.forward_head(classifier.bn2(classifier.conv_head(coarsest)))
     answers = dict(zip(PHOTOGRAPHS, logits.argmax(1).tolist(), strict=True))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.cli.run import _changed_suite
+from harness.cli.sweeps import _changed_suite
 from harness.config.schema import Suite
 from harness.config.suites import requests
 from harness.errors import BenchError

@@ -271,8 +271,8 @@ GTA5 -> Cityscapes, profile tiny
 
 Student mini-b0, at the last iteration.
 gain: points over source_only with the same student, mean over seeds.
-[low, high]: 95 % interval of that row alone, over seeds; t-test with one deviation of a run, 1.9
-points, pooled over 4 rows (8 degrees of freedom).
+[low, high] is the 95 % interval of that row alone, over seeds; t-test with one deviation of a run,
+1.9 points, pooled over 4 rows (8 degrees of freedom).
 ~ cannot be told from chance: p >= 0.05, corrected over 3 comparisons (Holm). n = 3 finds a true
 difference of 6.2 points with 80 % power.
 Speed and memory measured on Test CPU.

@@ -78,8 +78,7 @@ def test_what_fails_after_training_loses_no_training(
 def test_scores_are_kept_where_measuring_fails(tmp_path, monkeypatch):
     with monkeypatch.context() as broken:
         break_stage(broken, "gflops", RuntimeError("no flops"))
-        with pytest.raises(RuntimeError, match="no flops"):
-            bench(*DAFORMER, "--results", tmp_path)
+        assert "no flops" in refused(bench(*DAFORMER, "--results", tmp_path))
     with monkeypatch.context() as broken:
         break_stage(broken, "score", AssertionError("scored again"))
         assert bench(*DAFORMER, "--results", tmp_path).code == 0

@@ -99,7 +99,7 @@ HOSTILE = [
     (in_a_file, "is a config file, which would be run"),
     (in_a_file_at_two_scales, "is a config file, which would be run"),
     (in_a_file_without_suffix, "no config mmseg:"),
-    (of_a_repository, "unknown head 'someone'"),
+    (of_a_repository, "names weights of the Hugging Face hub"),
 ]
 
 

@@ -165,7 +165,7 @@ def read_config(name: str) -> dict[str, Any]:
 def describe(name: str) -> str:
     """One line on a network. Raises ValueError for an unknown name."""
     if name.startswith(TWO_SCALES):
-        return f"{describe(one_scale(name))}; at two scales, as HRDA"
+        return f"{describe(_once_at_two_scales(name))}; at two scales, as HRDA"
     if name.startswith(MMSEG):
         return f"mmsegmentation's {name.removeprefix('mmseg:')}"
     return _spec(name).description
@@ -211,7 +211,7 @@ def build(name: str, num_classes: int = 19, **overrides: Any) -> Segmentor:
     if name.startswith(TWO_SCALES):
         from methods.networks.multi_scale import MultiScale
 
-        return MultiScale(build(one_scale(name), num_classes, **overrides))
+        return MultiScale(build(_once_at_two_scales(name), num_classes, **overrides))
     if name.startswith(MMSEG):
         from methods.networks import mmseg_model
 
@@ -232,6 +232,14 @@ def build(name: str, num_classes: int = 19, **overrides: Any) -> Segmentor:
     encoder = _call(spec.encoder, name, encoder_args)
     head_args |= {"in_channels": encoder.channels, "num_classes": num_classes}
     return EncoderDecoder(name, encoder, _call(HEADS[head_name], name, head_args))
+
+
+def _once_at_two_scales(name: str) -> str:
+    """What `one_scale` gives. Raises ValueError where that is at two scales itself."""
+    network = one_scale(name)
+    if network.startswith(TWO_SCALES):
+        raise ValueError(f"{name}: {network} is at two scales already; expected one {TWO_SCALES}")
+    return network
 
 
 def _spec(name: str) -> NetworkSpec:

@@ -120,3 +120,49 @@ def test_what_cannot_be_tested_is_refused():
     line = refused(bench("test-method", "minent", "--set", "no_knob=1"))
     assert "no_knob" in line
     assert "nonet" in refused(bench("test-method", "minent", "--network", "nonet"))
+
+
+LEAVES = '''"""Leaves: does not come back from a step."""
+
+import sys
+import time
+
+from methods.contract import Method
+
+
+class Leaves(Method):
+    title = "Leaves"
+    uses_target = False
+
+    def losses(self, batch, step):
+        {}
+        yield {{}}
+'''
+
+
+def test_a_method_that_ends_the_process_breaks_the_contract(tmp_path):
+    path = tmp_path / "leaves.py"
+    path.write_text(LEAVES.format("sys.exit(0)"))
+    tested = bench("test-method", "leaves", "--plugin", path, "--network", "test_mit")
+    assert tested.code == 1
+    assert "it ends the process: sys.exit(0) (line 14 of" in tested.out
+
+
+def test_a_file_that_ends_the_process_is_no_method(tmp_path):
+    path = tmp_path / "leaves.py"
+    path.write_text("import sys\n\nsys.exit(0)\n")
+    assert "cannot be imported" in refused(bench("test-method", "leaves", "--plugin", path))
+
+
+def test_a_method_that_never_ends_is_given_up(tmp_path):
+    path = tmp_path / "leaves.py"
+    path.write_text(LEAVES.format("time.sleep(600)"))
+    words = ["test-method", "leaves", "--plugin", str(path), "--timeout", "2"]
+    code = (
+        f"import sys; sys.argv = {['bench', *words]!r}; from harness.cli.main import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=300
+    )
+    assert done.returncode == 1
+    assert "has not ended in 2 s" in done.stdout

@@ -285,9 +285,10 @@ def test_a_batch_of_one_pixel_is_refused_before_anything_runs(crop):
         ("timm:hf_hub:timm/resnet18", "--init FILE"),
         ("timm:hf-hub:timm/resnet18.a1_in1k", "--init FILE"),
         ("timm:local-dir:/tmp/model", "--init FILE"),
+        ("hrda:hrda:test_mit", "at two scales already"),
     ],
 )
-def test_a_name_that_timm_knows_and_cannot_build_says_what_to_write(name, remedy):
+def test_a_name_that_cannot_be_built_says_what_to_write(name, remedy):
     with pytest.raises(BenchError, match=remedy):
         plan("source_only", student=name)
 

@@ -117,3 +117,11 @@ def test_a_broken_cache_file_is_counted_again(tmp_path):
     np.testing.assert_array_equal(class_statistics(dataset).counts, statistics.counts)
     cached.write_text("{")
     np.testing.assert_array_equal(class_statistics(dataset).counts, statistics.counts)
+
+
+def test_statistics_that_cannot_be_kept_are_counted_all_the_same(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("UDA_BENCH_CACHE", "/dev/null/cache")
+    write_gta5(tmp_path, 2)
+    counted = class_statistics(open_dataset("gta5", tmp_path, "train"))
+    assert counted.pixels.sum() > 0
+    assert "are not kept" in caplog.text

@@ -184,5 +184,6 @@ def newest(records: Iterable[Record]) -> tuple[list[Record], int]:
 
 
 def _failure(record: Record) -> str:
-    spec, reason = record.spec, (record.error or "it holds no scores").strip().splitlines()[0]
+    spec, lines = record.spec, (record.error or "").strip().splitlines()
+    reason = lines[0] if lines else "it holds no scores"
     return f"failed: {spec.method}, {spec.student}, seed {spec.seed}: {reason}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from torch.utils.data import DataLoader
@@ -30,9 +31,13 @@ def patient(loader: DataLoader) -> Iterator[Any]:
             yield batch
     except StopIteration:
         return
-    except RuntimeError as error:
+    except (RuntimeError, OSError, EOFError) as error:
+        _forget(batches)
         if not watch.gave_up:
-            raise
+            if isinstance(error, RuntimeError):
+                raise
+            # What a worker had sent is fetched from it: one that was killed has closed its end.
+            raise RuntimeError(f"DataLoader worker (pid unknown) is gone: {error}") from error
         raise BenchError(
             f"no loader worker has answered for {LONGEST_WAIT:.0f} seconds: they are stopped, "
             "starved, or wait for a disk that does not answer; see free memory, /dev/shm and the "
@@ -40,6 +45,12 @@ def patient(loader: DataLoader) -> Iterator[Any]:
         ) from error
     finally:
         watch.ended.set()
+
+
+def _forget(batches: Iterator[Any]) -> None:
+    """End the workers: torch raises for a dead one that it still knows, whatever then goes on."""
+    with suppress(RuntimeError, OSError, EOFError):
+        getattr(batches, "_shutdown_workers", lambda: None)()
 
 
 class _Watch:

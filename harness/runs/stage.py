@@ -68,6 +68,16 @@ def _go_on(kept: str) -> str:
 
 
 @contextmanager
+def optional(figure: str, report: Reporter) -> Iterator[None]:
+    """What measures a figure that a run can do without: an error there is a line alone."""
+    try:
+        yield
+    except Exception as error:
+        reason = explained(error) or f"{type(error).__name__}: {in_one_line(error)}"
+        report.say(f"{figure} not measured ({reason}); the run goes on without")
+
+
+@contextmanager
 def before_training(doing: str, workplace: Workplace) -> Iterator[None]:
     """What needs no record; where a signal ends it, a line says how to go on."""
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from harness.config.schema import Suite
-from harness.errors import CTRL_C, GOES_ON, BenchError
+from harness.errors import BenchError
 from harness.measure.environment import choose_device
 from harness.records import store
 from harness.report.progress import Reporter
@@ -237,8 +237,7 @@ def _finish(planned: dict[str, Job], run_id: str, end: End, workplace: Workplace
     if end.code == 0 and done:
         job.state = "done"
         return
-    killed = end.code is not None and end.code < 0
-    if end.code in (GOES_ON, CTRL_C) or (killed and workplace.stop.number):
+    if end.interrupted:
         job.state, job.error = "interrupted", "the same command goes on from what it has kept"
         return
     job.state = "waiting"

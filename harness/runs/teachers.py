@@ -98,8 +98,7 @@ def _train_apart(teacher: Teacher, workplace: Workplace) -> None:
     if code == GOES_ON:  # its process alone was told to stop
         raise Interrupted(signal.SIGTERM)
     if code:
-        reason = last[0].removeprefix("bench: ") or "its own lines above say why"
-        reason = reason if code > 0 else ending(code)
+        reason = ending(code, last[0] or "its own lines above say why")
         raise BenchError(f"frozen teacher {teacher.network} could not be trained: {reason}")
 
 

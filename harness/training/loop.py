@@ -177,7 +177,10 @@ def train(
         try:
             with clock.data():
                 micro = [next(batches) for _ in range(profile.accumulation)]
-        except RuntimeError:  # a signal to all processes has ended the loader's workers too
+        except (
+            RuntimeError,
+            BenchError,
+        ):  # a signal to all processes has ended the loader's workers too
             if checkpoints:
                 checkpoints.stop_here(trainer, step, meters)
             raise

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -111,6 +113,14 @@ def test_a_log_and_figures_that_cannot_be_had_end_no_run(made_once, tmp_path, mo
     assert verdicts["inference speed"] == "not compared"
     assert best([whole, record]).cost.inference == whole.cost.inference
     assert best([record]).cost.inference is None
+
+
+@pytest.mark.parametrize("leave", [lambda *_: sys.exit(0), lambda *_: os._exit(0)])
+def test_a_process_that_a_method_ends_has_failed(leave, tmp_path, monkeypatch):
+    monkeypatch.setattr(stages, "train", leave)
+    assert "ended the process" in refused(bench(*DAFORMER, "--results", tmp_path))
+    (record,) = store.read_all(tmp_path / "records")
+    assert record.state == "failed"
 
 
 def test_ctrl_c_says_what_is_kept(tmp_path, monkeypatch):

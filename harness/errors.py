@@ -50,18 +50,26 @@ def in_one_line(error: BaseException) -> str:
     Names out of files are in it: nothing that would move the terminal's cursor is.
     """
     text = str(error).strip()
-    if text.startswith("Caught "):
+    if of_a_worker(error):
         text = text.splitlines()[-1].partition(": ")[2]
     return " ".join(plain(text).split()) or type(error).__name__
 
 
+def of_a_worker(error: BaseException) -> bool:
+    """Whether a loader process has handed the error over, as its traceback."""
+    return str(error).lstrip().startswith("Caught ")
+
+
+WORKER_ENDED = (
+    "a loader worker ended on its own, perhaps out of memory or of shared memory (/dev/shm); try "
+    "fewer, or none: --set workers=0"
+)
 #: What a library's error says -> what it means here, and what to do.
 REMEDIES = {
     "Expected more than 1 value per channel": "a batch of one image whose coarsest map is one "
     "pixel: batch normalisation needs more than one value a channel; expected a larger batch or "
     "crop: --set batch_size=2, or --set crop=HEIGHT,WIDTH",
-    "DataLoader worker (pid": "a loader worker ended on its own, perhaps out of memory or of "
-    "shared memory (/dev/shm); try fewer, or none: --set workers=0",
+    "DataLoader worker (pid": WORKER_ENDED,
     "you tried to allocate": "out of memory; expected it to fit: try "
     "--set batch_size=1, or a smaller --set crop=HEIGHT,WIDTH",
 }

@@ -14,6 +14,8 @@ import psutil
 
 #: What no process can put off; Windows has the other alone.
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
+#: Begins the line in which `bench` and its workers say why they end.
+OUR_WORD = "bench: "
 #: Of Linux's prctl.h.
 _PR_SET_PDEATHSIG = 1
 #: Seconds between two looks at a parent, where the kernel does not watch it.
@@ -54,8 +56,10 @@ def _watch(parent: int, number: int) -> None:
 def ending(code: int, last_line: str = "") -> str:
     """How a process ended, by its exit code; `last_line` is the last that it printed.
 
-    What it printed last says nothing of a signal from outside.
+    What it printed last says nothing of a signal from outside, and all where it is `bench`'s word.
     """
+    if code > 0 and last_line.startswith(OUR_WORD):
+        return last_line.removeprefix(OUR_WORD)
     if code >= 0:
         return f"exit code {code}: {last_line}" if last_line else f"exit code {code}"
     try:

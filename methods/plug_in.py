@@ -4,19 +4,43 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from threading import get_ident
 from types import ModuleType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 if TYPE_CHECKING:
     from methods.contract import Method
 
 #: What a method may be called: a file's name and a module's, and nothing that `+` could join.
 NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_]*")
+
+
+@contextmanager
+def exits_raise() -> Iterator[None]:
+    """Inside, os._exit raises SystemExit, as sys.exit does: nothing else sees a process leave so.
+
+    In this thread of this process alone: forked ones end by it.
+    """
+    leave, here = os._exit, (os.getpid(), get_ident())
+
+    def leave_or_raise(status: int) -> NoReturn:
+        if (os.getpid(), get_ident()) != here:
+            leave(status)
+        raise SystemExit(status)
+
+    os._exit = leave_or_raise
+    try:
+        yield
+    finally:
+        os._exit = leave
 
 
 class PlugIn(NamedTuple):
@@ -75,7 +99,8 @@ def load(plug_in: PlugIn) -> type[Method]:
     module.__file__ = str(plug_in.path)
     sys.modules[module.__name__] = module  # where pydantic looks up a Config's annotations
     try:
-        exec(compile(plug_in.source, module.__file__, "exec"), vars(module))
+        with exits_raise():
+            exec(compile(plug_in.source, module.__file__, "exec"), vars(module))
     except (Exception, SystemExit) as error:  # a script that ends with sys.exit() is no method
         raise ValueError(_broken(plug_in, error)) from error
     classes = [

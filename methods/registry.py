@@ -109,7 +109,8 @@ def load(name: str) -> type[Method]:
         return plug_in.load(FILES[name])
     point = _plug_ins().get(name)
     try:
-        return built_in.load(_addresses()[name])
+        with plug_in.exits_raise():
+            return built_in.load(_addresses()[name])
     except (Exception, SystemExit) as error:
         if point is None:
             raise
@@ -132,7 +133,8 @@ def summary(name: str) -> str:
         return plug_in.summary(FILES[name])
     point = _plug_ins().get(name)
     try:
-        spec = find_spec(_addresses()[name].partition(":")[0])
+        with plug_in.exits_raise():
+            spec = find_spec(_addresses()[name].partition(":")[0])
     except (Exception, SystemExit) as error:  # looking for a submodule imports its package
         if point is None:
             raise

@@ -149,6 +149,7 @@ def _measurement_notes(records: Sequence[Record]) -> list[str]:
         {
             f"{i.resolution[0]}x{i.resolution[1]} (height x width), {i.precision}, batch {i.batch}"
             for i in (record.cost.inference for record in records if record.cost)
+            if i
         }
     )
     return notes + ([f"Inference at {'; '.join(how)}."] if how else [])

@@ -11,7 +11,7 @@ from typing import Literal
 from harness.config.schema import RunSpec
 from harness.errors import BenchError
 from harness.records import store
-from harness.records.schema import Metrics, Record, Training, hardware
+from harness.records.schema import Cost, Metrics, Record, Training, hardware
 from harness.text import markdown_text, plain
 
 HOLDS, REGRESSION, ERROR, NOTHING_MEASURED = 0, 1, 2, 3
@@ -136,7 +136,8 @@ def best(records: list[Record]) -> Record:
     training = fastest.model_copy(
         update={"memory_mib": min(cost.training.memory_mib for cost in costs)}
     )
-    inference = max(costs, key=lambda cost: cost.inference.images_per_second).inference
+    timed = [cost.inference for cost in costs if cost.inference]
+    inference = max(timed, key=lambda i: i.images_per_second, default=None)
     cost = costs[-1].model_copy(update={"training": training, "inference": inference})
     return records[-1].model_copy(update={"cost": cost})
 
@@ -332,29 +333,32 @@ def _speeds(run: str, base: Record, measured: Record, factor: float) -> list[Fin
     assert base.cost is not None
     assert measured.cost is not None
     old, new = base.cost, measured.cost
-    pairs = dict(
-        zip(
-            SPEEDS,
-            [
-                _training_speeds(old.training, new.training),
-                (old.inference.images_per_second, new.inference.images_per_second),
-            ],
-            strict=True,
-        )
-    )
+    pairs: list[tuple[float | None, float | None]] = [
+        _training_speeds(old.training, new.training),
+        (_inference_speed(old), _inference_speed(new)),
+    ]
     machines = hardware(base), hardware(measured)
     if machines[0] != machines[1]:
         detail = _machines(*machines)
-        return [Finding(run, name, "not compared", detail) for name in pairs]
-    return [
-        Finding(
-            run,
-            name,
-            _verdict(before / now if now > 0 else math.inf, factor),
-            f"{before:.3g} -> {now:.3g} img/s (allowed factor {factor:g})",
-        )
-        for name, (before, now) in pairs.items()
-    ]
+        return [Finding(run, name, "not compared", detail) for name in SPEEDS]
+    return [_speed(run, name, *pair, factor) for name, pair in zip(SPEEDS, pairs, strict=True)]
+
+
+def _speed(run: str, name: str, before: float | None, now: float | None, factor: float) -> Finding:
+    if before is None:
+        return Finding(run, name, "not compared", "not measured in the baseline")
+    if now is None:
+        return Finding(run, name, "regressed", f"{before:.3g} img/s -> not measured")
+    return Finding(
+        run,
+        name,
+        _verdict(before / now if now > 0 else math.inf, factor),
+        f"{before:.3g} -> {now:.3g} img/s (allowed factor {factor:g})",
+    )
+
+
+def _inference_speed(cost: Cost) -> float | None:
+    return cost.inference.images_per_second if cost.inference else None
 
 
 def _machines(old: str, new: str) -> str:

@@ -239,7 +239,9 @@ def _row(runs: Sequence[Record], variant: dict[str, Any]) -> Row:
         train_images_per_second=_median([training_speed(r) for r in runs if r.cost]),
         memory_mib=max(c.training.memory_mib for c in costs) if memory_kind else None,
         memory_kind=memory_kind,
-        inference_images_per_second=_median([c.inference.images_per_second for c in costs]),
+        inference_images_per_second=_median(
+            [c.inference.images_per_second for c in costs if c.inference]
+        ),
         parameters_m=costs[0].parameters_m if costs else None,
         training_parameters_m=_mean([c.training_parameters_m for c in costs]),
         teacher_miou=summary(taught) if taught else None,

@@ -15,6 +15,9 @@ def _use_plugins(paths: list[Path] | None) -> list[Path] | None:
     return paths
 
 
+#: What stands for start weights: a file, those that the network has here, or random ones.
+WEIGHTS = "FILE|imagenet|none"
+
 #: To declare it is enough: the methods are known before the verb is called.
 Plugins = Annotated[
     list[Path] | None,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from harness.cli.options import (
+    WEIGHTS,
     DataRoot,
     Device,
     Fresh,
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from harness.runs.workplace import Workplace
 
 app = typer.Typer()
-
-#: What stands for start weights: a file, those that the network has here, or random ones.
-WEIGHTS = "FILE|imagenet|none"
 
 Format = Literal["rich", "markdown", "latex", "csv", "json", "html"]
 

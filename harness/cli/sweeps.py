@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from harness.cli.options import (
+    WEIGHTS,
     DataRoot,
     Device,
     Fresh,
@@ -17,7 +18,6 @@ from harness.cli.options import (
     Plugins,
     Results,
 )
-from harness.cli.run import WEIGHTS
 from harness.errors import GOES_ON, BenchError, explain
 
 if TYPE_CHECKING:

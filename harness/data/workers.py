@@ -13,7 +13,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
-from harness.errors import BenchError
+from harness.errors import WORKER_ENDED, BenchError, in_one_line, of_a_worker
 
 #: Seconds that a batch is waited for, and between two looks at how long it has been.
 LONGEST_WAIT, LOOK_EVERY = 300.0, 1.0
@@ -34,10 +34,10 @@ def patient(loader: DataLoader) -> Iterator[Any]:
     except (RuntimeError, OSError, EOFError) as error:
         _forget(batches)
         if not watch.gave_up:
-            if isinstance(error, RuntimeError):
-                raise
             # What a worker had sent is fetched from it: one that was killed has closed its end.
-            raise RuntimeError(f"DataLoader worker (pid unknown) is gone: {error}") from error
+            if watch.workers and not isinstance(error, RuntimeError) and not of_a_worker(error):
+                raise BenchError(f"{WORKER_ENDED} ({in_one_line(error)}).") from error
+            raise
         raise BenchError(
             f"no loader worker has answered for {LONGEST_WAIT:.0f} seconds: they are stopped, "
             "starved, or wait for a disk that does not answer; see free memory, /dev/shm and the "

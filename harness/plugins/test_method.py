@@ -21,6 +21,7 @@ from harness.config.overrides import apply_overrides
 from harness.config.planning import find_method
 from harness.errors import in_one_line
 from methods.contract import Method
+from methods.plug_in import exits_raise
 from methods.testing import Case, ContractError, cases
 from methods.testing.tools import NETWORKS
 
@@ -94,11 +95,12 @@ def _ended_after(timeout: float, case: str, console: Console) -> Iterator[None]:
 def _reason(case: Case, method: type[Method]) -> str:
     """Why the method does not stand a case, and where in its file it breaks; "" where it does."""
     try:
-        case.run()
+        with exits_raise():
+            case.run()
     except ContractError as error:
         return in_one_line(error)
     except SystemExit as error:
-        return f"it ends the process: sys.exit({error.code!r}){_line_of_method(error, method)}"
+        return f"it ends the process, exit code {error.code!r}{_line_of_method(error, method)}"
     except Exception as error:
         if os.environ.get("UDA_BENCH_DEBUG"):
             raise

@@ -136,9 +136,11 @@ class Cost(RecordModel):
     training_parameters_m: float | None = Field(
         None, description="of all networks that training holds, the student's among them"
     )
-    gflops: float = Field(description="of one image at the inference resolution")
+    gflops: float | None = Field(
+        None, description="of one image at the inference resolution; None: not counted"
+    )
     training: Training
-    inference: Inference
+    inference: Inference | None = Field(None, description="None: not measured")
     teachers: list[TeacherCost] = Field(default_factory=list)
     wall_seconds: float = Field(description="of the whole run without its teachers' training")
 

@@ -82,7 +82,7 @@ def _measure_apart(question: dict[str, Any], path: Path) -> None:
         )
     if done.returncode:
         last = ending(done.returncode, done.stderr.strip().rpartition("\n")[2])
-        raise BenchError(f"inference speed of {question['network']} not measured: {last}")
+        raise BenchError(f"its process for {question['network']} ended with {last}")
 
 
 def main(path: str) -> None:

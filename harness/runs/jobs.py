@@ -132,11 +132,11 @@ def log_path(results: Path, run_id: str) -> Path:
 
 def last_line(log: Path) -> str:
     """The last line that a worker printed; empty where there is none."""
-    try:
-        text = log.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    return text.strip().rpartition("\n")[2]
+    with suppress(OSError):
+        for line in _backwards(log):
+            if text := line.decode(errors="replace").strip():
+                return text
+    return ""
 
 
 def write_job(results: Path, run_id: str, job: JobFile) -> None:

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 import harness
 from harness.config.schema import RunSpec
-from harness.errors import BenchError
+from harness.errors import CTRL_C, GOES_ON, BenchError
 from harness.files import write_text
 from harness.processes import ending
 from harness.runs import jobs
@@ -81,6 +81,7 @@ class End:
 
     code: int | None  # exit code; None where only `error` tells
     error: str
+    interrupted: bool = False  # it was told to stop, and goes on where it is started again
 
 
 class Launcher(Protocol):
@@ -168,10 +169,15 @@ class Local:
     def _end(self, run_id: str, code: int) -> End:
         log = jobs.log_path(self.results, run_id)
         last = jobs.last_line(log)
-        ended = jobs.JobFile(state="failed", error=last) if code else jobs.JobFile(state="done")
+        goes_on = code in (GOES_ON, CTRL_C)  # the last line says what it has kept
+        interrupted = goes_on or (code < 0 and self.stop.number is not None)
+        error = last if goes_on else ending(code, last)
+        ended = jobs.JobFile(state="done")
+        if code:
+            ended = jobs.JobFile(state="stopped" if interrupted else "failed", error=error)
         jobs.write_job(self.results, run_id, ended)
         jobs.task_path(self.results, run_id).unlink(missing_ok=True)
-        return End(code, f"{ending(code, last)} (see {log})")
+        return End(code, f"{error} (see {log})", interrupted)
 
     def close(self) -> None:
         """Leave no run behind when the sweep itself is interrupted."""

@@ -42,7 +42,7 @@ def show_outlook(planned: dict[str, Job], workplace: Workplace, side_by_side: in
 def training_seconds(jobs: dict[str, Job], device: torch.device) -> dict[str, float | None]:
     """Seconds of each job's training, loading and scoring aside, by run_id.
 
-    Each kind of training (method, networks, schedule) is timed once on random images. None where
+    Each kind of training (method, networks, profile) is timed once on random images. None where
     this machine cannot: on a CPU networks that are too large, and what asks for a GPU where there
     is none.
     """
@@ -51,7 +51,8 @@ def training_seconds(jobs: dict[str, Job], device: torch.device) -> dict[str, fl
     for run_id, job in jobs.items():
         spec, profile = job.plan.spec, job.plan.spec.profile
         networks = tuple(n["network"] for n in (*spec.teachers, *spec.companions))
-        same = (spec.method, spec.student, networks, str(spec.method_config), profile.crop)
+        settings = profile.model_dump_json(exclude={"accumulation"})  # a step as it is timed
+        same = (spec.method, spec.student, networks, str(spec.method_config), settings)
         if same not in timed:
             timed[same] = step_seconds(job.plan, device) if _can_time(job.plan, device) else None
         step = timed[same]

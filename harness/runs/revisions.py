@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from shutil import unpack_archive
+from signal import SIGTERM
 
+from harness import processes
 from harness.errors import BenchError
 from harness.measure.environment import ROOT, git
 
 #: Start of a process with the modules of one tree alone. An editable install would find what that
 #: tree lacks in the folder that it was made of.
 APART = """
-import sys
+import runpy, sys
 sys.path[:] = {path!r}
 ours = lambda finder: "harness" in getattr(sys.modules.get(finder.__module__), "MAPPING", ())
 sys.meta_path[:] = [finder for finder in sys.meta_path if not ours(finder)]
+runpy.run_path({processes!r})["end_with_parent"]({parent}, {number})
 """
 
 
@@ -41,6 +45,15 @@ def checkout(revision: str, folder: Path, root: Path = ROOT, *, option: str = "-
 
 
 def command(tree: Path, code: str, *arguments: str) -> list[str]:
-    """The command line of a process that runs `code` with the modules of the folder `tree`."""
+    """The command line of a process that runs `code` with the modules of the folder `tree`.
+
+    It ends when this process does, by SIGTERM: this tree's way, whatever the other's is.
+    """
     others = [entry for entry in sys.path if entry and Path(entry).resolve() != ROOT]
-    return [sys.executable, "-c", APART.format(path=[str(tree), *others]) + code, *arguments]
+    start = APART.format(
+        path=[str(tree), *others],
+        processes=processes.__file__,
+        parent=os.getpid(),
+        number=int(SIGTERM),
+    )
+    return [sys.executable, "-c", start + code, *arguments]

@@ -35,7 +35,7 @@ from harness.records.schema import (
 )
 from harness.report.progress import Reporter
 from harness.runs.inference import BATCH, inference_speed
-from harness.runs.stage import NOTHING, before_training, kept_of_training, only_one, stage
+from harness.runs.stage import NOTHING, before_training, kept_of_training, only_one, optional, stage
 from harness.runs.teachers import frozen_teacher
 from harness.runs.trained import (
     Trained,
@@ -225,13 +225,17 @@ def _load_networks(trained: _Networks, folder: Path, device: torch.device) -> No
 def _measure_stage(plan: Plan, workplace: Workplace, trained: _Networks, seconds: float) -> Cost:
     outcome = trained.outcome
     width, height = plan.spec.profile.image_size[plan.spec.target.dataset]
-    network = trained.student or zoo.build(outcome.network)
+    operations = speed = None
+    with optional("floating-point operations", workplace.report):
+        operations = gflops(trained.student or zoo.build(outcome.network), (height, width))
+    with optional("inference speed", workplace.report):
+        speed = measured_speed(outcome.network, plan, workplace)
     return Cost(
         parameters_m=outcome.parameters_m,
         training_parameters_m=outcome.training_parameters_m,
-        gflops=gflops(network, (height, width)),
+        gflops=operations,
         training=outcome.training,
-        inference=measured_speed(outcome.network, plan, workplace),
+        inference=speed,
         teachers=outcome.teachers,
         wall_seconds=seconds,
     )
@@ -262,7 +266,7 @@ def _keep_record(record: Record, workplace: Workplace, folder: Path, whole: bool
         except OSError as error:
             workplace.report.say(
                 f"the record's copy could not be written to {folder} ({in_one_line(error)}): as a "
-                "frozen teacher's, these weights will be trained again"
+                "frozen teacher's, these weights will be scored again"
             )
     store.write(record, workplace.results / "records")
     tidy(folder, record.run_id)

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from harness.errors import GOES_ON
+from harness.processes import ending
 from harness.runs.jobs import (
     BEAT,
     JobFile,
@@ -91,12 +92,11 @@ def verdict(results: Path, run_id: str, before: JobFile, code: int, terminated: 
     if code == 0:
         return counted.model_copy(update={"state": "done"})
     if code != GOES_ON and code > 0:
-        error = last_line(log).removeprefix("bench: ") or f"exit code {code}"
+        error = ending(code, last_line(log))
         return counted.model_copy(update={"state": "failed", "error": error})
     reason = f"stopped at step {step} of {task.spec.profile.iterations}"
     if code < 0:
-        reason += f" by signal {-code}"
-        reason += ", perhaps out of memory" if code == -signal.SIGKILL else ""
+        reason += f", {ending(code)}"
     if terminated:
         return before.model_copy(update={"state": "stopped", "process": None, "error": reason})
     if counted.in_vain >= TRIES:

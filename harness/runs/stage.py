@@ -16,6 +16,7 @@ from harness.report.progress import Reporter
 from harness.runs.trained import OUTCOME
 from harness.runs.workplace import Workplace, failed_record
 from harness.training.checkpoints import FOLDER, steps_done, stored
+from methods.plug_in import exits_raise
 
 NOTHING = "nothing is kept"
 
@@ -24,7 +25,8 @@ NOTHING = "nothing is kept"
 def stage(name: str, kept: Callable[[], str], plan: Plan, workplace: Workplace) -> Iterator[None]:
     """One stage: where it fails, a `failed` record, and a line that says what is kept."""
     try:
-        yield
+        with exits_raise():
+            yield
     except (KeyboardInterrupt, Interrupted):
         workplace.report.say(f"interrupted while {name}: {_go_on(kept())}")
         raise
@@ -43,7 +45,7 @@ def stage(name: str, kept: Callable[[], str], plan: Plan, workplace: Workplace) 
         raise
     except SystemExit as end:
         if not end.code:  # it would look like success
-            _fail("the method ended the process (sys.exit)", name, kept(), plan, workplace)
+            _fail("the method ended the process", name, kept(), plan, workplace)
         raise
 
 
@@ -65,6 +67,16 @@ def _fail(text: str, name: str, kept: str, plan: Plan, workplace: Workplace) -> 
 
 def _go_on(kept: str) -> str:
     return kept if kept == NOTHING else f"{kept}; the same command goes on from there"
+
+
+@contextmanager
+def optional(figure: str, report: Reporter) -> Iterator[None]:
+    """What measures a figure that a run can do without: an error there is a line alone."""
+    try:
+        yield
+    except Exception as error:
+        reason = explained(error) or f"{type(error).__name__}: {in_one_line(error)}"
+        report.say(f"{figure} not measured ({reason}); the run goes on without")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from harness.config.schema import Suite
-from harness.errors import CTRL_C, GOES_ON, BenchError, in_one_line
+from harness.errors import BenchError
 from harness.measure.environment import choose_device
 from harness.records import store
 from harness.report.progress import Reporter
@@ -21,7 +21,7 @@ from harness.runs.launchers import End, Launcher, Local, Start, Task, dealt_gpus
 from harness.runs.outlook import training_seconds
 from harness.runs.run import check_data, measured_speed
 from harness.runs.slurm import Options, Slurm
-from harness.runs.stage import before_training
+from harness.runs.stage import before_training, optional
 from harness.runs.trained import tidy
 from harness.runs.training import build_method
 from harness.runs.workplace import Workplace, failed_record, record_of
@@ -204,13 +204,13 @@ def _measure_inference(planned: dict[str, Job], workplace: Workplace) -> None:
         if job.state != "waiting" or alike in timed:
             continue
         timed.add(alike)
-        # A method may make more of the network asked for.
-        teachers = [zoo.build(teacher.network) for teacher in plan.teachers]
-        network = build_method(plan, zoo.build(spec.student), teachers).student.name
-        try:
+        with optional(
+            f"inference speed of {spec.student}", workplace.report
+        ):  # its run tries again
+            # A method may make more of the network asked for.
+            teachers = [zoo.build(teacher.network) for teacher in plan.teachers]
+            network = build_method(plan, zoo.build(spec.student), teachers).student.name
             measured_speed(network, plan, workplace)
-        except (BenchError, OSError) as error:  # its run will try again, and fail alone
-            workplace.report.say(in_one_line(error))
 
 
 def _start(planned: dict[str, Job], run_id: str, workplace: Workplace, fresh: bool) -> Start:
@@ -237,8 +237,7 @@ def _finish(planned: dict[str, Job], run_id: str, end: End, workplace: Workplace
     if end.code == 0 and done:
         job.state = "done"
         return
-    killed = end.code is not None and end.code < 0
-    if end.code in (GOES_ON, CTRL_C) or (killed and workplace.stop.number):
+    if end.interrupted:
         job.state, job.error = "interrupted", "the same command goes on from what it has kept"
         return
     job.state = "waiting"

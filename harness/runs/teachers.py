@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 
 from harness.config.planning import Plan, Teacher
 from harness.config.schema import DataRef, RunSpec
-from harness.errors import GOES_ON, BenchError, Interrupted
+from harness.errors import GOES_ON, BenchError, Interrupted, in_one_line
 from harness.evaluation.inference import Views
 from harness.measure.flops import parameters_m
 from harness.processes import ending
 from harness.records import store
 from harness.records.schema import TeacherCost
 from harness.runs.launchers import Task, carry_out
-from harness.runs.trained import look
+from harness.runs.trained import look, read_outcome
 from harness.runs.workplace import Workplace
 from harness.weights.find import RUN, WEIGHTS, load
 from methods.contract import Segmentor
@@ -42,18 +43,26 @@ def frozen_teacher(teacher: Teacher, workplace: Workplace) -> tuple[Segmentor, T
     if not reused:
         _train_apart(teacher, workplace)
     load(network, folder / WEIGHTS)
-    record = store.read(folder / RUN)
-    assert record.cost is not None
-    assert record.metrics is not None
-    comparable = _scored_as(record.spec) == _scored_as(teacher.plan.spec)
+    trained = read_outcome(folder)
     return network, TeacherCost(
         network=teacher.network,
-        parameters_m=record.cost.parameters_m,
+        parameters_m=trained.parameters_m,
         weights_id=weights_id,
-        miou=record.metrics.student.miou if comparable else None,
-        training=record.cost.training,
+        miou=_own_score(teacher.plan.spec, folder, workplace),
+        training=trained.training,
         reused=reused,
     )
+
+
+def _own_score(spec: RunSpec, folder: Path, workplace: Workplace) -> float | None:
+    """The frozen teacher's mIoU, where its own run has scored it as this one would."""
+    try:
+        record = store.read(folder / RUN)
+    except BenchError as error:  # its weights are whole: nothing else depends on it
+        workplace.report.say(f"the frozen teacher's own score is not known: {in_one_line(error)}")
+        return None
+    alike = record.metrics is not None and _scored_as(record.spec) == _scored_as(spec)
+    return record.metrics.student.miou if record.metrics and alike else None
 
 
 def is_usable(plan: Plan, workplace: Workplace) -> bool:
@@ -89,8 +98,7 @@ def _train_apart(teacher: Teacher, workplace: Workplace) -> None:
     if code == GOES_ON:  # its process alone was told to stop
         raise Interrupted(signal.SIGTERM)
     if code:
-        reason = last[0].removeprefix("bench: ") or "its own lines above say why"
-        reason = reason if code > 0 else ending(code)
+        reason = ending(code, last[0] or "its own lines above say why")
         raise BenchError(f"frozen teacher {teacher.network} could not be trained: {reason}")
 
 

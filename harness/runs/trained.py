@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from harness.errors import BenchError
+from harness.errors import BenchError, in_one_line
 from harness.files import (
     file_hash,
     read_json,
@@ -59,13 +59,25 @@ class Kept:
 def look(folder: Path, made_by: dict[str, Any]) -> Kept:
     """Say whether the folder holds whole weights, and whether this code and machine made them."""
     try:
-        trained = Trained.model_validate_json(read_text(folder / OUTCOME))
+        trained = read_outcome(folder)
         whole = all(file_hash(folder / n) == h for n, h in trained.weights_sha256.items())
-    except (OSError, ValidationError, ValueError, BenchError):
+    except BenchError:
         return Kept("nothing")
     if not whole:
         return Kept("nothing")
     return Kept("whole" if trained.made_by == made_by else "other code", trained)
+
+
+def read_outcome(folder: Path) -> Trained:
+    """What a training has told of itself. BenchError where the folder has no word of it."""
+    path = folder / OUTCOME
+    try:
+        return Trained.model_validate_json(read_text(path))
+    except (OSError, ValueError) as error:
+        raise BenchError(
+            f"{path}: {in_one_line(error)}; expected what training leaves there: --fresh trains "
+            "again."
+        ) from error
 
 
 def begin(folder: Path) -> None:

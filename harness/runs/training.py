@@ -123,6 +123,7 @@ def train(
             progress=progress,
             golden=golden,
             log=folder / "log.jsonl",
+            say=workplace.report.say,
             checkpoints=checkpoints,
             meters={"memory": memory, "energy": energy, "wall": stopwatch},
             resume=resume,

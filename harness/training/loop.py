@@ -6,7 +6,7 @@ import gc
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.config.schema import Profile
-from harness.errors import BenchError
+from harness.errors import BenchError, in_one_line
 from harness.files import write_text
 from harness.measure.clock import StepClock
 from harness.training.checkpoints import Checkpoints, Meter
@@ -66,11 +66,45 @@ def held_mib(device: torch.device) -> float:
         return torch.cuda.memory_allocated(device) / MIB
     storages = {}
     for item in gc.get_objects():
-        # Not tensors without memory, such as torch's fake ones.
-        if type(item) in (Tensor, nn.Parameter) and item.device.type == device.type:
+        # Not tensors without memory, such as torch's fake ones, or without one storage: sparse.
+        if type(item) not in (Tensor, nn.Parameter) or item.layout != torch.strided:
+            continue
+        if item.device.type == device.type:
             storage = item.untyped_storage()
             storages[storage.data_ptr()] = storage.nbytes()
     return sum(storages.values()) / MIB
+
+
+class Log:
+    """A file of one JSON a line. What cannot be written is said once: training needs no log."""
+
+    def __init__(self, path: Path, say: Callable[[str], None]) -> None:
+        self.path, self.say = path, say
+        self._failed = False
+
+    def text(self) -> str:
+        with suppress(OSError):
+            return self.path.read_text(encoding="utf-8")
+        return ""
+
+    def begin(self, text: str = "") -> None:
+        """Have this text in it, and nothing else."""
+        with self._saying():
+            write_text(self.path, text)
+
+    def append(self, values: dict[str, float]) -> None:
+        """A line more, whole on the disk before this returns."""
+        with self._saying(), self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(values) + "\n")
+
+    @contextmanager
+    def _saying(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if not self._failed:
+                self.say(f"the log could not be written ({in_one_line(error)}); training goes on")
+            self._failed = True
 
 
 @dataclass
@@ -78,7 +112,7 @@ class History:
     """What a training has told so far: golden losses, first losses, its log."""
 
     golden: Golden
-    log: Path | None = None
+    log: Log | None = None
     first: dict[str, list[float]] = field(default_factory=dict)
 
     @contextmanager
@@ -87,10 +121,7 @@ class History:
 
     def state_dict(self) -> dict[str, Any]:
         """All of it as JSON, the log as it lies on disk."""
-        log = ""
-        if self.log:
-            with suppress(OSError):
-                log = self.log.read_text(encoding="utf-8")
+        log = self.log.text() if self.log else ""
         golden = {"losses": self.golden.losses, "held_mib": self.golden.held_mib}
         return {"golden": golden, "first": self.first, "log": log}
 
@@ -104,7 +135,7 @@ class History:
         self.golden.held_mib = [(step, mib) for step, mib in golden["held_mib"]]
         self.first = state["first"]
         if self.log:
-            write_text(self.log, state["log"])
+            self.log.begin(state["log"])
 
 
 def train(
@@ -117,6 +148,7 @@ def train(
     progress: Progress,
     golden: Golden | None = None,
     log: Path | None = None,
+    say: Callable[[str], None] = print,
     checkpoints: Checkpoints | None = None,
     meters: Mapping[str, Meter] | None = None,
     resume: State | None = None,
@@ -124,52 +156,56 @@ def train(
     """Train for profile.iterations steps; return each term's value at the first steps.
 
     `golden` is given the terms of its steps, spread over the schedule. `log` receives one JSON a
-    `log_every` steps, whole lines whenever the process is killed. `checkpoints` keeps the state,
-    that of the clock and of further `meters` with it; from `resume`, which it kept, training goes
-    on, with the batches after it in `loader`.
+    `log_every` steps, whole lines whenever the process is killed; `say` is told once where it
+    cannot be written. `checkpoints` keeps the state, that of the clock and of further `meters` with
+    it; from `resume`, which it kept, training goes on, with the batches after it in `loader`.
     BenchError when a loss is not finite. Interrupted, the state kept, after a signal.
     """
     method.train()
     trainer = Trainer(method, profile, device)
-    history = History(golden or Golden(profile.iterations), log)
+    history = History(golden or Golden(profile.iterations), Log(log, say) if log else None)
     meters = {"clock": clock, "history": history, **(meters or {})}
-    start = _go_back(trainer, resume, meters) if resume else 0
+    start = 0
+    if resume:
+        start = _go_back(trainer, resume, meters)
+    elif history.log:
+        history.log.begin()
     batches = iter(loader)
-    mode = "a" if start else "w"
-    with log.open(mode, buffering=1, encoding="utf-8") if log else nullcontext() as file:
-        for step in range(start, profile.iterations):
+    for step in range(start, profile.iterations):
+        if checkpoints:
+            checkpoints.stop_here(trainer, step, meters)
+        try:
+            with clock.data():
+                micro = [next(batches) for _ in range(profile.accumulation)]
+        except (
+            RuntimeError,
+            BenchError,
+        ):  # a signal to all processes has ended the loader's workers too
             if checkpoints:
                 checkpoints.stop_here(trainer, step, meters)
-            try:
-                with clock.data():
-                    micro = [next(batches) for _ in range(profile.accumulation)]
-            except RuntimeError:  # a signal to all processes has ended the loader's workers too
-                if checkpoints:
-                    checkpoints.stop_here(trainer, step, meters)
-                raise
-            with clock.compute():
-                terms = trainer.step(micro, step)
-            clock.end_step()
-            done = step + 1
-            logged = done % profile.log_every == 0 or done == profile.iterations
-            due = checkpoints is not None and done < profile.iterations and checkpoints.due(done)
-            if step not in history.golden.steps and not logged and not due:
-                continue
-            values = finite(terms, step)
-            if step in history.golden.steps:
-                del terms
-                history.golden.note(step, values, device)
-            if step < GOLDEN_STEPS:
-                for name, value in values.items():
-                    history.first.setdefault(name, []).append(value)
-            if logged:
-                speed = clock.speed()
-                progress(done, values, speed)
-                if file:
-                    line = {"step": done, **values, "images_per_second": speed}
-                    file.write(json.dumps(line) + "\n")
-            if checkpoints and due:
-                checkpoints.write(trainer, done, meters)
+            raise
+        with clock.compute():
+            terms = trainer.step(micro, step)
+        clock.end_step()
+        done = step + 1
+        logged = done % profile.log_every == 0 or done == profile.iterations
+        due = checkpoints is not None and done < profile.iterations and checkpoints.due(done)
+        if step not in history.golden.steps and not logged and not due:
+            continue
+        values = finite(terms, step)
+        if step in history.golden.steps:
+            del terms
+            history.golden.note(step, values, device)
+        if step < GOLDEN_STEPS:
+            for name, value in values.items():
+                history.first.setdefault(name, []).append(value)
+        if logged:
+            speed = clock.speed()
+            progress(done, values, speed)
+            if history.log:
+                history.log.append({"step": done, **values, "images_per_second": speed})
+        if checkpoints and due:
+            checkpoints.write(trainer, done, meters)
     return history.first
 
 

@@ -25,6 +25,14 @@ code = launchers.command(__import__("pathlib").Path("60"), "time")[2].replace(
 print(subprocess.Popen([sys.executable, "-c", code]).pid, flush=True)
 time.sleep(60)
 """
+REVISION = """
+import subprocess, time
+from pathlib import Path
+from harness.runs import revisions
+command = revisions.command(Path("/nonexistent"), "import time; time.sleep(60)")
+print(subprocess.Popen(command).pid, flush=True)
+time.sleep(60)
+"""
 POLLING = """
 import os, subprocess, sys, time
 code = f'''
@@ -63,7 +71,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("program", [JOB, POLLING, LOADER, GENERATION])
+@pytest.mark.parametrize("program", [JOB, REVISION, POLLING, LOADER, GENERATION])
 def test_a_process_ends_when_its_parent_is_killed(program, tmp_path):
     script = tmp_path / "parent.py"
     script.write_text(program)
@@ -101,3 +109,8 @@ def test_outside_of_a_worker_the_parent_must_be_named():
 )
 def test_how_a_process_ended_in_words(code, words):
     assert ending(code, "no such knob") == words
+
+
+def test_the_word_of_bench_says_all_of_how_a_process_ended():
+    assert ending(2, "bench: no such knob") == "no such knob"
+    assert "SIGKILL" in ending(-signal.SIGKILL, "bench: no such knob")

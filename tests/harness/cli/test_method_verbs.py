@@ -140,17 +140,19 @@ class Leaves(Method):
 '''
 
 
-def test_a_method_that_ends_the_process_breaks_the_contract(tmp_path):
+@pytest.mark.parametrize("leave", ["sys.exit(0)", "__import__('os')._exit(0)"])
+def test_a_method_that_ends_the_process_breaks_the_contract(leave, tmp_path):
     path = tmp_path / "leaves.py"
-    path.write_text(LEAVES.format("sys.exit(0)"))
+    path.write_text(LEAVES.format(leave))
     tested = bench("test-method", "leaves", "--plugin", path, "--network", "test_mit")
     assert tested.code == 1
-    assert "it ends the process: sys.exit(0) (line 14 of" in tested.out
+    assert "it ends the process, exit code 0 (line 14 of" in tested.out
 
 
-def test_a_file_that_ends_the_process_is_no_method(tmp_path):
+@pytest.mark.parametrize("leave", ["import sys\n\nsys.exit(0)\n", "import os\n\nos._exit(0)\n"])
+def test_a_file_that_ends_the_process_is_no_method(leave, tmp_path):
     path = tmp_path / "leaves.py"
-    path.write_text("import sys\n\nsys.exit(0)\n")
+    path.write_text(leave)
     assert "cannot be imported" in refused(bench("test-method", "leaves", "--plugin", path))
 
 

@@ -155,9 +155,9 @@ def test_a_failing_run_stops_itself_and_those_that_need_it_only(first, place):
     )  # fmt: skip
     plans = [resolve(request) for request in requests(catalogue.suite(str(broken)))]
     teacher = next(plan for plan in plans if plan.teachers).teachers[0].plan
-    # A folder where its weights belong: that run cannot write them.
-    log = place / "results/artifacts" / teacher.spec.weights_id / "log.jsonl"
-    log.mkdir(parents=True)
+    # A folder where the outcome of its training belongs: that run cannot write it.
+    word = place / "results/artifacts" / teacher.spec.weights_id / "training.json"
+    word.mkdir(parents=True)
     outcome = bench("sweep", broken, "--jobs", "2", "--results", place / "results")
     assert outcome.code == 1
     text = " ".join(outcome.out.split())

@@ -8,7 +8,7 @@ import time
 
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, dataloader
 
 from harness.data import workers
 from harness.data.workers import patient
@@ -66,6 +66,28 @@ def test_a_batch_that_is_used_for_long_is_not_waited_for():
 
 
 def test_a_killed_worker_is_said_with_advice():
-    with pytest.raises(RuntimeError) as error:
+    with pytest.raises((RuntimeError, BenchError)) as error:
         batches(die)
-    assert "--set workers=0" in explained(error.value)
+    assert "--set workers=0" in (explained(error.value) or str(error.value))
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError("reset"), EOFError(), FileNotFoundError()])
+def test_a_worker_that_is_gone_when_its_batch_is_fetched_is_said_with_advice(error, monkeypatch):
+    loader = DataLoader(Numbers(lambda: None), num_workers=1)
+    monkeypatch.setattr(dataloader._MultiProcessingDataLoaderIter, "_next_data", raises(error))
+    with pytest.raises(BenchError, match="--set workers=0"):
+        next(patient(loader))
+
+
+def raises(error):
+    def raising(*_):
+        raise error
+
+    return raising
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_file_that_cannot_be_read_is_no_workers_end(count):
+    loader = DataLoader(Numbers(raises(FileNotFoundError("gone.png"))), num_workers=count)
+    with pytest.raises(FileNotFoundError, match=r"gone\.png"):
+        list(patient(loader))

@@ -87,4 +87,27 @@ def test_a_job_file_tells_what_its_process_is_at(tmp_path, monkeypatch):
     (end,) = until_ended(local, 1).values()
     assert (end.code, "the cause" in end.error) == (3, True)
     job = jobs.read_job(tmp_path, start.run_id)
-    assert (job.state, job.error) == ("failed", "the cause")
+    assert (job.state, job.error) == ("failed", "exit code 3: the cause")
+
+
+@pytest.mark.parametrize(
+    ("code", "state", "error"),
+    [
+        ("sys.exit(75)", "stopped", "last words"),
+        ("sys.exit(130)", "stopped", "last words"),
+        ("os.kill(os.getpid(), 9)", "failed", "killed by signal 9 (SIGKILL), perhaps"),
+    ],
+)
+def test_a_job_file_tells_an_interrupted_run_from_a_killed_one(
+    code, state, error, tmp_path, monkeypatch
+):
+    code = f"import os, sys; print('last words', flush=True); {code}"
+    monkeypatch.setattr(launchers, "command", lambda _: [sys.executable, "-c", code])
+    local = Local(tmp_path, 1)
+    (start,) = starts(tmp_path, 1)
+    local.start([start])
+    (end,) = until_ended(local, 1).values()
+    job = jobs.read_job(tmp_path, start.run_id)
+    assert job.state == state
+    assert job.error.startswith(error)
+    assert end.interrupted == (state == "stopped")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,9 @@ import torch
 from bench_cli import QUICK, SETTINGS, bench, refused
 from rich.console import Console
 
+from harness.analysis.regression import best, compare
 from harness.config.planning import Request, resolve
+from harness.errors import BenchError
 from harness.records import store
 from harness.report.progress import Reporter
 from harness.runs import run as stages
@@ -40,7 +44,7 @@ def break_stage(monkeypatch, name: str, error: BaseException) -> None:
 
 @pytest.mark.parametrize(
     ("stage", "words"),
-    [("score", "scoring"), ("gflops", "measuring"), ("environment.collect", "record")],
+    [("score", "scoring"), ("Cost", "measuring"), ("environment.collect", "record")],
 )
 def test_what_fails_after_training_loses_no_training(
     stage, words, made_once, tmp_path, monkeypatch
@@ -75,13 +79,48 @@ def test_what_fails_after_training_loses_no_training(
     }
 
 
-def test_scores_are_kept_where_measuring_fails(tmp_path, monkeypatch):
+def test_scores_are_kept_where_measuring_is_interrupted(tmp_path, monkeypatch):
     with monkeypatch.context() as broken:
-        break_stage(broken, "gflops", RuntimeError("no flops"))
-        assert "no flops" in refused(bench(*DAFORMER, "--results", tmp_path))
+        break_stage(broken, "gflops", KeyboardInterrupt())
+        assert bench(*DAFORMER, "--results", tmp_path).code == 130
     with monkeypatch.context() as broken:
         break_stage(broken, "score", AssertionError("scored again"))
         assert bench(*DAFORMER, "--results", tmp_path).code == 0
+
+
+def test_a_log_and_figures_that_cannot_be_had_end_no_run(made_once, tmp_path, monkeypatch):
+    """All at once: each is said in a line, and a table shows what is not there as such."""
+    undisturbed = made_once("daformer").results
+    (whole,) = store.read_all(undisturbed / "records")
+    log = tmp_path / "artifacts" / whole.spec.weights_id / "log.jsonl"
+    log.mkdir(parents=True)
+    break_stage(monkeypatch, "gflops", RuntimeError("no operations"))
+    break_stage(monkeypatch, "measured_speed", BenchError("no speed"))
+    outcome = bench(*DAFORMER, "--results", tmp_path)
+    assert outcome.code == 0, outcome.err
+    for said in ("the log could not be written", "(RuntimeError: no operations)", "no speed)"):
+        assert outcome.out.count(said) == 1, said
+    (record,) = store.read_all(tmp_path / "records")
+    assert record.cost.gflops is None
+    assert record.cost.inference is None
+    assert reproducible(record.metrics) == reproducible(whole.metrics)
+    for format_ in ("rich", "markdown", "latex", "csv", "json", "html"):
+        table = bench("table", "--results", tmp_path, "--format", format_)
+        assert table.code == 0, table.err
+    verdicts = {f.quantity: f.verdict for f in compare([whole], [record]).findings}
+    assert verdicts["inference speed"] == "regressed"
+    verdicts = {f.quantity: f.verdict for f in compare([record], [whole]).findings}
+    assert verdicts["inference speed"] == "not compared"
+    assert best([whole, record]).cost.inference == whole.cost.inference
+    assert best([record]).cost.inference is None
+
+
+@pytest.mark.parametrize("leave", [lambda *_: sys.exit(0), lambda *_: os._exit(0)])
+def test_a_process_that_a_method_ends_has_failed(leave, tmp_path, monkeypatch):
+    monkeypatch.setattr(stages, "train", leave)
+    assert "ended the process" in refused(bench(*DAFORMER, "--results", tmp_path))
+    (record,) = store.read_all(tmp_path / "records")
+    assert record.state == "failed"
 
 
 def test_ctrl_c_says_what_is_kept(tmp_path, monkeypatch):
@@ -212,6 +251,21 @@ def test_a_half_written_teacher_is_not_usable(damage, made_once, tmp_path):
     assert is_usable(teacher.plan, workplace)
     DAMAGE[damage](teacher_weights(tmp_path))
     assert not is_usable(teacher.plan, workplace)
+
+
+def test_a_frozen_teachers_broken_record_costs_its_own_score_alone(made_once, tmp_path):
+    made_once("dualkd").copy_to(tmp_path)
+    teacher_weights(tmp_path).with_name("run.json").write_text('{"schema_version": 1, "ru')
+    arguments = ["run", "--method", "dualkd", "--scenario", "gta2cs", *QUICK]
+    outcome = bench(*arguments, "--fresh", "--results", tmp_path)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.count("the frozen teacher's own score is not known") == 1
+    assert "trained on the source first" not in outcome.out
+    records = {r.spec.method: r for r in store.read_all(tmp_path / "records")}
+    (cost,) = records["dualkd"].cost.teachers
+    assert cost.reused
+    assert cost.miou is None
+    assert cost.training == records["source_only"].cost.training
 
 
 def test_a_teacher_that_is_not_usable_is_trained_again(made_once, tmp_path):

@@ -12,7 +12,7 @@ from torch import nn
 from harness.config.schema import Profile
 from harness.errors import BenchError
 from harness.measure.clock import StepClock
-from harness.training.loop import GOLDEN_STEPS, train
+from harness.training.loop import GOLDEN_STEPS, held_mib, train
 from harness.training.precision import autocast
 from harness.training.trainer import Trainer, rate_factor
 from methods.contract import Batch, Method, Segmentation
@@ -251,6 +251,18 @@ def test_progress_and_log_hear_every_so_many_steps_and_the_last(tmp_path):
     for line, (_, losses, speed) in zip(lines, told, strict=True):
         assert line["source"] == losses["source"]
         assert line["images_per_second"] == speed > 0
+
+
+def test_a_log_that_cannot_be_written_is_said_once(tmp_path, capsys):
+    told = []
+    fit(iterations=10, log=tmp_path, told=told)  # a folder
+    assert len(told) > 1
+    assert capsys.readouterr().out.count("the log could not be written") == 1
+
+
+def test_a_sparse_tensor_that_a_method_holds_is_no_matter():
+    sparse = torch.eye(3).to_sparse()
+    assert held_mib(sparse.device) >= 0
 
 
 def test_the_log_is_of_whole_lines_at_any_time(tmp_path):

@@ -1,0 +1,36 @@
+"""How long a suite's trainings take: what makes a step another one is timed apart."""
+
+from __future__ import annotations
+
+import torch
+
+from harness.config.planning import Request, resolve
+from harness.runs import outlook
+from harness.runs.graph import Job
+
+
+def test_each_kind_of_step_is_timed_once(monkeypatch):
+    timed = []
+
+    def step_seconds(plan, device):
+        timed.append(plan.spec.profile.batch_size)
+        return float(plan.spec.profile.batch_size)
+
+    monkeypatch.setattr(outlook, "step_seconds", step_seconds)
+    settings = {
+        "one": ["batch_size=1"],
+        "four": ["batch_size=4"],
+        "accumulated": ["batch_size=1", "accumulation=2"],
+    }
+    jobs = {}
+    for name, overrides in settings.items():
+        request = Request(
+            method="source_only",
+            scenario="gta2cs",
+            student="test_mit",
+            overrides=("iterations=10", *overrides),
+        )
+        jobs[name] = Job(resolve(request), set())
+    seconds = outlook.training_seconds(jobs, torch.device("cpu"))
+    assert seconds == {"one": 10.0, "four": 40.0, "accumulated": 20.0}
+    assert timed == [1, 4]

@@ -77,7 +77,11 @@ def decoded(content: bytes) -> str:
 
 def read_json(path: Path) -> Any:
     """The value in a JSON file of any text that `read_text` takes. Errors as there."""
-    text = read_text(path)
+    return parsed_json(read_text(path))
+
+
+def parsed_json(text: str) -> Any:
+    """The value in a JSON text. ValueError, in words that follow a file's name, for any other."""
     try:
         return json.loads(text)
     except ValueError as error:  # a number of more than 4300 digits too

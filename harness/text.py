@@ -7,6 +7,7 @@ import io
 import re
 import sys
 import unicodedata
+from itertools import accumulate
 from typing import Any
 
 #: Levels of a JSON value: what walks through one calls itself for each.
@@ -17,6 +18,7 @@ _IN_ASCII = {"→": ">", "±": "+-", "×": "x", "…": "...", "–": "-", "—":
 _UNSEEN = {"Cc", "Cf", "Cs"}
 #: Any of those, and line ends, but for what is quicker to tell: printable ASCII.
 _SUSPECT = re.compile(r"[^ -~]")
+_NO_BRACKET = bytes(set(range(128)) - set(b"[]{}"))
 #: How a cell begins that a spreadsheet computes, whichever width the sign has.
 _FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]")  # noqa: RUF001
 
@@ -47,6 +49,18 @@ def plain_values(value: Any, depth: int = 0) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(plain_values(item, depth + 1) for item in value)
     return value
+
+
+def is_plain_json(text: str) -> bool:
+    """Whether a JSON text shows, without being read, that `plain_values` changes nothing in it.
+
+    No JSON string holds a control character below DEL unless it is written as an escape.
+    """
+    if not text.isascii() or "\\" in text or "\x7f" in text:
+        return False
+    outside_strings = "".join(text.split('"')[::2]).encode("ascii")
+    brackets = outside_strings.translate(None, _NO_BRACKET)
+    return max(accumulate(1 if sign in b"[{" else -1 for sign in brackets), default=0) <= DEEPEST
 
 
 def markdown_text(text: str) -> str:

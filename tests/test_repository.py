@@ -147,6 +147,16 @@ def test_the_architecture_page_names_every_module_of_the_harness():
     assert not [relative(path) for path in modules if f"`{path.name}`" not in text]
 
 
+def test_the_architecture_page_lists_the_layers_that_are_checked():
+    contracts = catalogue.tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    layers = contracts["tool"]["importlinter"]["contracts"][0]["layers"]
+    text = (ROOT / "docs/architecture.md").read_text("utf-8")
+    listed = re.findall(r"^\d+\. (`harness\..*)$", text, re.M)
+    assert [re.findall(r"`(.*?)`", line) for line in listed] == [
+        layer.split(" | ") for layer in layers
+    ]
+
+
 def test_published_figures_are_valid_json():
     assert json.loads(PUBLISHED.read_text(encoding="utf-8"))["results"]
 

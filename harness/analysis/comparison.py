@@ -176,11 +176,15 @@ def _table(records: Sequence[Record], differs: dict[str, str]) -> Table:
 
 def newest(records: Iterable[Record]) -> tuple[list[Record], int]:
     """A run measured twice is one run, not two seeds: keep the newest, count the others."""
-    by_run: dict[str, Record] = {}
-    ordered = sorted(records, key=lambda r: (r.created, r.model_dump_json()))
-    for record in ordered:
-        by_run[record.run_id] = record
-    return list(by_run.values()), len(ordered) - len(by_run)
+    by_run: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        by_run[record.run_id].append(record)
+    kept = [
+        max(same, key=lambda r: (r.created, r.model_dump_json())) if len(same) > 1 else same[0]
+        for same in by_run.values()
+    ]
+    repeated = sum(map(len, by_run.values())) - len(kept)
+    return sorted(kept, key=lambda r: (r.created, r.run_id)), repeated
 
 
 def _failure(record: Record) -> str:

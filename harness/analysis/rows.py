@@ -125,8 +125,9 @@ def table_rows(records: Sequence[Record]) -> tuple[list[tuple[Row, list[Record]]
         strict=True,
     )
     rows = []
+    one_a_row = [runs[0] for runs in groups]  # their settings are those of all
     for runs, floor, gain, gain_at_seconds in columns:
-        same_method = [r for r in records if r.spec.method == runs[0].spec.method]
+        same_method = [r for r in one_a_row if r.spec.method == runs[0].spec.method]
         row = _row(runs, variant(runs[0], same_method))
         beyond = floor.longest if floor else None
         gained = replace(row, gain=gain, gain_at_seconds=gain_at_seconds, gain_beyond=beyond)

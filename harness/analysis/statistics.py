@@ -177,15 +177,13 @@ def smallest_difference(shared: Noise, n: int, comparisons: int = 1) -> float:
 
     With fewer rows than POOLED_FROM the test has 2n - 2 degrees of freedom at most.
     """
-    from scipy.optimize import brentq
-    from scipy.stats import nct
+    from scipy.special import nctdtrinc
 
     freedom = shared.freedom if shared.rows >= POOLED_FROM else min(shared.freedom, 2 * n - 2)
     if n < 2 or not shared.sd:
         return NAN if n < 2 else 0.0
-    bound = _quantile(freedom, comparisons)
-    steps = brentq(lambda x: float(nct.sf(bound, freedom, x)) - POWER, 0, 3 * bound)
-    return float(steps) * shared.sd * math.sqrt(2 / n)
+    errors = nctdtrinc(freedom, 1 - POWER, _quantile(freedom, comparisons))
+    return float(errors) * shared.sd * math.sqrt(2 / n)
 
 
 def interquartile_mean(values: Iterable[float]) -> float:

@@ -42,7 +42,7 @@ def variant(record: Record, same_method: Sequence[Record]) -> dict[str, Any]:
 
 def usual(records: Iterable[Record]) -> dict[str, Any]:
     """What more than half of a method's variants have in common, where not all of them do."""
-    variants = {_dumped(settings(record)): settings(record) for record in records}
+    variants = {_dumped(values): values for values in map(settings, records)}
     in_common = {}
     for name in sorted(set().union(*variants.values())):
         values = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
@@ -170,6 +171,12 @@ def check_init(path: Path, network: str, option: str) -> None:
 
     Checked on a network without storage, before any frozen teacher is trained.
     """
+    _check_content(path, file_hash(path), network, option)
+
+
+@cache
+def _check_content(path: Path, sha256: str, network: str, option: str) -> None:
+    """`check_init`, once a file's content: a suite's runs start from the same few files."""
     from methods.networks.weights import load_weights
 
     try:

@@ -146,7 +146,7 @@ class Cost(RecordModel):
 
 
 class Record(RecordModel):
-    schema_version: int = SCHEMA
+    schema_version: int = Field(SCHEMA, strict=True)
     # It is looked up as a folder's name.
     run_id: str = Field(pattern=r"^[0-9a-f]{10}$")
     state: Literal["done", "failed"]

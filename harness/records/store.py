@@ -15,9 +15,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import BenchError, in_one_line
-from harness.files import read_json, write_text
+from harness.files import parsed_json, read_text, write_text
 from harness.records.schema import SCHEMA, Record
-from harness.text import plain_values
+from harness.text import is_plain_json, plain_values
 
 log = logging.getLogger(__name__)
 
@@ -134,9 +134,10 @@ def as_json(part: BaseModel) -> str:
 
 def _read_file(path: Path) -> list[Record]:
     try:
-        content = plain_values(
-            read_json(path)
-        )  # a record has about 20 000 bytes: a list of 3000 still fits
+        text = read_text(path)  # a record has about 10 000 bytes: a list of 6000 still fits
+        if record := _plain_record(text):
+            return [record]
+        content = plain_values(parsed_json(text))
     except FileNotFoundError:
         what = "a link to nowhere" if path.is_symlink() else "no such file"
         raise BenchError(f"{path}: {what}; a record or a folder of records expected.") from None
@@ -145,6 +146,21 @@ def _read_file(path: Path) -> list[Record]:
     except OSError as error:
         raise BenchError(f"{path}: {error.strerror}; a readable record expected.") from None
     return [_parse(item, path) for item in (content if isinstance(content, list) else [content])]
+
+
+def _plain_record(text: str) -> Record | None:
+    """The record that most files hold, in a quarter of the time: whole, of this schema, ASCII.
+
+    None for any other text, which is to be cleaned, or of which an error has to say what it lacks.
+    """
+    if not is_plain_json(text):
+        return None
+    try:
+        record = Record.model_validate_json(text)
+    except ValidationError:
+        return None
+    has_version = "schema_version" in record.model_fields_set
+    return record if has_version and record.schema_version == SCHEMA else None
 
 
 def _parse(item: Any, path: Path) -> Record:

@@ -18,7 +18,14 @@ from hypothesis import strategies as st
 
 from harness.records import store
 from harness.report.formats import FORMATS, render
-from harness.text import csv_text, markdown_text, plain, plain_values
+from harness.text import (
+    DEEPEST,
+    csv_text,
+    is_plain_json,
+    markdown_text,
+    plain,
+    plain_values,
+)
 
 HOSTILE = [
     "\x1b[2J\x1b]8;;http://evil.example\x07click",
@@ -133,3 +140,30 @@ def test_any_terminal_shows_what_it_can(environment):
     assert b"26.5" in done.stdout
     assert b"> \\u8857 \\udce9" in done.stdout
     assert done.stderr == b">\n"
+
+
+def nested(levels: int) -> str:
+    return "[" * levels + "]" * levels
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a": ["b c", 1, null]}', "[]", "7", nested(DEEPEST), '{"]": "[[[", "a b": [{}]}']
+)
+def test_a_json_text_is_seen_to_be_plain(text):
+    assert is_plain_json(text)
+    assert plain_values(json.loads(text)) == json.loads(text)
+
+
+@pytest.mark.parametrize(
+    "text", ['"\x7f"', '"\\u001b"', '"\\n"', '"\\u202e"', '"\u202e"', nested(DEEPEST + 1),
+             '{"]]]]": ' + nested(DEEPEST) + "}"],
+)  # fmt: skip
+def test_a_json_text_that_may_be_changed_is_never_taken_for_plain(text):
+    assert not is_plain_json(text)
+
+
+@given(st.recursive(st.text() | st.integers() | st.none(), lambda inner: st.lists(inner)
+                    | st.dictionaries(st.text(), inner)))  # fmt: skip
+def test_what_is_taken_for_plain_is_what_cleaning_would_leave(value):
+    for text in (json.dumps(value), json.dumps(value, ensure_ascii=False, indent=1)):
+        assert plain_values(value) == value or not is_plain_json(text)

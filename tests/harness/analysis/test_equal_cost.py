@@ -71,6 +71,15 @@ def test_a_methods_seconds_are_its_own_and_its_frozen_teachers():
     assert found.gain_at_seconds.mean == pytest.approx(6)
 
 
+def test_between_two_schedules_of_source_only_the_table_has_the_score_at_those_seconds():
+    """Half-way from 160 to 320 seconds, in the logarithm, is half-way from 34 to 38."""
+    found = row([*floor(0), run("daformer", 1, 0, 40, step=0.2 * math.sqrt(2))], "daformer")
+    assert found.train_seconds == pytest.approx(226.27, abs=0.01)
+    assert found.gain.mean == pytest.approx(10)
+    assert found.gain_at_seconds.mean == pytest.approx(4)
+    assert found.gain_beyond is None
+
+
 def test_the_cell_says_where_the_method_trained_for_longer_than_any_source_only():
     text = render([*floor(0), run("daformer", 1, 0, 40, step=0.5)], "markdown")
     assert "| +10.0 | +2.0 beyond x4 |" in " ".join(text.replace("|", " | ").split())

@@ -179,7 +179,8 @@ def test_a_knob_that_a_method_gained_later_renames_no_run(method):
     """So the records made before it are still found by their suite, and share a row."""
     knobs = {"fda": "clamp_images=false", "dacs": "source_mean_over_valid=true"}
     knobs |= {"mic": "mask_source=true", "dualkd+mic": "mask_source=true"}
-    names = {"entropy_start", "clamp_images", "source_mean_over_valid", "mask_source"}
+    names = {"entropy_start", "clamp_images", "source_mean_over_valid"}
+    names |= {"mask_source", "mask_augment"}
     spec = plan(method).spec
     assert not names & spec.method_config.keys()
     if method in knobs:

@@ -16,7 +16,7 @@ from harness.errors import BenchError
 from harness.files import file_hash
 from harness.runs.launchers import Task
 from methods.networks import zoo
-from methods.networks.weights import load_weights
+from methods.networks.weights import load_weights, save_weights
 
 SMALL = "timm:test_efficientnet"  # a network that timm has for tests
 
@@ -243,3 +243,17 @@ def test_the_packages_load(size):
     last = max(int(name.split(".")[1]) for name in theirs if name.startswith("_blocks."))
     ours = built.encoder.trunk.blocks[-1][-1].conv_pwl.weight
     assert torch.equal(ours, theirs[f"_blocks.{last}._project_conv.weight"])
+
+
+def test_a_file_is_checked_once_and_again_when_its_content_changes(tmp_path, monkeypatch):
+    path, checks = tmp_path / "start.safetensors", []
+    outline = start_weights.outline
+    monkeypatch.setattr(start_weights, "outline", lambda name: checks.append(name) or outline(name))
+    save_weights(zoo.build("mini_xs"), path, {})
+    for _ in range(2):
+        start_weights.check_init(path, "mini_xs", "--init")
+    assert checks == ["mini_xs"]
+    save_weights(zoo.build("mini_s"), path, {})
+    for _ in range(2):
+        with pytest.raises(BenchError, match=r"--init start.safetensors .* does not fit mini_xs"):
+            start_weights.check_init(path, "mini_xs", "--init")

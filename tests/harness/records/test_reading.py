@@ -163,3 +163,27 @@ def test_the_command_line_names_it_once_beside_a_table_that_programs_read(tmp_pa
     (line,) = done.stderr.splitlines()
     assert line.startswith("skipped ")
     assert "empty.json is not valid JSON" in line
+
+
+def test_a_record_is_the_same_whichever_way_its_text_is_read(tmp_path, monkeypatch):
+    """Most are read by one step of pydantic; others value by value, cleaned."""
+    path = store.write(fake_record(losses={"source": [float("inf"), 2.5]}), tmp_path)
+    at_once = store.read(path)
+    monkeypatch.setattr(store, "is_plain_json", lambda text: False)
+    assert store.read(path) == at_once
+
+
+@pytest.mark.parametrize("version", ["", '"schema_version": "1",', '"schema_version": true,',
+                                     '"schema_version": 2,'])  # fmt: skip
+def test_a_record_of_another_schema_is_refused_whichever_way_it_is_read(tmp_path, version):
+    path = store.write(fake_record(), tmp_path)
+    path.write_text(path.read_text().replace('"schema_version": 1,', version))
+    with pytest.raises(BenchError, match=r"schema_version|schema version"):
+        store.read(path)
+
+
+def test_hidden_characters_are_taken_out_of_a_record(tmp_path):
+    path = store.write(fake_record(), tmp_path)
+    for hidden in ("\x7f", "\\u001b[2J", "\u202e", "\\u202e"):
+        path.write_text(path.read_text().replace('"mini-b0"', f'"mini-b0{hidden}"'))
+        assert store.read(path).spec.student.removesuffix("[2J") == "mini-b0"

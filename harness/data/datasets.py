@@ -280,11 +280,14 @@ def open_dataset(name: str, root: Path, split: str) -> Dataset:
 _OPENED: dict[tuple[str, Path, str], tuple[dict[Path, int], Dataset]] = {}
 
 
-def open_once(name: str, root: Path, split: str) -> Dataset:
+def open_once(
+    name: str, root: Path, split: str, prepare: Callable[[], object] | None = None
+) -> Dataset:
     """The same split as the last time in this process, while no file came, went or was renamed.
 
     Opening GTA5 reads 49,932 headers, hashing it every label. A file that is written over in place
-    is noticed by the next process. Errors as of `open_dataset`.
+    is noticed by the next process. `prepare` is called before the split is opened, not where it is
+    open already. Errors as of `open_dataset`.
     """
     key = (name, Path(root).absolute(), split)
     if key in _OPENED:
@@ -292,6 +295,8 @@ def open_once(name: str, root: Path, split: str) -> Dataset:
         if dataset.root == find_folder(name, Path(root)) and listings == _modified(listings):
             return dataset
     started = time.time_ns()
+    if prepare:
+        prepare()
     dataset = open_dataset(name, root, split)
     listings = _modified(_listings(dataset))
     if max(listings.values()) <= started - SETTLED_NS:  # or a later change might not show

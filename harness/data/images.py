@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import stat
-import warnings
 from pathlib import Path
 
 import cv2
@@ -38,10 +37,6 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-# Sizes are checked here, against MAX_PIXELS: PIL's own warning would be a second line.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-warnings.filterwarnings("ignore", message="Corrupt EXIF data", category=UserWarning)
 
 
 def not_a_file(path: Path) -> str | None:

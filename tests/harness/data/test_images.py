@@ -74,6 +74,7 @@ def test_an_orientation_is_named_by_verify_and_stops_nothing(tmp_path):
     quick_check(open_dataset("gta5", tmp_path, "train"))
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 def test_faults_that_viewers_forgive(tmp_path, picture):
     noted = bytearray(as_bytes(picture, "PNG", dpi=(72, 72)))
     noted[noted.index(b"pHYs") + 4] ^= 255

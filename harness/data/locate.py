@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from harness.data.walk import folders_in, is_image_name, walk
 
 if TYPE_CHECKING:
-    from harness.data.datasets import Layout
+    from harness.data.layouts import Layout
 
 #: Folders looked into below a set's own, where an archive was unpacked into a folder of its name.
 NESTED = 2

@@ -16,16 +16,14 @@ import numpy.typing as npt
 from harness.data import images, locate, png
 from harness.data.classes import CLASSES, IGNORE
 from harness.data.datasets import (
-    LAYOUTS,
     Dataset,
-    Layout,
     Sample,
     find_folder,
-    layout_of,
     splits_there,
 )
 from harness.data.encodings import CITYSCAPES, GTA5, Encoding, encoding_of
 from harness.data.forms import is_derived
+from harness.data.layouts import LAYOUTS, Layout, layout_of
 from harness.data.walk import walk
 from harness.errors import DataError
 

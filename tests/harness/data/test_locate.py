@@ -14,7 +14,8 @@ from real_formats import (
     write_gta5,
 )
 
-from harness.data.datasets import LAYOUTS, has_dataset, open_dataset
+from harness.data.datasets import has_dataset, open_dataset
+from harness.data.layouts import LAYOUTS
 from harness.errors import DataError
 
 

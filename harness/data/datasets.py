@@ -17,11 +17,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from harness.data import locate, png
+from harness.data import png
 from harness.data.encodings import encoding_of
 from harness.data.fingerprint import SETTLED_NS, FilesRead, content_fingerprint
 from harness.data.images import read_stored
-from harness.data.layouts import LAYOUTS, layout_of
+from harness.data.layouts import layout_of
+from harness.data.locate import find_folder, missing
 from harness.data.transforms import PixelArray, resize_image, resize_label
 from harness.data.walk import LeftOut, noting_left_out
 from harness.errors import DataError
@@ -95,12 +96,6 @@ class Dataset:
         return self._fingerprints[0]
 
 
-def find_folder(name: str, root: Path) -> Path | None:
-    """Find a data set's folder, below the data root or the root itself; None if not there."""
-    layout_of(name)
-    return locate.find(name, LAYOUTS, root)
-
-
 def has_dataset(name: str, root: Path) -> bool:
     """Say whether the folders of a data set are there, without looking into them."""
     return find_folder(name, root) is not None
@@ -120,7 +115,7 @@ def list_samples(name: str, root: Path, split: str) -> tuple[Path, list[Sample],
         )
     folder = find_folder(name, root)
     if folder is None:
-        instead = locate.missing(name, LAYOUTS, root)
+        instead = missing(name, root)
         raise DataError(
             f"found no {name} in {root}{instead and f': {instead}'}; expected "
             f"{root / layout.folders[0]} with {layout.expected}: unpack or link it there, or point "

@@ -155,6 +155,17 @@ def write_darkzurich(root: Path, n_train: int, n_val: int) -> Path:
     return folder
 
 
+#: A small set of each name in its real format, below a root.
+WRITERS = {
+    "gta5": lambda root: write_gta5(root, 3),
+    "synthia": lambda root: write_synthia(root, 3),
+    "cityscapes": lambda root: write_cityscapes(root, 3, 2),
+    "camvid": lambda root: write_camvid(root, 3),
+    "acdc": lambda root: write_acdc(root, 1),
+    "darkzurich": lambda root: write_darkzurich(root, 2, 2),
+}
+
+
 def _write_frame(folder: Path, below: str, number: int, index: int, kind: str | None) -> None:
     """An image, and its label unless `kind` is None: ids or train ids in grey, and in colours."""
     image, label = street(index)

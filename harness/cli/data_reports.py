@@ -13,14 +13,13 @@ from rich.table import Table
 from harness.config import catalogue
 from harness.data.classes import CLASSES
 from harness.data.datasets import (
-    LAYOUTS,
     Dataset,
     has_dataset,
-    layout_of,
     list_samples,
     open_dataset,
     splits_there,
 )
+from harness.data.layouts import LAYOUTS, layout_of
 from harness.data.sources import GENERATED, Role
 from harness.errors import DataError
 

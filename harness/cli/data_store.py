@@ -10,7 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness.config import catalogue
-from harness.data.datasets import LAYOUTS, Dataset, has_dataset, open_once, splits_there
+from harness.data.datasets import Dataset, has_dataset, open_once, splits_there
+from harness.data.layouts import LAYOUTS
 from harness.data.sources import find_sources, is_real
 from harness.data.store import FileKind, Format, Store, remove, stores, stores_folder
 from harness.data.store_build import build, check_room, estimate, missing, size_text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from typing import Annotated, Any, Literal, NoReturn
 
 import typer
@@ -85,6 +86,8 @@ ParsingError: type[Exception] = typer.BadParameter.__mro__[2]
 def main() -> None:
     """Entry point: an error is one line and exit code 2, its traceback is shown with --debug."""
     any_terminal()
+    # Sizes are checked against a bound of ours, and EXIF is read with care: no second line by PIL.
+    warnings.filterwarnings("ignore", "Image size .* exceeds limit|Corrupt EXIF data", module="PIL")
     try:
         code = app(standalone_mode=False)
     except Interrupted as end:  # what is kept has been said

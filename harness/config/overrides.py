@@ -11,7 +11,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from harness.config.schema import Profile, Scenario
-from harness.data.datasets import LAYOUTS
+from harness.data.layouts import LAYOUTS
 from harness.errors import BenchError, explain, shortened, unknown
 from methods import registry
 

@@ -9,25 +9,21 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from harness.data.cache import cache_dir
 from harness.data.encodings import id_tables
 from harness.errors import DataError
-from harness.files import read_json, write_text
+from harness.files import map_files, read_json, write_text
 
 #: Images of a split whose content is hashed; those whose names have the smallest hashes.
 SAMPLED_IMAGES = 64
 #: What changed less than this before it was read is read again: within the resolution of a file
 #: system's clock a second change would leave the same times.
 SETTLED_NS = 2_000_000_000
-THREADS = 8
-#: Files that one thread takes at a time; a task each would cost more than a small file's hash.
-BLOCK = 32
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +78,7 @@ def content_fingerprint(
     index = _Index(root)
     unread = [i for i in wanted if states[i] and (reread or index.get(names[i], states[i]) is None)]
     started = time.time_ns()
-    hashes = _in_blocks(_hash, [files[i] for i in unread])
+    hashes = map_files(_hash, [files[i] for i in unread])
     for done, (i, value) in enumerate(zip(unread, hashes, strict=True), 1):
         index.put(names[i], states[i], value, started)
         if progress:
@@ -133,20 +129,9 @@ class _Index:
             log.warning("hashes of files are not kept: %s", error)
 
 
-_T = TypeVar("_T")
-
-
-def _in_blocks(function: Callable[[Path], _T], files: Sequence[Path]) -> Iterator[_T]:
-    """Apply a function to files, in threads: reading and hashing leave the interpreter free."""
-    blocks = [files[start : start + BLOCK] for start in range(0, len(files), BLOCK)]
-    with ThreadPoolExecutor(THREADS) as pool:
-        for results in pool.map(lambda block: list(map(function, block)), blocks):
-            yield from results
-
-
 def file_states(files: Sequence[Path]) -> list[FileState | None]:
     """State of each file, None for one that is not there; in threads."""
-    return list(_in_blocks(_state, files)) if len(files) > 1 else [_state(file) for file in files]
+    return list(map_files(_state, files))
 
 
 def _state(file: Path) -> FileState | None:

@@ -77,13 +77,17 @@ def images_in(folder: Path, ending: str = "", depth: int | None = None) -> list[
     """Images below a folder whose names, less the suffix, end so; what else is there is noted."""
     files = [file for file in walk(folder, depth) if is_image_name(file.name)]
     named = [file for file in files if file.stem.endswith(ending)]
-    leave_out(f"not named *{ending}.png", *(file for file in files if file not in set(named)))
-    usable = [file for file in named if file.suffix.lower() in IMAGE_SUFFIXES]
-    leave_out("neither PNG nor JPEG", *(file for file in named if file not in set(usable)))
+    leave_out(f"not named *{ending}.png", *(f for f in files if not f.stem.endswith(ending)))
+    usable = [file for file in named if _is_usable(file)]
+    leave_out("neither PNG nor JPEG", *(file for file in named if not _is_usable(file)))
     stems = {(file.parent, file.stem) for file in usable}
     derived = {file for file in usable if is_derived(file, stems)}
     leave_out("derived from others beside them", *sorted(derived))
     return [file for file in usable if file not in derived]
+
+
+def _is_usable(file: Path) -> bool:
+    return file.suffix.lower() in IMAGE_SUFFIXES
 
 
 def is_derived(file: Path, stems: set[tuple[Path, str]]) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import stat
-import warnings
 from pathlib import Path
 
 import cv2
@@ -14,6 +13,7 @@ from PIL import ExifTags, Image
 from harness.data import png
 from harness.data.transforms import PixelArray
 from harness.errors import DataError
+from harness.files import FILE_TYPES
 
 #: A network's scores of so many pixels take 5 GB: larger pictures are refused, bombs among them.
 MAX_PIXELS = 2**26
@@ -22,13 +22,6 @@ _BOUND = f"expected {MAX_PIXELS / 1e6:.0f} megapixels at most: scale it down, or
 LOST_ROWS = 16
 #: What PIL raises of broken files; SyntaxError for a PNG chunk, ValueError for other ones.
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
-_NOT_FILES = {
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFDIR: "a folder",
-}
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -39,10 +32,6 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 
-# Sizes are checked here, against MAX_PIXELS: PIL's own warning would be a second line.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-warnings.filterwarnings("ignore", message="Corrupt EXIF data", category=UserWarning)
-
 
 def not_a_file(path: Path) -> str | None:
     """What a path is that cannot be read as a file; opening a pipe would wait for ever."""
@@ -52,7 +41,7 @@ def not_a_file(path: Path) -> str | None:
         return "no such file (a broken link)" if path.is_symlink() else "no such file"
     except OSError as error:
         return error.strerror or str(error)
-    return None if stat.S_ISREG(mode) else _NOT_FILES.get(stat.S_IFMT(mode), "not a file")
+    return None if stat.S_ISREG(mode) else FILE_TYPES.get(stat.S_IFMT(mode), "not a file")
 
 
 def too_large(width: int, height: int) -> str | None:

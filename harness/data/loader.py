@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import Any
 
 import cv2
 import numpy as np
@@ -26,10 +25,8 @@ from harness.data.datasets import Dataset
 from harness.data.rare_class import RareClassSampler, class_statistics
 from harness.data.store import StoredPixels
 from harness.data.transforms import PixelArray
-from harness.data.workers import patient
+from harness.data.workers import patient, worker_options
 from harness.errors import DataError
-from harness.processes import end_with_parent
-from harness.signals import leave_to_parent
 from methods.contract import Batch
 from methods.parts.augment import MEAN, STD
 from methods.parts.device import constant
@@ -96,7 +93,7 @@ class TrainLoader:
             sampler=range(start_step * profile.batch_size, steps * profile.batch_size),
             # It draws a seed when it starts: from torch's own generator, but where a run goes on.
             generator=torch.Generator() if start_step else None,
-            **_worker_options(profile.workers, self.device),
+            **worker_options(profile.workers, self.device),
         )
 
     def __len__(self) -> int:
@@ -282,7 +279,7 @@ def eval_batches(
     """
     device = torch.device(device)
     views = _EvalViews(dataset, size, scales, data_store)
-    options = {"collate_fn": _stacked, **_worker_options(workers, device)}
+    options = {"collate_fn": _stacked, **worker_options(workers, device)}
     for stacks in patient(DataLoader(views, batch, **options)):
         for *images, label in stacks:
             yield (
@@ -344,23 +341,3 @@ def _tensor(pixels: PixelArray) -> Tensor:
     if pixels.ndim == 3:
         pixels = np.stack(cv2.split(pixels))
     return torch.from_numpy(pixels)
-
-
-def _worker_options(workers: int, device: torch.device) -> dict[str, Any]:
-    return {
-        "num_workers": workers,
-        "worker_init_fn": _one_thread,
-        "pin_memory": device.type == "cuda",
-        "prefetch_factor": 4 if workers else None,
-    }
-
-
-def _one_thread(worker: int) -> None:
-    """Keep a worker to one thread: more fight over the cores, and OpenCV's may hang in a fork.
-
-    A signal to all processes at once is for the one that trains, which ends its workers itself.
-    """
-    leave_to_parent()
-    end_with_parent()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(0)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from harness.data.layouts import LAYOUTS, Layout, layout_of
 from harness.data.walk import folders_in, is_image_name, walk
-
-if TYPE_CHECKING:
-    from harness.data.datasets import Layout
 
 #: Folders looked into below a set's own, where an archive was unpacked into a folder of its name.
 NESTED = 2
@@ -20,10 +17,14 @@ _FRAMES = 20
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 
 
-def find(name: str, layouts: Mapping[str, Layout], root: Path) -> Path | None:
-    """The folder of a set: below the root by its name, or nested in that, or the root itself."""
-    for folder in _candidates(layouts[name], root):
-        if _is(name, layouts, folder):
+def find_folder(name: str, root: Path) -> Path | None:
+    """The folder of a set: below the root by its name, or nested in that, or the root itself.
+
+    None where it is not there; DataError for an unknown name.
+    """
+    layout = layout_of(name)
+    for folder in _candidates(layout, root):
+        if _is(layout, folder):
             return folder
     return None
 
@@ -53,9 +54,8 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def _is(name: str, layouts: Mapping[str, Layout], folder: Path) -> bool:
+def _is(layout: Layout, folder: Path) -> bool:
     """Whether a folder holds the set; where others use the same folders, names of files decide."""
-    layout = layouts[name]
     if any(_holds(folder, marker) for marker in layout.markers):
         return True
     shared = [marker for marker in layout.shared_markers if _holds(folder, marker)]
@@ -63,7 +63,7 @@ def _is(name: str, layouts: Mapping[str, Layout], folder: Path) -> bool:
         return False
     if _is_name(layout, folder):
         return True
-    if any(_is_name(other, folder) for other in layouts.values()):
+    if any(_is_name(other, folder) for other in LAYOUTS.values()):
         return False
     return any(_has_frames(layout, images) for images in folder.glob(shared[0][0]))
 
@@ -77,13 +77,13 @@ def _has_frames(layout: Layout, images: Path) -> bool:
     return any(re.fullmatch(layout.frames, name) for name in islice(names, _FRAMES))
 
 
-def missing(name: str, layouts: Mapping[str, Layout], root: Path) -> str:
+def missing(name: str, root: Path) -> str:
     """What there is instead of a set, for an error's message: a clause, or nothing to say."""
-    layout = layouts[name]
+    layout = layout_of(name)
     folders = _named(layout, root) or ([root] if _is_name(layout, root) else [])
     if folders:
         return _instead(layout, folders[0])
-    others = [other for other in layouts if other != name and find(other, layouts, root)]
+    others = [other for other in LAYOUTS if other != name and find_folder(other, root)]
     if others:
         return f"it holds {' and '.join(others)}"
     return "" if root.is_dir() else "there is no such folder"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
+
+from harness.files import map_files
 
 GREY, RGB, PALETTE, RGBA = 0, 2, 3, 6
 COLOUR_NAMES = {GREY: "grey", RGB: "RGB", PALETTE: "palette", 4: "grey with alpha", RGBA: "RGBA"}
@@ -82,5 +83,4 @@ def read_headers(
     paths: Sequence[Path], read: Callable[[Path], PngHeader | None] = read_header
 ) -> list[PngHeader | None]:
     """Read many headers at once: on a network file system the wait is latency, not bytes."""
-    with ThreadPoolExecutor(8) as pool:
-        return list(pool.map(read, paths, chunksize=64))
+    return list(map_files(read, paths))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from harness.config.schema import DataRef, Profile, Scenario
+from harness.data.cache import cache_dir
 from harness.data.datasets import Dataset, has_dataset, open_once
 from harness.errors import DataError
 
@@ -33,12 +34,16 @@ class Source:
 
     def open(self, role: Role, progress: ScenesDrawn | None = None) -> Dataset:
         """The images of that role, ready to be read."""
-        root = self.root
-        if root is None:
+        name, split = self.ref.dataset, self.splits[role]
+        if self.root is not None:
+            return open_once(name, self.root, split)
+
+        def draw() -> None:
             from harness.data.scenes import ensure_dataset
 
-            root = ensure_dataset(self.ref.dataset, self.counts, size=self.size, progress=progress)
-        return open_once(self.ref.dataset, root, self.splits[role])
+            ensure_dataset(name, self.counts, size=self.size, progress=progress)
+
+        return open_once(name, cache_dir() / self.ref.fingerprint, split, draw)
 
 
 @dataclass(frozen=True)

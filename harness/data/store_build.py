@@ -112,10 +112,9 @@ def _one_builder(path: Path) -> Iterator[None]:
     lock = FileLock(path)
     try:
         lock.acquire()
-    except NotImplementedError:
-        log.warning("%s cannot be locked here; the store is built all the same", path)
-    except OSError as error:
-        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+    except (OSError, NotImplementedError) as error:  # the latter of older versions of filelock
+        number = getattr(error, "errno", errno.ENOSYS)
+        if number not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
             raise
         log.warning("%s cannot be locked here; the store is built all the same", path)
     try:

@@ -13,19 +13,17 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from harness.data import images, locate, png
+from harness.data import images, png
 from harness.data.classes import CLASSES, IGNORE
 from harness.data.datasets import (
-    LAYOUTS,
     Dataset,
-    Layout,
     Sample,
-    find_folder,
-    layout_of,
     splits_there,
 )
 from harness.data.encodings import CITYSCAPES, GTA5, Encoding, encoding_of
 from harness.data.forms import is_derived
+from harness.data.layouts import Layout, layout_of
+from harness.data.locate import find_folder, missing
 from harness.data.walk import walk
 from harness.errors import DataError
 
@@ -58,7 +56,7 @@ def verify(
     if folder is None:
         where = Path(root) / layout.folders[0]
         remedy = "unpack or link it there, or point --data-root elsewhere"
-        instead = locate.missing(name, LAYOUTS, Path(root))
+        instead = missing(name, Path(root))
         found = f"no such data set{instead and f' ({instead})'}"
         return [Problem(where, found, layout.expected, remedy)]
     problems: list[Problem] = []

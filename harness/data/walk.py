@@ -89,14 +89,17 @@ def walk(folder: Path, depth: int | None = None) -> list[Path]:
                 leave_out("links to folders that are read already", place)
                 continue
             with os.scandir(place) as entries:
-                contents = [(place / entry.name, _is_folder(entry)) for entry in entries]
+                contents = [
+                    (place / entry.name, _is_folder(entry))
+                    for entry in sorted(entries, key=lambda entry: entry.name)
+                ]
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError:
             leave_out("folders that cannot be read", place)
             continue
         entered.add((status.st_dev, status.st_ino))
-        for path, is_folder in sorted(contents):
+        for path, is_folder in contents:
             if is_hidden(path.name):
                 if is_folder or is_image_name(path.name):
                     leave_out("hidden", path)

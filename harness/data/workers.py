@@ -1,4 +1,4 @@
-"""The loader's worker processes: those that do not answer are given up.
+"""The loader's worker processes: how they start, and that those that do not answer are given up.
 
 PyTorch waits without end for a worker that is stopped or that waits for a dead network drive, with
 its `timeout` too: a batch that a worker has sent is still fetched from that worker.
@@ -11,12 +11,37 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
+import cv2
+import torch
 from torch.utils.data import DataLoader
 
 from harness.errors import WORKER_ENDED, BenchError, in_one_line, of_a_worker
+from harness.processes import end_with_parent
+from harness.signals import leave_to_parent
 
 #: Seconds that a batch is waited for, and between two looks at how long it has been.
 LONGEST_WAIT, LOOK_EVERY = 300.0, 1.0
+
+
+def worker_options(workers: int, device: torch.device) -> dict[str, Any]:
+    """Arguments of a DataLoader with so many workers; 0 loads in this process."""
+    return {
+        "num_workers": workers,
+        "worker_init_fn": _one_thread,
+        "pin_memory": device.type == "cuda",
+        "prefetch_factor": 4 if workers else None,
+    }
+
+
+def _one_thread(worker: int) -> None:
+    """Keep a worker to one thread: more fight over the cores, and OpenCV's may hang in a fork.
+
+    A signal to all processes at once is for the one that trains, which ends its workers itself.
+    """
+    leave_to_parent()
+    end_with_parent()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
 
 
 def patient(loader: DataLoader) -> Iterator[Any]:

@@ -48,9 +48,9 @@ time.sleep(60)
 """
 LOADER = """
 import multiprocessing, time
-from harness.data.loader import _worker_options
+from harness.data.workers import worker_options
 def work():
-    _worker_options(1, __import__("torch").device("cpu"))["worker_init_fn"](0)
+    worker_options(1, __import__("torch").device("cpu"))["worker_init_fn"](0)
     time.sleep(60)
 worker = multiprocessing.get_context("fork").Process(target=work, daemon=True)
 worker.start()

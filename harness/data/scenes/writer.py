@@ -24,7 +24,7 @@ from harness.data import png
 from harness.data.adverse import CONDITIONS, LABELS
 from harness.data.cache import cache_dir
 from harness.data.classes import CITYSCAPES_IDS, PALETTE, SYNTHIA_IDS, lookup_table
-from harness.data.datasets import layout_of
+from harness.data.layouts import layout_of
 from harness.data.scenes.adverse import condition
 from harness.data.scenes.scene import GENERATOR_VERSION, SIZES, draw_scene
 from harness.data.scenes.styles import GAP

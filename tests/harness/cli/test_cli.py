@@ -6,15 +6,19 @@ import json
 import resource
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 from bench_cli import bench, refused
 from fake_records import fake_record
+from PIL import Image
 from real_formats import cut_short, write_cityscapes, write_gta5, write_synthia
 
+from harness.cli import main
 from harness.cli.listing import CATEGORIES, entries
 from harness.config import catalogue
+from harness.data import images
 from harness.records import store
 from methods import registry
 from methods.networks import zoo
@@ -320,6 +324,16 @@ def test_a_data_root_may_come_from_the_environment(tmp_path, monkeypatch):
     write_gta5(tmp_path, 1)
     monkeypatch.setenv("UDA_BENCH_DATA", str(tmp_path))
     assert "gta5: good" in bench("data", "verify").out
+
+
+def test_pillow_adds_no_line_to_ours(tmp_path, monkeypatch, capsys):
+    picture = tmp_path / "picture.png"
+    Image.new("1", (10_000, 10_000)).save(picture)
+    monkeypatch.setattr(main, "app", lambda standalone_mode: images.load(picture))
+    with warnings.catch_warnings(record=True) as warned, pytest.raises(SystemExit):
+        main.main()
+    assert warned == []
+    assert "100 megapixels; expected 67" in capsys.readouterr().err
 
 
 def test_names_are_unique_across_kinds():

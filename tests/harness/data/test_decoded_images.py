@@ -7,21 +7,19 @@ import os
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 from real_formats import (
+    WRITERS,
     files_below,
     save_png,
     street,
-    write_acdc,
-    write_camvid,
     write_camvid_colours,
     write_cityscapes,
-    write_darkzurich,
     write_gta5,
-    write_synthia,
 )
 
 from harness.data import fingerprint, store_build
@@ -63,16 +61,11 @@ def no_decoding(monkeypatch):
 
 
 LAYOUTS = {
-    "gta5": lambda root: write_gta5(root, 3),
-    "synthia": lambda root: write_synthia(root, 3),
-    "cityscapes": lambda root: write_cityscapes(root, 3, 1),
+    **WRITERS,
     "cityscapes train ids": lambda root: write_cityscapes(root, 3, 1, kind="labelTrainIds"),
-    "camvid": lambda root: write_camvid(root, 3),
     "camvid colours": lambda root: write_camvid_colours(
         root, ["0001TP_006690", "0006R0_f00930"], ("701_StillsRaw_full", "LabeledApproved_full")
     ),
-    "acdc": lambda root: write_acdc(root, 1),
-    "darkzurich": lambda root: write_darkzurich(root, 2, 1),
 }
 
 
@@ -278,6 +271,19 @@ def test_two_builds_at_once_write_each_file_once(gta5):
     with ThreadPoolExecutor(2) as pool:
         counts = list(pool.map(lambda _: build(Store(gta5, SIZE, "raw"), BOTH), range(2)))
     assert sorted(counts) == [0, 10]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOLCK, "no locks"), NotImplementedError()])
+def test_a_store_is_built_where_files_cannot_be_locked(gta5, monkeypatch, error):
+    monkeypatch.setattr(store_build.FileLock, "acquire", Mock(side_effect=error))
+    assert build(Store(gta5, SIZE, "raw"), BOTH) == 10
+
+
+def test_a_lock_that_fails_otherwise_is_said(gta5, monkeypatch):
+    denied = OSError(errno.EACCES, "Permission denied")
+    monkeypatch.setattr(store_build.FileLock, "acquire", Mock(side_effect=denied))
+    with pytest.raises(DataError, match=r"could not be written to .*: Permission denied"):
+        build(Store(gta5, SIZE, "raw"), BOTH)
 
 
 def test_a_source_that_has_just_changed_is_built_once_its_times_would_tell(gta5, monkeypatch):

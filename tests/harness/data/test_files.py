@@ -91,6 +91,12 @@ def test_class_statistics_are_readable_by_others(tmp_path, umask_022):
     assert mode(cached) == 0o644
 
 
+@pytest.mark.parametrize("count", [0, 1, files._BLOCK, 5 * files._BLOCK + 3])
+def test_files_are_mapped_in_their_order(count):
+    names = [Path(f"{number}") for number in range(count)]
+    assert list(files.map_files(lambda path: int(path.name), names)) == list(range(count))
+
+
 def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     path = tmp_path / "folder"
     with pytest.raises(BrokenOffError), folder_written_whole(path) as building:

@@ -6,28 +6,17 @@ import shutil
 
 import pytest
 from real_formats import (
+    WRITERS,
     save_png,
     street,
-    write_acdc,
-    write_camvid,
     write_camvid_colours,
     write_cityscapes,
-    write_darkzurich,
     write_gta5,
-    write_synthia,
 )
 
-from harness.data.datasets import LAYOUTS, has_dataset, open_dataset
+from harness.data.datasets import has_dataset, open_dataset
+from harness.data.layouts import LAYOUTS
 from harness.errors import DataError
-
-WRITERS = {
-    "gta5": lambda root: write_gta5(root, 2),
-    "synthia": lambda root: write_synthia(root, 2),
-    "cityscapes": lambda root: write_cityscapes(root, 2, 2),
-    "camvid": lambda root: write_camvid(root, 2),
-    "acdc": lambda root: write_acdc(root, 1),
-    "darkzurich": lambda root: write_darkzurich(root, 2, 2),
-}
 
 
 def sets_in(root):

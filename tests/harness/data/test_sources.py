@@ -14,7 +14,7 @@ from real_formats import (
 )
 
 from harness.config import catalogue, suites
-from harness.data import datasets
+from harness.data import datasets, scenes
 from harness.data.sources import find_sources, find_target
 from harness.errors import DataError
 
@@ -50,6 +50,28 @@ def test_a_source_opens_what_planning_found(tmp_path, opened):
     assert len(opened) == 3
     assert sources.source.open("train") is sources.source.open("train")
     assert len(opened) == 3
+
+
+def test_a_generated_set_is_looked_through_again_only_where_files_went(
+    tmp_path, opened, monkeypatch
+):
+    monkeypatch.setenv("UDA_BENCH_CACHE", str(tmp_path))
+    tiny = catalogue.profile("tiny")
+    counts = {"source": 2, "target": 2, "val": 1}
+    sizes = {**tiny.image_size, "gta5": (96, 48)}
+    small = tiny.model_copy(update={"image_size": sizes, "generated": counts})
+    source = find_sources(catalogue.scenario("gta2cs"), small, None).source
+    looks = []
+    plain = scenes.ensure_dataset
+    monkeypatch.setattr(
+        scenes, "ensure_dataset", lambda *a, **k: (looks.append(a[0]), plain(*a, **k))[1]
+    )
+    dataset = source.open("train")
+    assert source.open("train") is dataset
+    assert looks == ["gta5"]
+    dataset.samples[1].label.unlink()
+    assert source.open("train").samples[1].label.is_file()
+    assert looks == ["gta5", "gta5"]
 
 
 def test_a_scenario_names_the_images_of_each_role(tmp_path, opened):

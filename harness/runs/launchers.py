@@ -19,7 +19,7 @@ import harness
 from harness.config.schema import RunSpec
 from harness.errors import CTRL_C, GOES_ON, BenchError
 from harness.files import write_text
-from harness.processes import ending
+from harness.processes import OUR_WORD, ending
 from harness.runs import jobs
 from harness.signals import Stop
 
@@ -170,7 +170,10 @@ class Local:
         log = jobs.log_path(self.results, run_id)
         last = jobs.last_line(log)
         goes_on = code in (GOES_ON, CTRL_C)  # the last line says what it has kept
-        interrupted = goes_on or (code < 0 and self.stop.number is not None)
+        # Before it listens to signals one ends it without a word of ours, at Python's start with
+        # exit code 1.
+        silenced = code != 0 and not last.startswith(OUR_WORD)
+        interrupted = goes_on or (silenced and self.stop.number is not None)
         error = last if goes_on else ending(code, last)
         ended = jobs.JobFile(state="done")
         if code:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -308,16 +309,33 @@ def test_a_teacher_whose_run_did_not_end_is_not_usable(tmp_path):
     assert is_usable(teacher.plan, workplace)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
-def test_an_interrupted_sweep_leaves_no_run_behind(tmp_path, monkeypatch, number):
+#: Processes that a signal ends: one that waits, and one that it reaches while Python starts.
+WAITS = "import time; print(1, flush=True); time.sleep(60)"
+STARTS = (
+    "import signal, sys, time; signal.signal(signal.SIGINT, lambda *_: sys.exit(1)); "
+    "print(1, flush=True); time.sleep(60)"
+)
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "ends_with"),
+    [
+        (signal.SIGINT, WAITS, -signal.SIGINT),
+        (signal.SIGINT, STARTS, 1),
+        (signal.SIGTERM, WAITS, -signal.SIGTERM),
+        (signal.SIGUSR1, WAITS, -signal.SIGUSR1),
+    ],
+)
+def test_an_interrupted_sweep_leaves_no_run_behind(tmp_path, monkeypatch, number, code, ends_with):
     started = []
     before = signal.getsignal(number)
 
-    real = subprocess.Popen
-
-    def start(*_, **options):
-        started.append(real([sys.executable, "-c", "import time; time.sleep(60)"], **options))
-        return started[-1]
+    def start(*_, stdout, **options):
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=stdout, **options)
+        while not Path(stdout.name).stat().st_size:
+            real_sleep(0.01)
+        started.append(process)
+        return process
 
     real_sleep, interrupted = time.sleep, []
 
@@ -330,7 +348,7 @@ def test_an_interrupted_sweep_leaves_no_run_behind(tmp_path, monkeypatch, number
         signal.raise_signal(number)
         started[0].wait(timeout=30)
 
-    monkeypatch.setattr(launchers.subprocess, "Popen", start)
+    monkeypatch.setattr(launchers, "subprocess", SimpleNamespace(Popen=start))
     monkeypatch.setattr(sweep_module, "prepare_data", lambda *_: None)
     monkeypatch.setattr(sweep_module.time, "sleep", interrupt)
     suite = catalogue.suite(str(suite_file(tmp_path)))
@@ -339,8 +357,9 @@ def test_an_interrupted_sweep_leaves_no_run_behind(tmp_path, monkeypatch, number
     assert end.value.exit_code == (130 if number == signal.SIGINT else 75)
     assert len(started) == 1
     # To Python's own handler SIGINT is an exception, which ends it by the signal too.
-    assert started[0].wait(timeout=30) == -number
+    assert started[0].wait(timeout=30) == ends_with
     assert signal.getsignal(number) is before
+    assert not list((tmp_path / "results/records").glob("*.failed.json"))
 
 
 def test_runs_that_share_their_weights_train_once(tmp_path):

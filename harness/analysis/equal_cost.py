@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from harness.records.schema import Record
+from harness.records.schema import Record, Training
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,11 @@ class AtSeconds:
 
 
 def seconds_a_step(runs: Iterable[Record]) -> float | None:
-    """Median over runs of the training's wall seconds a step; None where no run says.
+    """Median over runs of the training's seconds a step; None where no run says.
 
     The median, since what else a machine did during one run is no cost of the method.
     """
-    known = [
-        r.cost.training.wall_seconds / r.spec.profile.iterations for r in runs if r.cost
-    ]  # fmt: skip
+    known = [seconds_of(r.cost.training) / r.spec.profile.iterations for r in runs if r.cost]
     return median(known) if known else None
 
 
@@ -53,12 +51,19 @@ def training_seconds(runs: Sequence[Record]) -> float | None:
     return step * runs[0].spec.profile.iterations + median(known)
 
 
+def seconds_of(training: Training) -> float:
+    """Of one training: on a CPU those that it computed, which other work does not lengthen."""
+    if training.processor_seconds is not None:
+        return training.processor_seconds
+    return training.wall_seconds
+
+
 def teacher_seconds(record: Record) -> float | None:
     """Of a run's frozen teachers' training; 0 without one, None where not all of it is known."""
     if not record.spec.teachers:
         return 0.0
     trained = [t.training for t in record.cost.teachers] if record.cost else []
-    known = [training.wall_seconds for training in trained if training]
+    known = [seconds_of(training) for training in trained if training]
     return sum(known) if known and len(known) == len(trained) else None
 
 

@@ -88,24 +88,25 @@ class GpuMarks:
 
 
 class Stopwatch:
-    """Wall seconds since it was made, pauses left out, on top of those of an interrupted try."""
+    """Seconds since it was made, pauses left out, on top of those of an interrupted try."""
 
-    def __init__(self) -> None:
-        self._start = time.perf_counter()
+    def __init__(self, clock: Clock = time.perf_counter) -> None:
+        self._clock = clock
+        self._start = clock()
         self.earlier = 0.0  # of interrupted tries
         self._left_out = 0.0
 
     @property
     def seconds(self) -> float:
-        return self.earlier + time.perf_counter() - self._start - self._left_out
+        return self.earlier + self._clock() - self._start - self._left_out
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        start = time.perf_counter()
+        start = self._clock()
         try:
             yield
         finally:
-            self._left_out += time.perf_counter() - start
+            self._left_out += self._clock() - start
 
     def state_dict(self) -> dict[str, Any]:
         return {"seconds": self.seconds}

@@ -88,6 +88,10 @@ class Training(RecordModel):
     data_share: float = Field(description="share of the step's time spent waiting for data")
     steps: int
     wall_seconds: float
+    processor_seconds: float | None = Field(
+        None,
+        description="of a CPU's run: that its process computed, all threads, loader workers aside",
+    )
     wall_images_per_second: float | None = Field(
         None, description="source images of the whole training / wall_seconds"
     )

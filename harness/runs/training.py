@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -109,6 +110,7 @@ def train(
     clock = StepClock(profile.batch_size * profile.accumulation, workplace.device, workplace.clock)
     golden = loop.Golden(profile.iterations)
     stopwatch = Stopwatch()
+    processor = Stopwatch(time.process_time)
     with (
         PeakMemory(workplace.device, baseline=memory_before) as memory,
         Energy(workplace.device) as energy,
@@ -125,7 +127,7 @@ def train(
             log=folder / "log.jsonl",
             say=workplace.report.say,
             checkpoints=checkpoints,
-            meters={"memory": memory, "energy": energy, "wall": stopwatch},
+            meters={"memory": memory, "energy": energy, "wall": stopwatch, "processor": processor},
             resume=resume,
         )
     seconds = stopwatch.seconds
@@ -140,6 +142,7 @@ def train(
             data_share=speed.data_share,
             steps=speed.steps,
             wall_seconds=seconds,
+            processor_seconds=processor.seconds if workplace.device.type == "cpu" else None,
             wall_images_per_second=clock.images_per_step * len(clock.steps) / seconds,
             phases=[TrainingPhase(**phase._asdict()) for phase in clock.phases()],
             memory_peak_mib=memory.peak_mib,

@@ -57,6 +57,21 @@ def test_what_slows_one_run_of_a_row_is_no_cost_of_its_method():
     assert training_seconds(runs) == pytest.approx(80)
 
 
+def test_seconds_of_a_busy_machine_are_those_that_the_training_computed():
+    """Three times as long by the wall as the processor worked for it."""
+    cost = fake_cost(wall_seconds=240.0, processor_seconds=80.0)
+    slow = fake_record("daformer", 0, 33, cost=cost)
+    teacher = TeacherCost(
+        network="mini_m", parameters_m=1, weights_id="a",
+        training=fake_cost(wall_seconds=60.0, processor_seconds=20.0).training,
+    )  # fmt: skip
+    cost = fake_cost([teacher], wall_seconds=240.0, processor_seconds=80.0)
+    taught = fake_record("dualkd", 0, 33, cost=cost,
+                         teachers=[{"network": "mini_m", "weights_id": "a"}])  # fmt: skip
+    assert training_seconds([slow]) == pytest.approx(80)
+    assert training_seconds([taught]) == pytest.approx(100)
+
+
 def test_a_methods_seconds_are_its_own_and_its_frozen_teachers():
     """100 + 60 seconds are source-only's x2: 40 against 34, and 40 against 30 at equal steps."""
     teacher = TeacherCost(

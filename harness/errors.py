@@ -76,7 +76,7 @@ REMEDIES = {
 
 
 def explained(error: BaseException) -> str:
-    """A library's error in words of the command line, where a user can mend it; else ""."""
+    """A library's error in words of the command line, where a user can act on it; else ""."""
     text = in_one_line(error)
     if isinstance(error, MemoryError):
         text = f"not enough memory: you tried to allocate more than there is ({text})"

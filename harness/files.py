@@ -25,7 +25,7 @@ from harness.errors import BenchError
 
 #: Bytes of the largest file that is read as text.
 LARGEST_TEXT = 64 * 2**20
-#: What lies in a folder and is not a file: opening one of these may wait for ever.
+#: What lies in a folder and is not a file: opening one of these may never return.
 FILE_TYPES = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a FIFO",

@@ -56,7 +56,7 @@ def _watch(parent: int, number: int) -> None:
 def ending(code: int, last_line: str = "") -> str:
     """How a process ended, by its exit code; `last_line` is the last that it printed.
 
-    What it printed last says nothing of a signal from outside, and all where it is `bench`'s word.
+    Of a signal from outside that line says nothing; where `bench` itself printed it, it is enough.
     """
     if code > 0 and last_line.startswith(OUR_WORD):
         return last_line.removeprefix(OUR_WORD)

@@ -74,7 +74,7 @@ class AdaptSegNet(MultiLevel):
     def judge(
         self, levels: dict[str, Tensor], domain: float, size: tuple[int, ...]
     ) -> dict[str, Tensor]:
-        """How far each discriminator is from seeing that domain in its level's logits."""
+        """Loss of each discriminator where its level's logits are to be taken for that domain's."""
         losses = {}
         for level, logits in levels.items():
             maps = self.seen(upsample(logits.float(), size))

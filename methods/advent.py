@@ -1,7 +1,7 @@
 """ADVENT: adversarial adaptation of the entropy maps (Vu et al., CVPR 2019).
 
-AdaptSegNet's game, played on the weighted self-information -p log p / log C of each class in the
-place of the softmax: target maps are to look as sure as the source's, and in the same places.
+AdaptSegNet on the weighted self-information -p log p / log C of each class in the place of the
+softmax: target maps are to show the source's low entropy, and its spatial structure.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from methods.parts.entropy import self_information
 
 
 class Advent(AdaptSegNet):
-    """AdaptSegNet whose discriminator sees how unsure the student is of each class."""
+    """AdaptSegNet whose discriminator sees the self-information of each class."""
 
     title = "Adversarial adaptation of the entropy maps"
     paper = (

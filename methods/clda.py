@@ -1,7 +1,7 @@
 """Collaborative learning for domain adaptation (Cho, Choi, Jo, Min, arXiv 2409.02699, 2024).
 
 Domain shift leaves more parameters of a large teacher without influence than of a small student.
-So the teacher's non-salient parameters are updated by the student's, and the teacher so mended is
+So the teacher's non-salient parameters are updated by the student's, and the teacher so updated is
 distilled to the student. The abstract fixes that much; that saliency is a rate of whole layers is
 told by others' summaries of the paper; the rest is our reading, each choice a knob.
 

@@ -57,8 +57,8 @@ def partners(part: Part) -> list[str]:
 def join(parts: Sequence[Part]) -> tuple[type[Method], ...]:
     """The parts' classes in an order of inheritance in which every hook reaches all of them.
 
-    The last named comes first, `dualkd+mic` being mic on top of dualkd, unless that silences one.
-    ValueError with the reason where no order will do.
+    The last named comes first, `dualkd+mic` being mic on top of dualkd, unless a hook
+    of one would then never be called. ValueError with the reason where no order will do.
     """
     for a, b in combinations(parts, 2):
         if issubclass(a.method, b.method) or issubclass(b.method, a.method):

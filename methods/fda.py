@@ -1,7 +1,8 @@
 """FDA: Fourier domain adaptation of the source images (Yang, Soatto, CVPR 2020).
 
 Source images take the amplitudes of a target image's lowest frequencies and keep their phase: they
-look like the target, their labels stay right. On the target, the student is to be sure of itself.
+look like the target, their labels stay right. On the target, predictions of high entropy are
+penalised.
 
     L = CE(source in the target's style) + lambda_charbonnier * mean of (entropy^2 + 0.001^2)^eta
 

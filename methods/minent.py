@@ -19,7 +19,7 @@ from methods.parts.losses import upsample
 
 
 class MinEnt(MultiLevel):
-    """Source supervision, and the student is to be sure of itself on the target."""
+    """Source supervision, and low entropy of the student's predictions on the target."""
 
     title = "Entropy minimisation"
     paper = (

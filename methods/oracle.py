@@ -1,4 +1,4 @@
-"""Oracle: supervised on the target's own labels, the ceiling of adaptation."""
+"""Oracle: supervised on the target's own labels, an upper bound of adaptation."""
 
 from __future__ import annotations
 

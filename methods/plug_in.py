@@ -44,7 +44,7 @@ def exits_raise() -> Iterator[None]:
 
 
 class PlugIn(NamedTuple):
-    """The file and what was in it: what is hashed is what is run, whatever becomes of the file."""
+    """The file and what was in it: what is hashed is what is run, even if it changes later."""
 
     path: Path
     source: bytes
@@ -150,4 +150,4 @@ def _sha256(roots: tuple[str, ...]) -> str:
 
 
 def _broken(plug_in: PlugIn, error: BaseException) -> str:
-    return f"{plug_in.path} cannot be imported ({type(error).__name__}: {error}); mend the file"
+    return f"{plug_in.path} cannot be imported ({type(error).__name__}: {error}); correct the file"

@@ -118,10 +118,10 @@ def load(name: str) -> type[Method]:
 
 
 def _broken(point: EntryPoint, error: BaseException) -> str:
-    """Whose fault it is; a package's import may raise anything."""
+    """Names the package that could not be imported; its import may raise anything."""
     return (
         f"the package {_package(point)} offers it as {point.value}, and that cannot be imported "
-        f"({type(error).__name__}: {error}); mend or uninstall the package"
+        f"({type(error).__name__}: {error}); repair or uninstall the package"
     )
 
 

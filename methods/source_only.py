@@ -1,4 +1,4 @@
-"""Source-only: supervised on the source, the floor that adaptation must rise above."""
+"""Source-only: supervised on the source, the baseline that adaptation is measured against."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def test_the_example_trains_and_is_listed(example, tmp_path):
     assert "minent_example" in outcome.out
     assert "entropy" in outcome.out
     listed = bench("list", "methods").out
-    assert "make the student sure of itself" in listed
+    assert "make the student confident" in listed
     assert "lambda_ent" in bench("info", "minent_example").out
 
 

@@ -28,7 +28,7 @@ def settings(record: Record) -> dict[str, Any]:
 
 
 def variant(record: Record, same_method: Sequence[Record]) -> dict[str, Any]:
-    """The settings that tell a record from the method's others; what is usual goes unsaid."""
+    """The settings that tell a record from the method's others; usual ones are left out."""
     own_config, common = record.spec.method_config, usual(same_method)
     others = [settings(other) for other in same_method]
     return {

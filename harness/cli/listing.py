@@ -91,7 +91,7 @@ def _method(name: str, console: Console) -> None:
         console.print(f"paper: {method.paper}", highlight=False)
     console.print((method.__doc__ or "").strip(), highlight=False, markup=False)
     if method.needs_target_labels:
-        console.print("needs target labels: no adaptation, a ceiling")
+        console.print("needs target labels: no adaptation, an upper bound")
     if joined := partners(Part(name, method)):
         console.print(f"joins with `+`: {', '.join(joined)}")
     table = Table("knob", "default", "what it is", box=None)

@@ -239,7 +239,7 @@ def _show(path: Path, sweep: Sweep, results: Path, console: Console) -> None:
 
 @app.command()
 def cancel(
-    suite: Annotated[str, typer.Argument(help="The suite whose sweeps shall end.")],
+    suite: Annotated[str, typer.Argument(help="The suite whose sweeps to end.")],
     results: Results = Path("runs"),
 ) -> None:
     """End a suite's sweeps: SLURM's jobs, or the process on this machine and its runs.

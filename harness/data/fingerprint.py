@@ -139,7 +139,7 @@ def _state(file: Path) -> FileState | None:
         status = os.stat(file)  # noqa: PTH116
     except OSError:
         return None
-    if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever
+    if not stat.S_ISREG(status.st_mode):  # reading a pipe would never return
         return None
     return FileState(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 

@@ -34,7 +34,7 @@ _TURNS = {
 
 
 def not_a_file(path: Path) -> str | None:
-    """What a path is that cannot be read as a file; opening a pipe would wait for ever."""
+    """What a path is that cannot be read as a file; opening a pipe would never return."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:

@@ -32,7 +32,7 @@ class PngHeader(NamedTuple):
 def read_header(path: Path) -> PngHeader | None:
     """Read a file's header; None when it cannot be opened or is no PNG file."""
     try:
-        if not path.is_file():  # opening a pipe would wait for ever
+        if not path.is_file():  # opening a pipe would never return
             return None
         with path.open("rb") as file:
             head = file.read(26)

@@ -162,7 +162,7 @@ def _check_file(
     file: Path, header: png.PngHeader | None, expected: str = "a PNG file"
 ) -> Iterator[Problem]:
     if header is None and (reason := images.not_a_file(file)):
-        yield Problem(file, reason, expected, "unpack it, or mend the link")
+        yield Problem(file, reason, expected, "unpack it, or correct the link")
     elif header is None:
         yield Problem(file, f"{file.stat().st_size} bytes, not a PNG", expected, COPY_AGAIN)
     elif size := images.too_large(header.width, header.height):

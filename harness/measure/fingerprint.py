@@ -73,7 +73,7 @@ def environment_fingerprint(
 
 
 def made_by(device: torch.device | str, precision: str, tf32: bool) -> dict[str, Any]:
-    """What must be equal for weights, scores or records to be used again without a word."""
+    """What must be equal for weights, scores or records to be used again without asking."""
     return {
         "code": code_fingerprint(),
         "environment": environment_fingerprint(device, precision, tf32)["fingerprint"],

@@ -119,7 +119,7 @@ class Training(RecordModel):
     )
     checkpoints: CheckpointCost | None = None
     unmet: list[str] = Field(
-        default_factory=list, description="wishes of the profile that this machine could not follow"
+        default_factory=list, description="the profile's settings that this machine did not support"
     )
 
 

@@ -47,7 +47,7 @@ def print_rich(
 
 
 def print_grid(grid: Grid, console: Console, whole: str = "--format markdown") -> None:
-    """Print one table to a terminal; `whole` is what shows the columns it has no room for."""
+    """Print one table to a terminal; `whole` is what shows the columns that do not fit."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -217,7 +217,7 @@ def _widths(grid: Grid, width: int) -> list[int]:
     """Width of each column that a terminal of that width holds, from the left, at least one.
 
     In none does a figure break, nor a word of a name or header up to a quarter of the terminal, a
-    third in the first. Room that is left goes to the columns whose text would wrap, from the left.
+    third in the first. Width that is left goes to the columns whose text would wrap, from the left.
     """
     cells = [[row[i] for row in grid.rows] for i in range(len(grid.columns))]
     widths: list[int] = []

@@ -170,7 +170,7 @@ class Local:
         log = jobs.log_path(self.results, run_id)
         last = jobs.last_line(log)
         goes_on = code in (GOES_ON, CTRL_C)  # the last line says what it has kept
-        # Before it listens to signals one ends it without a word of ours, at Python's start with
+        # Before it listens to signals one ends it without a line of ours, at Python's start with
         # exit code 1.
         silenced = code != 0 and not last.startswith(OUR_WORD)
         interrupted = goes_on or (silenced and self.stop.number is not None)
@@ -231,7 +231,7 @@ def command(task: Path, module: str = "harness.runs.worker") -> list[str]:
     `python -m` would put the working folder first on the module path, where a user's own
     `methods/` or `harness/` hides ours. The process gets this one's path instead, without the
     working folder's empty entry, as multiprocessing hands it on. `python -P` would need 3.11.
-    It ends when this process does, in whatever way; by SIGTERM, which leaves it time for a word.
+    It ends when this process does, in whatever way; by SIGTERM, so that it can print a last line.
     """
     path = [entry for entry in sys.path if entry]
     ours = str(Path(harness.__file__).resolve().parents[1])

@@ -53,7 +53,7 @@ def carry_out(results: str, run_id: str) -> None:
 
 
 def _watch(results: Path, run_id: str, before: JobFile) -> int:
-    """Start the worker, and give a sign of life until it ends -> its exit code."""
+    """Start the worker, and send a heartbeat until it ends -> its exit code."""
     log = log_path(results, run_id)
     log.parent.mkdir(parents=True, exist_ok=True)
     since = time.time()

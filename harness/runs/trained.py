@@ -69,7 +69,7 @@ def look(folder: Path, made_by: dict[str, Any]) -> Kept:
 
 
 def read_outcome(folder: Path) -> Trained:
-    """What a training has told of itself. BenchError where the folder has no word of it."""
+    """The outcome that a training has written. BenchError where the folder has none."""
     path = folder / OUTCOME
     try:
         return Trained.model_validate_json(read_text(path))
@@ -81,7 +81,7 @@ def read_outcome(folder: Path) -> Trained:
 
 
 def begin(folder: Path) -> None:
-    """Make the folder, and take back the word of an earlier training that this one replaces."""
+    """Make the folder, and remove the outcome of an earlier training that this one replaces."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / OUTCOME).unlink(missing_ok=True)
     _remove_halves(folder)

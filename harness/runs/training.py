@@ -29,7 +29,7 @@ from methods.networks import zoo
 
 
 class Outcome(NamedTuple):
-    """What a training cost and what it told."""
+    """What a training cost, and its losses."""
 
     training: Training
     losses: dict[str, list[float]]  # the first ones

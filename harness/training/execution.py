@@ -29,7 +29,7 @@ RECOMPILATIONS = 64
 def prepare(method: Method, profile: Profile, device: torch.device) -> list[str]:
     """Make the networks of a method, already on the device, run as the profile says.
 
-    Returns a line for each of its wishes that cannot be had here.
+    Returns a line for each setting that this machine does not support.
     """
     unmet = []
     if profile.channels_last:

@@ -1,4 +1,4 @@
-"""Where another way than torch's own module pays: at once on a CPU, not in a graph for later."""
+"""When to replace torch's own kernels: in eager mode on a CPU, not under compilation or tracing."""
 
 from __future__ import annotations
 

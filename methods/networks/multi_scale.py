@@ -1,8 +1,8 @@
 """A network that sees an image at two scales, fused by attention (HRDA, ECCV 2022, section 3).
 
 Context is the whole image at half size, detail are windows of half its sides at full size, both
-through the same network. A head on the context's features says, for every class and place, how far
-to believe the detail.
+through the same network. A head on the context's features gives the detail's weight for every class
+and place.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class MultiScale(PaddedSegmentor):
     def forward(self, image: Tensor, window: Window | None = None) -> Segmentation:
         """image: (B, 3, H, W) -> logits at the network's stride over the whole image.
 
-        Detail is seen in `window`, in training, and believed nowhere else; without one it is the
+        Detail is seen in `window`, in training, and has no weight elsewhere; without one it is the
         mean of windows that overlap and cover the image.
         """
         padded = self.pad(image)

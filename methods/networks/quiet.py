@@ -1,4 +1,4 @@
-"""Silence for libraries whose log means their own developers."""
+"""Mutes libraries whose warnings are meant for their own developers."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def _check(file: str, network: str, expected: dict[str, Tensor], state: dict[str
             f"take a checkpoint of {ours} classes, this one has {theirs}; a training can start "
             "from its encoder (bench run --init FILE)"
         )
-    raise ValueError(f"{file} does not fit {network}: {'; '.join(found)}. To mend: {remedy}")
+    raise ValueError(f"{file} does not fit {network}: {'; '.join(found)}. Remedy: {remedy}")
 
 
 def _check_values(file: str, expected: dict[str, Tensor], state: dict[str, Tensor]) -> None:
@@ -126,7 +126,7 @@ def _check_values(file: str, expected: dict[str, Tensor], state: dict[str, Tenso
 
 
 def _unusable(value: Tensor, dtype: torch.dtype) -> str:
-    """What is wrong with a parameter that shall be of this type, "" for nothing."""
+    """What is wrong with a parameter that is to be of this type, "" for nothing."""
     for what, is_so in {
         "is on no device (a meta tensor without values)": value.is_meta,
         "is sparse; save it dense (tensor.to_dense())": value.layout != torch.strided,

@@ -1,4 +1,4 @@
-"""Playing against a discriminator: the two sides' losses, and whose turn it is."""
+"""Adversarial training: the loss of either side, and which of the two learns from it."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def without_head(network: Segmentor) -> Segmentor:
 
 
 class Frozen(nn.Module):
-    """A network that never learns: eval mode for ever, no gradient."""
+    """A network that never learns: always in eval mode, no gradient."""
 
     def __init__(self, network: Segmentor) -> None:
         super().__init__()

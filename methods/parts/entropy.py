@@ -1,4 +1,4 @@
-"""How unsure a prediction is, in shares of the most that C classes allow."""
+"""Entropy of predictions, normalised by its maximum over C classes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 def self_information(logits: Tensor) -> Tensor:
     """Weighted self-information -p log p / log C of each class: (B, C, H, W), as the logits.
 
-    Its sum over the classes is a pixel's entropy: 0 where it is sure, 1 where all classes are
+    Its sum over the classes is a pixel's entropy: 0 where one class is certain, 1 where all are
     equally likely. Source: ADVENT, equation 2 and section 3.2.
     """
     log_p = logits.float().log_softmax(1)

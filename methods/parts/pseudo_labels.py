@@ -1,4 +1,4 @@
-"""Pseudo-labels: what the EMA teacher believes, and how far the student should trust it."""
+"""Pseudo-labels of the EMA teacher, weighted by its confidence."""
 
 from __future__ import annotations
 

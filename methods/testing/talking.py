@@ -1,4 +1,4 @@
-"""Checks of what a method says and answers: its words, its terms, its networks' maps."""
+"""Checks of a method's interface: its summary, its terms, its networks' maps."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def unknown_knobs_are_refused(subject: Subject) -> None:
         refused = [e["loc"] for e in error.errors() if e["type"] == "extra_forbidden"]
         require(("no_such_knob",) in refused, f"its Config cannot be made: {error}")
         return
-    require(False, "its Config takes an unknown knob without a word: let it inherit Method.Config")
+    require(False, "its Config ignores an unknown knob: let it inherit Method.Config")
 
 
 def terms_are_named_finite_scalars(subject: Subject) -> None:

@@ -86,7 +86,7 @@ class Result(ReportModel):
     tf32: bool = False
     error: str = ""
     unmet: list[str] = Field(
-        default_factory=list, description="wishes that this machine could not follow"
+        default_factory=list, description="settings that this machine did not support"
     )
     steps: Steps | None = None
     memory: Memory | None = None

@@ -56,7 +56,7 @@ def synthetic_batch(
 
 
 class SyntheticStep:
-    """A method as a run builds and trains it, from random weights, fed with one batch for ever."""
+    """A method as a run builds and trains it, from random weights, always on the same batch."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class SyntheticStep:
         teachers = [zoo.build(teacher.network) for teacher in plan.teachers]
         self.method = build_method(plan, zoo.build(plan.spec.student), teachers).to(device)
         self.method.train()
-        #: Wishes of the profile that this machine cannot follow.
+        #: Settings of the profile that this machine does not support.
         self.unmet = _prepare(self.method, self.profile, device)
         options: dict[str, Any] = {}
         if phases:

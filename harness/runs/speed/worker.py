@@ -49,7 +49,7 @@ class Measurement:
         self.labels: Callable[[str], AbstractContextManager] = lambda part: nullcontext()
 
     def build(self) -> dict[str, Any]:
-        """Build the networks, run the first steps -> peak memory, wishes that cannot be had."""
+        """Build the networks, run the first steps -> peak memory, unsupported settings."""
         import torch
 
         from harness.measure.memory import PeakMemory

@@ -100,7 +100,7 @@ def test_one_broken_file_does_not_hide_the_others(tmp_path, calm):
     listed = bench("list", "methods", "--plugin", broken, "--plugin", calm)
     assert listed.code == 0
     assert "Calm: an example" in listed.out
-    assert "mend the file" in listed.out
+    assert "correct the file" in listed.out
 
 
 def test_a_name_is_taken_once(calm, tmp_path):

@@ -80,15 +80,15 @@ def explained(error: BaseException) -> str:
     text = in_one_line(error)
     if isinstance(error, MemoryError):
         text = f"not enough memory: you tried to allocate more than there is ({text})"
-    remedies = [remedy for said, remedy in REMEDIES.items() if said in text]
+    remedies = [remedy for message, remedy in REMEDIES.items() if message in text]
     return f"{remedies[0]} ({shortened(text)})." if remedies else ""
 
 
 def unexpected(error: BaseException) -> str:
     """Any other error in one line, with the line of our code, or a plug-in's, that it came from."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if "site-packages" not in f.filename and f.filename[:1] != "<"]
-    where = "".join(f" (line {f.lineno} of {f.filename})" for f in (own or frames)[-1:])
+    our_frames = [f for f in frames if "site-packages" not in f.filename and f.filename[:1] != "<"]
+    where = "".join(f" (line {f.lineno} of {f.filename})" for f in (our_frames or frames)[-1:])
     return f"{type(error).__name__}: {in_one_line(error)}{where}; `bench --debug` shows more."
 
 
@@ -122,6 +122,6 @@ def explain(error: ValidationError) -> str:
     for e in error.errors():
         name = ".".join(map(str, e["loc"]))
         # What is missing has no value: pydantic gives all of its surroundings.
-        found = "" if e["type"] == "missing" else f" = {shortened(e['input'])}"
-        clauses.append(f"{name}{found}: {e['msg']}")
+        value = "" if e["type"] == "missing" else f" = {shortened(e['input'])}"
+        clauses.append(f"{name}{value}: {e['msg']}")
     return "; ".join(clauses)

@@ -99,11 +99,11 @@ class CLDA(LargeTeacher):
 
 def shared_layers(student: Segmentor, teacher: Segmentor, widths: str) -> dict[str, Layer]:
     """Layers that both have by name, with those parameters that fit. ValueError for none."""
-    mine = dict(student.named_parameters())
+    student_parameters = dict(student.named_parameters())
     layers: dict[str, Layer] = defaultdict(list)
     for name, parameter in teacher.named_parameters():
-        if name in mine and fits(parameter, mine[name], widths):
-            layers[name.rpartition(".")[0]].append((parameter, mine[name]))
+        if name in student_parameters and fits(parameter, student_parameters[name], widths):
+            layers[name.rpartition(".")[0]].append((parameter, student_parameters[name]))
     if not layers:
         raise ValueError(
             f"no layer of the teacher {teacher.name} can take parameters of the student "
@@ -115,10 +115,10 @@ def shared_layers(student: Segmentor, teacher: Segmentor, widths: str) -> dict[s
 
 def fits(teacher: Tensor, student: Tensor, widths: str) -> bool:
     """Equal shapes; or equal but for channels, of which the teacher has no fewer."""
-    theirs, mine = teacher.shape, student.shape
-    if widths == "equal" or len(theirs) != len(mine):
-        return theirs == mine
-    return theirs[2:] == mine[2:] and all(t >= m for t, m in zip(theirs, mine, strict=True))
+    wide, narrow = teacher.shape, student.shape
+    if widths == "equal" or len(wide) != len(narrow):
+        return wide == narrow
+    return wide[2:] == narrow[2:] and all(t >= m for t, m in zip(wide, narrow, strict=True))
 
 
 def gradients(layers: Sequence[Layer]) -> dict[nn.Parameter, Tensor]:
@@ -156,5 +156,5 @@ def least(rates: Tensor, share: float) -> list[int]:
 @torch.no_grad()
 def take_over(layer: Layer, weight: float) -> None:
     """Move the teacher's parameters towards the student's, in its first channels where wider."""
-    for theirs, mine in layer:
-        theirs[tuple(slice(size) for size in mine.shape)].lerp_(mine, weight)
+    for teacher, student in layer:
+        teacher[tuple(slice(size) for size in student.shape)].lerp_(student, weight)

@@ -130,10 +130,10 @@ class DualKD(DAFormer):
 
     def param_groups(self, lr: float, weight_decay: float, head_lr_factor: float) -> list[dict]:
         groups = super().param_groups(lr, weight_decay, head_lr_factor)
-        mine = {id(p) for p in self.projections.parameters()}
+        projected = {id(p) for p in self.projections.parameters()}
         for group in groups:
-            group["params"] = [p for p in group["params"] if id(p) not in mine]
-        if mine:
+            group["params"] = [p for p in group["params"] if id(p) not in projected]
+        if projected:
             rate = lr * self.config.projection_lr_factor
             parameters = list(self.projections.parameters())
             groups.append({"params": parameters, "lr": rate, "weight_decay": weight_decay})

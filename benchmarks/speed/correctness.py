@@ -61,9 +61,9 @@ def compare(case: Case, device: torch.device) -> list[dict[str, Any]]:
     findings = []
     for precision, (of_terms, of_gradient) in TOLERANCE.items():
         with computing_threads(other, device):
-            mine, my_gradient, _ = two_steps(case, device, precision, state)
-        difference = {name: relative(mine[name], terms[name]) for name in terms}
-        turned = float((my_gradient - gradient).norm() / gradient.norm())
+            device_terms, device_gradient, _ = two_steps(case, device, precision, state)
+        difference = {name: relative(device_terms[name], terms[name]) for name in terms}
+        turned = float((device_gradient - gradient).norm() / gradient.norm())
         within = max(difference.values()) <= of_terms and turned <= of_gradient
         findings.append(
             {

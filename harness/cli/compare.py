@@ -50,7 +50,7 @@ def compare(
     from harness.analysis.head_to_head import head_to_head
     from harness.report.versus import as_json, as_markdown, print_versus
 
-    found, _, where = select(
+    matching, _, where = select(
         records_,
         results,
         data_root,
@@ -61,7 +61,7 @@ def compare(
     )
     kept = [
         r
-        for r in found
+        for r in matching
         if (teacher is None or _has_teacher(r, teacher)) and length in (None, r.spec.profile.length)
     ]
     result = head_to_head((a, b), _runs(a, kept, where), _runs(b, kept, where), kept)
@@ -76,7 +76,9 @@ def compare(
 
 
 def _has_teacher(record: Record, network: str) -> bool:
-    networks = [one.get("network") for one in (*record.spec.teachers, *record.spec.companions)]
+    networks = [
+        reference.get("network") for reference in (*record.spec.teachers, *record.spec.companions)
+    ]
     return not networks or network in networks
 
 

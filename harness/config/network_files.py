@@ -39,9 +39,9 @@ def pinned(name: str) -> str:
     except (ValueError, TypeError) as error:
         raise BenchError(f"{error}.") from error
     file = name.removeprefix("mmseg:").replace("\\", "/").rpartition("/")[2]
-    own = f"mmseg:{file}@{content_hash(config)}"
-    zoo.CONFIGS[own] = config
-    return own
+    pinned_name = f"mmseg:{file}@{content_hash(config)}"
+    zoo.CONFIGS[pinned_name] = config
+    return pinned_name
 
 
 @cache
@@ -134,8 +134,8 @@ def register(known: dict[str, dict[str, Any]]) -> None:
     BenchError, and none is registered, for a name that is not of that content.
     """
     for name, config in known.items():
-        found = _PINNED.fullmatch(name)
-        if not found or found[1] != content_hash(config):
+        match = _PINNED.fullmatch(name)
+        if not match or match[1] != content_hash(config):
             raise BenchError(
                 f"the record's network {name!r} is not what its name says (its config has the hash "
                 f"{content_hash(config)}); expected mmseg:NAME.py@HASH as a run wrote it. Take the "

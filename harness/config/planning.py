@@ -278,13 +278,13 @@ def plan(
             teachers.append(Teacher(network, checkpoint=Path(checkpoint)))
             references.append({"network": network, "checkpoint_sha256": file_hash(checkpoint)})
         else:
-            own = profile.model_copy(
+            teacher_profile = profile.model_copy(
                 update={"student": network, "iterations": profile.teacher_iterations}
             )
             source_knobs = {"loss_stride": config.loss_stride}
             own_start = start_beside(network, profile.student, init, teacher_init)
             teacher = plan(
-                "source_only", source_knobs, scenario, own, seed, data, own_start,
+                "source_only", source_knobs, scenario, teacher_profile, seed, data, own_start,
                 init_option=other_option,
             )  # fmt: skip
             teachers.append(Teacher(network, plan=teacher))

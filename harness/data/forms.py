@@ -69,8 +69,8 @@ def list_pairs(forms: Sequence[Form], folder: Path, split: str) -> list[tuple[Pa
 
 def _label_folders(folder: Path, patterns: Sequence[str], images: Path) -> list[Path]:
     """Folders that may hold the labels of a folder's images: one at least, it need not exist."""
-    found = [place for pattern in patterns for place in sorted(folder.glob(pattern))]
-    return found or [folder / pattern for pattern in patterns if "*" not in pattern] or [images]
+    there = [labels for pattern in patterns for labels in sorted(folder.glob(pattern))]
+    return there or [folder / pattern for pattern in patterns if "*" not in pattern] or [images]
 
 
 def images_in(folder: Path, ending: str = "", depth: int | None = None) -> list[Path]:

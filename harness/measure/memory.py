@@ -130,9 +130,12 @@ class PeakMemory:
             return self._earlier
         if self.on_gpu:
             return {"kind": self.kind, "mib": self._own_mib(), "reserved_mib": self._reserved_mib()}
-        kind = _ABOVE_BASELINE[self._tree.kind]
-        peak, floor = self._tree.peak, self._floor_mib()
-        return {"kind": kind, "mib": self._own_mib(), "peak_mib": peak, "baseline_mib": floor}
+        return {
+            "kind": _ABOVE_BASELINE[self._tree.kind],
+            "mib": self._own_mib(),
+            "peak_mib": self._tree.peak,
+            "baseline_mib": self._floor_mib(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The peak of an interrupted try counts where it is of the same kind and the higher one."""
@@ -144,8 +147,8 @@ class PeakMemory:
         self.reserved_mib = state.get("reserved_mib")
 
     def _earlier_is_higher(self) -> bool:
-        kind = self.kind if self.on_gpu else _ABOVE_BASELINE[self._tree.kind]
-        return self._earlier.get("kind") == kind and self._earlier["mib"] > self._own_mib()
+        memory_kind = self.kind if self.on_gpu else _ABOVE_BASELINE[self._tree.kind]
+        return self._earlier.get("kind") == memory_kind and self._earlier["mib"] > self._own_mib()
 
     def _reserved_mib(self) -> float:
         import torch

@@ -139,8 +139,8 @@ def _read_file(path: Path) -> list[Record]:
             return [record]
         content = plain_values(parsed_json(text))
     except FileNotFoundError:
-        what = "a link to nowhere" if path.is_symlink() else "no such file"
-        raise BenchError(f"{path}: {what}; a record or a folder of records expected.") from None
+        reason = "a link to nowhere" if path.is_symlink() else "no such file"
+        raise BenchError(f"{path}: {reason}; a record or a folder of records expected.") from None
     except ValueError as error:
         raise BenchError(f"{path} {error}; a record expected.") from None
     except OSError as error:

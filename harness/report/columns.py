@@ -128,7 +128,7 @@ def _memory_notes(memory_kinds: Iterable[str]) -> list[str]:
     listed = sorted(memory_kinds)
     if len(listed) < 2:
         return [f"peak MiB, {MEMORY_NOTES[memory_kind]}." for memory_kind in listed]
-    named = "; ".join(f'"{_memory_name(kind, listed)}" {MEMORY_NOTES[kind]}' for kind in listed)
+    named = "; ".join(f'"{_memory_name(name, listed)}" {MEMORY_NOTES[name]}' for name in listed)
     return [f"Warning: peak MiB is of several kinds, not comparable between rows: {named}."]
 
 

@@ -25,13 +25,13 @@ def print_matrices(cells: Iterable[Cell], title: str, console: Console) -> None:
     scenarios: dict[str, list[Cell]] = {}
     for cell in cells:
         scenarios.setdefault(cell.scenario, []).append(cell)
-    for scenario, own in scenarios.items():
-        seeds = sorted({cell.seed for cell in own})
+    for scenario, its_cells in scenarios.items():
+        seeds = sorted({cell.seed for cell in its_cells})
         table = Table(title=escape(f"{title}, {scenario}"), title_justify="left")
         table.add_column("")
         for seed in seeds:
             table.add_column(f"seed {seed}", justify="right")
-        for row in dict.fromkeys(cell.row for cell in own):
-            texts = {cell.seed: cell.text for cell in own if cell.row == row}
+        for row in dict.fromkeys(cell.row for cell in its_cells):
+            texts = {cell.seed: cell.text for cell in its_cells if cell.row == row}
             table.add_row(escape(row), *(escape(texts.get(seed, "")) for seed in seeds))
         console.print(table)

@@ -108,13 +108,13 @@ def write_sweep(path: Path, sweep: Sweep) -> None:
 
 def read_sweeps(results: Path, suite: str | None = None) -> list[tuple[Path, Sweep]]:
     """The sweeps of a results folder, or those of one suite, the newest first."""
-    found = []
+    sweeps = []
     for path in (results / "artifacts" / "sweeps").glob("*.json"):
         with suppress(OSError, ValidationError, ValueError):  # half a file, or no sweep's
             sweep = Sweep.model_validate_json(path.read_text(encoding="utf-8"))
             if suite in (None, sweep.suite):
-                found.append((path, sweep))
-    return sorted(found, key=lambda item: item[1].created, reverse=True)
+                sweeps.append((path, sweep))
+    return sorted(sweeps, key=lambda item: item[1].created, reverse=True)
 
 
 def job_path(results: Path, run_id: str) -> Path:

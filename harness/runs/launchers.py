@@ -234,10 +234,10 @@ def command(task: Path, module: str = "harness.runs.worker") -> list[str]:
     It ends when this process does, in whatever way; by SIGTERM, so that it can print a last line.
     """
     path = [entry for entry in sys.path if entry]
-    ours = str(Path(harness.__file__).resolve().parents[1])
+    our_folder = str(Path(harness.__file__).resolve().parents[1])
     watch = f"from harness.processes import end_with_parent as e; e({os.getpid()}, {SIGTERM:d})"
     start = f"{watch}; from {module} import main; main(sys.argv[1])"
-    code = f"import sys; sys.path[:] = {[*path, ours]!r}; {start}"
+    code = f"import sys; sys.path[:] = {[*path, our_folder]!r}; {start}"
     return [sys.executable, "-c", code, str(task)]
 
 

@@ -124,7 +124,7 @@ class Checkpoints:
                 self.say(f"the training state could not be written ({in_one_line(error)})")
             self._failed = True
             return
-        self._own = [*(own for own in self._own if own != folder), folder][-KEPT:]
+        self._own = [*(kept for kept in self._own if kept != folder), folder][-KEPT:]
         for older in self.folder.iterdir():
             if older not in self._own:
                 shutil.rmtree(older, ignore_errors=True)

@@ -94,9 +94,9 @@ def restore(trainer: Trainer, state: State) -> None:
     for optimiser in trainer.schedules:
         optimiser.state.clear()
     for key in state.tensors:
-        kind, _, place = key.partition("/")
-        if kind == "optimiser":
-            _restore_entry(parameters, place, state.tensors[key])
+        owner, _, entry = key.partition("/")
+        if owner == "optimiser":
+            _restore_entry(parameters, entry, state.tensors[key])
     for key, value in state.values["optimisers"].items():
         _restore_entry(parameters, key.partition("/")[2], value)
     if state.values["scaler"]:
@@ -162,16 +162,16 @@ def _parameters(trainer: Trainer) -> Iterator[tuple[str, tuple[torch.optim.Optim
 
 
 def _optimiser_entries(trainer: Trainer) -> Iterator[tuple[str, Any]]:
-    for place, (optimiser, parameter) in _parameters(trainer):
+    for number, (optimiser, parameter) in _parameters(trainer):
         for name, value in optimiser.state.get(parameter, {}).items():
-            yield f"optimiser/{place}/{name}", value
+            yield f"optimiser/{number}/{name}", value
 
 
 def _restore_entry(
-    parameters: Mapping[str, tuple[torch.optim.Optimizer, Tensor]], place: str, value: Any
+    parameters: Mapping[str, tuple[torch.optim.Optimizer, Tensor]], entry: str, value: Any
 ) -> None:
     """Put one entry where it belongs, a tensor of a parameter's shape in its memory format."""
-    parameter, _, name = place.rpartition("/")
+    parameter, _, name = entry.rpartition("/")
     if parameter not in parameters:
         raise StateError("its optimisers hold other parameters")
     optimiser, owner = parameters[parameter]

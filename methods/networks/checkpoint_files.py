@@ -108,8 +108,8 @@ def _refuse_other_archives(path: Path) -> None:
             "that it was made of, and load that"
         )
     if not any(name.endswith("data.pkl") for name in names):
-        kind = "NumPy arrays" if any(name.endswith(".npy") for name in names) else "other files"
-        raise ValueError(f"is a zip archive of {kind}, not one that torch saved: unpack it first")
+        held = "NumPy arrays" if any(name.endswith(".npy") for name in names) else "other files"
+        raise ValueError(f"is a zip archive of {held}, not one that torch saved: unpack it first")
     unpacked, size = sum(member.file_size for member in members), path.stat().st_size
     if unpacked > _UNPACKED_OVER_FILE * size + _UNPACKED_BESIDES:
         raise ValueError(

@@ -167,8 +167,8 @@ def _mit_from_hugging_face(state: State) -> State:
         key = re.sub(r"^patch_embeddings\.(\d+)\.layer_norm\.", _stage("patch_embed{}.norm."), key)
         key = re.sub(r"^layer_norm\.(\d+)\.", _stage("norm{}."), key)
         key = re.sub(r"^block\.(\d+)\.", _stage("block{}."), key)
-        for theirs, ours in _HUGGING_FACE_BLOCK.items():
-            key = key.replace(theirs, ours)
+        for their_name, our_name in _HUGGING_FACE_BLOCK.items():
+            key = key.replace(their_name, our_name)
         renamed[key] = value
     return renamed
 
@@ -233,8 +233,8 @@ def _head(state: State) -> tuple[State, str]:
     state = {re.sub(r"^decode_head\.", "head.", key): value for key, value in state.items()}
     state, attention = _scale_attention(state)
     if attention:
-        head, found = _head(state)
-        return head | attention, f"{found} and scale attention of HRDA"
+        head, origin = _head(state)
+        return head | attention, f"{origin} and scale attention of HRDA"
     state = {
         re.sub(r"^head\.linear_projections\.", "head.linear_c.", key): value  # of transformers 5
         for key, value in state.items()

@@ -127,11 +127,11 @@ def _of_mmengine(node: Any) -> bool:
 def _of_callbacks(node: Any) -> dict[str, Any]:
     """Averages that a callback of Lightning keeps."""
     callbacks = node.get("callbacks") if isinstance(node, Mapping) else None
-    found: dict[str, Any] = {}
+    averages: dict[str, Any] = {}
     for callback in callbacks.values() if isinstance(callbacks, Mapping) else ():
         if isinstance(callback, Mapping):
-            found |= _by_role(callback, _groups(callback, ()))[0]
-    return found
+            averages |= _by_role(callback, _groups(callback, ()))[0]
+    return averages
 
 
 def _words(name: str) -> set[str]:

@@ -82,9 +82,9 @@ class MultiScale(PaddedSegmentor):
         maps = reached([logits, context.fused, *context.features], image, padded)
         if window is None:
             return Segmentation(maps[0], maps[2:], maps[1])
-        found = Detailed(maps[0], maps[2:], maps[1])
-        found.detail = Detail(parts[0], window)
-        return found
+        segmentation = Detailed(maps[0], maps[2:], maps[1])
+        segmentation.detail = Detail(parts[0], window)
+        return segmentation
 
     def encode(self, image: Tensor) -> list[Tensor]:
         return self.network.features(half(image))

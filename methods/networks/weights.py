@@ -45,8 +45,8 @@ def load_weights(
     expected = segmentor.state_dict()
     try:
         reading = getattr(segmentor.encoder, "from_published", None)
-        found, origin = network_in(read_content(path), which, expected.keys())
-        state, names = convert(found, expected.keys(), reading)
+        parameters, origin = network_in(read_content(path), which, expected.keys())
+        state, names = convert(parameters, expected.keys(), reading)
     except ValueError as error:
         raise ValueError(f"{path.name} {error}") from None
     description = ", ".join(filter(None, (origin, names)))
@@ -98,8 +98,8 @@ def _check(file: str, network: str, expected: dict[str, Tensor], state: dict[str
         "there is no place for": state.keys() - expected.keys(),
         "shapes differ at": shapes.values(),
     }
-    found = [f"{problem} {_first(names)}" for problem, names in problems.items() if names]
-    if not found:
+    misfits = [f"{problem} {_first(names)}" for problem, names in problems.items() if names]
+    if not misfits:
         return
     remedy = "take the network that the file was made for (--student NETWORK)"
     if "head.fusion_conv.conv.weight" in state:
@@ -107,33 +107,33 @@ def _check(file: str, network: str, expected: dict[str, Tensor], state: dict[str
             "mmsegmentation's SegFormer head has a norm and a ReLU a level, the authors' has not; "
             "take the network of that library, --student mmseg:segformer/CONFIG"
         )
-    elif len(found) == 1 and shapes and all(_CLASSIFIER.search(key) for key in shapes):
+    elif len(misfits) == 1 and shapes and all(_CLASSIFIER.search(key) for key in shapes):
         theirs, ours = (len(weights[next(iter(shapes))]) for weights in (state, expected))
         remedy = (
             f"take a checkpoint of {ours} classes, this one has {theirs}; a training can start "
             "from its encoder (bench run --init FILE)"
         )
-    raise ValueError(f"{file} does not fit {network}: {'; '.join(found)}. Remedy: {remedy}")
+    raise ValueError(f"{file} does not fit {network}: {'; '.join(misfits)}. Remedy: {remedy}")
 
 
 def _check_values(file: str, expected: dict[str, Tensor], state: dict[str, Tensor]) -> None:
     """Raise ValueError unless all are plain tensors of finite values, in the network's own type."""
     unusable = [(k, w) for k, v in state.items() if (w := _unusable(v, expected[k].dtype))]
     if unusable:
-        key, what = unusable[0]
+        key, reason = unusable[0]
         more = f" (and {len(unusable) - 1} more parameters)" if unusable[1:] else ""
-        raise ValueError(f"{file} cannot be used: {key} {what}{more}")
+        raise ValueError(f"{file} cannot be used: {key} {reason}{more}")
 
 
 def _unusable(value: Tensor, dtype: torch.dtype) -> str:
     """What is wrong with a parameter that is to be of this type, "" for nothing."""
-    for what, is_so in {
+    for reason, is_so in {
         "is on no device (a meta tensor without values)": value.is_meta,
         "is sparse; save it dense (tensor.to_dense())": value.layout != torch.strided,
         "is quantised; save the network before quantisation": value.is_quantized,
     }.items():
         if is_so:
-            return what
+            return reason
     if not dtype.is_floating_point:
         return ""
     if not value.is_floating_point():
@@ -144,9 +144,9 @@ def _unusable(value: Tensor, dtype: torch.dtype) -> str:
     broken = int((~value.to(dtype).isfinite()).sum())
     if not broken:
         return ""
-    what = "NaN" if value.to(dtype).isnan().any() else "infinity"
+    value_name = "NaN" if value.to(dtype).isnan().any() else "infinity"
     return (
-        f"holds {what} in {broken} of its {value.numel()} values, expected finite ones: the "
+        f"holds {value_name} in {broken} of its {value.numel()} values, expected finite ones: the "
         "training that wrote it has diverged; take an earlier checkpoint of it"
     )
 

@@ -37,8 +37,8 @@ class Projections(nn.ModuleList):
     ) -> None:
         """`auto` is the identity where widths match, else a 1x1 convolution; `conv` always one."""
         super().__init__(
-            nn.Identity() if kind == "auto" and mine == theirs else nn.Conv2d(mine, theirs, 1)
-            for mine, theirs in zip(student, teacher, strict=True)
+            nn.Identity() if kind == "auto" and width == wanted else nn.Conv2d(width, wanted, 1)
+            for width, wanted in zip(student, teacher, strict=True)
         )
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:

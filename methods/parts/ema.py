@@ -42,10 +42,10 @@ class EMATeacher(nn.Module):
             return
         self.last_step = step
         alpha = min(1 - 1 / (step + 1), self.alpha)
-        mine: list[Tensor] = list(self.network.parameters())
-        theirs: list[Tensor] = list(student.parameters())
-        torch._foreach_mul_(mine, alpha)
-        torch._foreach_add_(mine, theirs, alpha=1 - alpha)
+        averages: list[Tensor] = list(self.network.parameters())
+        parameters: list[Tensor] = list(student.parameters())
+        torch._foreach_mul_(averages, alpha)
+        torch._foreach_add_(averages, parameters, alpha=1 - alpha)
 
     @torch.no_grad()
     def forward(self, image: Tensor) -> Segmentation:

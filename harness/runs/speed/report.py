@@ -66,10 +66,10 @@ def make_report(
 def machine(device: str) -> dict[str, Any]:
     """What figures of speed depend on beside the code."""
     on_gpu = device.startswith("cuda")
-    found = gpu(device) if on_gpu else {}
+    gpu_and_driver = gpu(device) if on_gpu else {}
     return {
-        "device": found["name"] if on_gpu else cpu_model(),
-        "driver": found.get("driver"),
+        "device": gpu_and_driver["name"] if on_gpu else cpu_model(),
+        "driver": gpu_and_driver.get("driver"),
         "cpu": cpu_model(),
         "cpus": usable_cpus(),
         "torch": torch.__version__,

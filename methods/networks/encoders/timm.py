@@ -130,7 +130,8 @@ def names() -> list[str]:
 
     def can(family: str) -> bool:
         return any(
-            hasattr(kind, "forward_intermediates") for kind in vars(sys.modules[family]).values()
+            hasattr(member, "forward_intermediates")
+            for member in vars(sys.modules[family]).values()
         )
 
     families = {name: timm.model_entrypoint(name).__module__ for name in timm.list_models()}

@@ -11,7 +11,7 @@ import typer
 
 from harness.cli import check, compare, data, methods, run, speed, sweeps, weights
 from harness.cli.options import DataRoot, Plugins
-from harness.errors import BenchError, Interrupted, explained, in_one_line, unexpected
+from harness.errors import CTRL_C, BenchError, Interrupted, explained, in_one_line, unexpected
 from harness.text import any_terminal
 
 app = typer.Typer(
@@ -94,8 +94,9 @@ def main() -> None:
         code = end.exit_code
     except ParsingError as error:
         _refuse(_unparsed(error))
-    except typer.Abort:
-        code = 1
+    except typer.Abort:  # Ctrl-C where no stage of a run says what is kept
+        print("bench: interrupted; files that were whole are kept", file=sys.stderr)
+        code = CTRL_C
     except SystemExit as end:  # no verb of ours ends so
         if end.code:
             raise

@@ -133,20 +133,20 @@ def run(
 
 
 def _show(record: Record, workplace: Workplace) -> None:
-    """A run's own figures and where they lie, then the runs that it may be compared with."""
+    """The runs that a run may be compared with; last its own figures, its files and what next."""
     from harness.analysis.comparison import comparable
     from harness.records import store
     from harness.report import formats
     from harness.report.outcome import own_lines
 
     results = workplace.results
-    for line in own_lines(record, results):
-        workplace.report.say(line)
     try:
         alike = comparable(record, store.read_all(results / "records"))
         formats.print_rich(alike, workplace.report.console)
     except Exception as error:  # of whatever lies there beside it: the run itself is done
         workplace.report.say(f"the table cannot be shown: {unexpected(error)}")
+    for line in own_lines(record, results):
+        workplace.report.say(line)
 
 
 @app.command()

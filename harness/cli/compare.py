@@ -23,7 +23,7 @@ app = typer.Typer()
 @app.command(
     epilog=examples(
         "bench compare source_only dualkd --scenario gta2cs",
-        "bench compare daformer dualkd results/records --profile tiny --format markdown",
+        "bench compare daformer dualkd results/records --format markdown",
     )
 )
 def compare(

@@ -8,13 +8,14 @@ from typing import Annotated, Literal
 import typer
 
 from harness.cli.completion import profile_names, scenario_names
-from harness.cli.grouped import examples
+from harness.cli.grouped import GroupedVerbs, examples
 from harness.cli.options import DataRoot, Seed
 
 app = typer.Typer()
 data_app = typer.Typer(
     help="Make, check, describe and cache data sets.",
     no_args_is_help=True,
+    cls=GroupedVerbs,
     rich_markup_mode=None,
     epilog=examples("bench data verify --data-root /data", "bench data make --out data"),
 )

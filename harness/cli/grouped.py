@@ -15,7 +15,6 @@ GROUPS = {
     "Data": ("data", "subset"),
     "Write a method": ("new-method", "test-method", "speed"),
 }
-OTHERS = "More"
 
 
 class GroupedVerbs(TyperGroup):
@@ -27,7 +26,8 @@ class GroupedVerbs(TyperGroup):
         grouped = {name for names in GROUPS.values() for name in names}
         others = tuple(name for name in shown if name not in grouped)
         width = max(map(len, shown), default=0)
-        for title, names in (GROUPS | {OTHERS: others}).items():
+        rest = "More" if len(others) < len(shown) else "Commands"
+        for title, names in (GROUPS | {rest: others}).items():
             rows = [
                 (f"{name:<{width}}", verb.get_short_help_str(200))
                 for name in names

@@ -149,7 +149,7 @@ def main() -> None:
     # Sizes are checked against a bound of ours, and EXIF is read with care: no second line by PIL.
     warnings.filterwarnings("ignore", "Image size .* exceeds limit|Corrupt EXIF data", module="PIL")
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="bench", standalone_mode=False)
     except Interrupted as end:  # what is kept has been said
         code = end.exit_code
     except ParsingError as error:
@@ -186,7 +186,8 @@ def _refuse(reason: str) -> NoReturn:
 
 def _unparsed(error: Any) -> str:
     """What is wrong with the command line, and where its help is."""
-    if type(error).__name__ == "NoArgsIsHelpError":  # the help is on the screen
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(error.ctx.get_help())
         return "a command expected, one of those above"
     context = getattr(error, "ctx", None)
     reason = in_one_line(error.format_message()).rstrip(".")

@@ -42,7 +42,7 @@ PartOption = Annotated[
     "eval",
     epilog=examples(
         "bench eval --checkpoint 0123456789",
-        "bench eval --checkpoint model.pth --student mit_b5 --scenario gta2cs --data-root /data",
+        "bench eval --checkpoint b5.pth --student daformer_mitb5 --scenario gta2cs",
     ),
 )
 def eval_(
@@ -118,7 +118,7 @@ def eval_(
     "predict",
     epilog=examples(
         "bench predict photo.png --checkpoint 0123456789 --out predictions",
-        "bench predict photos --checkpoint model.pth --student mit_b5 --out predictions",
+        "bench predict photos --checkpoint 0123456789 --out out --as overlay",
     ),
 )
 def predict_(

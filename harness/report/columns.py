@@ -16,7 +16,10 @@ from harness.analysis.statistics import Difference, Summary
 from harness.text import plain
 
 NONE = "-"
-TEXT_COLUMNS = {"method", "student", "teacher", "class", "network", "role", "convention"}
+TEXT_COLUMNS = {
+    *("method", "student", "teacher", "class", "network", "role", "convention"),
+    *("name", "knob", "default", "field", "value", "what it is"),
+}
 MEMORY = {
     "gpu allocated": "GPU",
     "cpu rss": "CPU",

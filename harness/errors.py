@@ -97,13 +97,30 @@ def without_folders(text: str) -> str:
     return re.sub(r"(?<![\w.])/(?:[^\s:'\"/]+/)+", "", text)
 
 
-def unknown(what: str, name: str, known: Iterable[str]) -> BenchError:
-    """The error for a name that does not exist, with the nearest one that does."""
+#: Of more names than these an error shows the nearest alone.
+FEW_NAMES = 8
+
+
+def unknown(what: str, name: str, known: Iterable[str], listed_by: str = "") -> BenchError:
+    """The error for a name that does not exist: the three nearest, or all where they are few.
+
+    `listed_by` is the command that prints all of them.
+    """
     known = list(known)
     name = name if len(name) <= 200 else f"{name[:80]}...{name[-80:]}"
-    near = difflib.get_close_matches(name, known, 1, 0.4)
-    remedy = f"did you mean {near[0]!r}? " if near else ""
-    return BenchError(f"unknown {what} {name!r}; {remedy}There are: {', '.join(known)}.")
+    near = [repr(other) for other in difflib.get_close_matches(name, known, 3, 0.4)]
+    parts = []
+    if near:
+        *others, last = near
+        parts.append(f"did you mean {', '.join(others)}{' or ' if others else ''}{last}?")
+    if len(known) <= FEW_NAMES:
+        parts.append(f"There are: {', '.join(known)}.")
+    elif listed_by:
+        parts.append(f"`{listed_by}` prints all {len(known)}.")
+    elif not near:
+        nearest = difflib.get_close_matches(name, known, 3, 0.0)
+        parts.append(f"The nearest of {len(known)} are {', '.join(nearest)}.")
+    return BenchError(f"unknown {what} {name!r}; {' '.join(parts)}")
 
 
 def shortened(value: object) -> str:

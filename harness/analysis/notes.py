@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 
-from harness.analysis.rows import BASELINE, ENOUGH_SEEDS, Row
+from harness.analysis.rows import BASELINE, ENOUGH_SEEDS, Row, row_names
 from harness.analysis.statistics import (
     PAIRED_FROM,
     POOLED_FROM,
@@ -34,12 +34,13 @@ def table_notes(
         if common:
             notes.append(f"{method}, where its row does not say otherwise: {spelled(common)}.")
     notes += _start_weights(records)
-    if broken := [row.label for row in rows if not all(map(math.isfinite, row.scores))]:
+    named = list(zip(row_names(rows), rows, strict=True))
+    if broken := [name for name, row in named if not all(map(math.isfinite, row.scores))]:
         notes.append(
             f"Warning: a run of {', '.join(broken)} has an mIoU that is no number (NaN or "
             "infinity), so that the row has none; run it again."
         )
-    few = [f"{row.label} ({row.miou.n})" for row in rows if row.miou.n < ENOUGH_SEEDS]
+    few = [f"{name} ({row.miou.n})" for name, row in named if row.miou.n < ENOUGH_SEEDS]
     if few:
         which = "every row" if len(few) == len(rows) > 3 else ", ".join(few)
         notes.append(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, median
@@ -141,15 +141,24 @@ def table_rows(records: Sequence[Record]) -> tuple[list[tuple[Row, list[Record]]
     return sorted(rows, key=order), shared
 
 
+def row_names(rows: Sequence[Row]) -> list[str]:
+    """A name a row that no other of them has: the variant, student and teacher where needed."""
+    several = len({row.student for row in rows}) > 1
+    alike = Counter((row.label, row.student) for row in rows)
+    names = []
+    for row in rows:
+        name = f"{row.label}, {row.student}" if several else row.label
+        if alike[row.label, row.student] > 1 and row.teachers:
+            name += f" <- {' + '.join(row.teachers)}"
+        names.append(name)
+    return names
+
+
 def by_label(pairs: Sequence[tuple[Row, list[Record]]]) -> dict[str, list[Record]]:
-    """The runs of each row by a name that no other row has: student and teacher where needed."""
-    several = len({row.student for row, _ in pairs}) > 1
+    """The runs of each row by its name of `row_names`."""
     named: dict[str, list[Record]] = {}
-    for row, runs in pairs:
-        alike = sum((other.label, other.student) == (row.label, row.student) for other, _ in pairs)
-        label = f"{row.label}, {row.student}" if several else row.label
-        label += f" <- {' + '.join(row.teachers)}" if alike > 1 and row.teachers else ""
-        named.setdefault(label, []).extend(runs)
+    for name, (_, runs) in zip(row_names([row for row, _ in pairs]), pairs, strict=True):
+        named.setdefault(name, []).extend(runs)
     return named
 
 

@@ -7,35 +7,54 @@ from typing import Annotated, Literal
 
 import typer
 
+from harness.cli.grouped import examples
 from harness.cli.options import DataRoot, Device, Plugins
 from harness.errors import BenchError
 
 app = typer.Typer()
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "bench check --baseline results/baselines/ci.json",
+        "bench check --baseline results/baselines/ci.json --against main",
+    )
+)
 def check(
-    baseline: Annotated[Path, typer.Option(help="Records to hold: a file of results/baselines.")],
+    baseline: Annotated[
+        Path, typer.Option(metavar="FILE", help="The records to hold, in results/baselines.")
+    ],
     records: Annotated[
         Path | None,
-        typer.Option("--records", help="Take these records.", show_default="run again"),
+        typer.Option(
+            "--records",
+            metavar="PATH",
+            help="Compare these records instead of running again.",
+            show_default="run again",
+        ),
     ] = None,
     against: Annotated[
         str | None,
         typer.Option(
-            metavar="REVISION", help="Compare with this git revision, run now and in turns."
+            metavar="REVISION",
+            help="Compare with this git revision; both are run now and in turns.",
         ),
     ] = None,
     update: Annotated[
         bool,
         typer.Option("--update", help="Make the --records, or runs made now, the new baseline."),
     ] = False,
-    format_: Annotated[Literal["text", "markdown"], typer.Option("--format")] = "text",
+    format_: Annotated[
+        Literal["text", "markdown"], typer.Option("--format", help="The form of the report.")
+    ] = "text",
     plugin: Plugins = None,
     data_root: DataRoot = None,
     device: Device = None,
 ) -> None:
-    """Compare with a baseline: exit 0 it holds, 1 regression, 2 error, 3 nothing measured."""
+    """Compare with a baseline of records.
+
+    Exit codes: 0 it holds, 1 regression, 2 error, 3 nothing measured.
+    """
     from harness.runs.check import gate, gate_against, measure_again, update_baseline
 
     if against is not None and (records is not None or update):

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from harness.cli.completion import network_names, profile_names, scenario_names, suite_names
+from harness.cli.grouped import examples
 from harness.cli.options import DataRoot, Plugins, Results
 from harness.cli.selection import select
 from harness.errors import BenchError
@@ -17,33 +19,73 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-SIDE = "A method, a run id, or a file of records."
 
-
-@app.command()
+@app.command(
+    epilog=examples(
+        "bench compare source_only dualkd --scenario gta2cs",
+        "bench compare daformer dualkd results/records --format markdown",
+    )
+)
 def compare(
-    a: Annotated[str, typer.Argument(help=SIDE)],
-    b: Annotated[str, typer.Argument(help=SIDE + " It is held against the first.")],
+    a: Annotated[str, typer.Argument(help="A method, a run id, or a file of records.")],
+    b: Annotated[str, typer.Argument(help="The same; it is held against the first.")],
     records_: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[RECORDS]...", help="Files or folders.", show_default="--results"),
+        typer.Argument(
+            metavar="[RECORDS]...",
+            help="Records to look in: files or folders of them.",
+            show_default="those of --results",
+        ),
     ] = None,
-    format_: Annotated[Literal["rich", "markdown", "json"], typer.Option("--format")] = "rich",
-    scenario: Annotated[str | None, typer.Option(help="Only this.")] = None,
-    profile: Annotated[str | None, typer.Option(help="Only this.")] = None,
-    student: Annotated[str | None, typer.Option(help="Only this.")] = None,
+    format_: Annotated[
+        Literal["rich", "markdown", "json"],
+        typer.Option("--format", help="The form of the answer; rich is for a terminal."),
+    ] = "rich",
+    scenario: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Take only runs on this scenario.", autocompletion=scenario_names
+        ),
+    ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Take only runs with this profile.", autocompletion=profile_names
+        ),
+    ] = None,
+    student: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NETWORK",
+            help="Take only runs with this student.",
+            autocompletion=network_names,
+        ),
+    ] = None,
     teacher: Annotated[
-        str | None, typer.Option(help="Only runs with this teacher, and those with none.")
+        str | None,
+        typer.Option(
+            metavar="NETWORK",
+            help="Take only runs with this teacher, and those with none.",
+            autocompletion=network_names,
+        ),
     ] = None,
     length: Annotated[
-        int | None, typer.Option(min=1, help="Only schedules this many times the profile's.")
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Take only schedules N times as long as the profile's."
+        ),
     ] = None,
-    suite: Annotated[str | None, typer.Option(help="Only what it asks for.")] = None,
+    suite: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SUITE", help="Take only what this suite asks for.", autocompletion=suite_names
+        ),
+    ] = None,
     plugin: Plugins = None,
     data_root: DataRoot = None,
     results: Results = Path("runs"),
 ) -> None:
-    """Say what B gains over A, with its interval, cost and n, then by class.
+    """Compare two methods: the gain of B over A, its interval and cost, then by class.
 
     The deviation of a run is that of every comparable record found, as in `bench table`.
     """

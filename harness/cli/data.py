@@ -7,17 +7,34 @@ from typing import Annotated, Literal
 
 import typer
 
+from harness.cli.completion import profile_names, scenario_names
+from harness.cli.grouped import GroupedVerbs, examples
 from harness.cli.options import DataRoot, Seed
 
 app = typer.Typer()
-data_app = typer.Typer(help="Make, check and describe data sets.", no_args_is_help=True)
+data_app = typer.Typer(
+    help="Make, check, describe and cache data sets.",
+    no_args_is_help=True,
+    cls=GroupedVerbs,
+    rich_markup_mode=None,
+    epilog=examples("bench data verify --data-root /data", "bench data make --out data"),
+)
 app.add_typer(data_app, name="data")
 
 
-@data_app.command("make")
+@data_app.command("make", epilog=examples("bench data make --out data"))
 def data_make(
-    out: Annotated[Path, typer.Option(help="Folder to write gta5/, synthia/ ... into.")],
-    profile: Annotated[str, typer.Option(help="Whose image sizes and counts.")] = "tiny",
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="The folder to write gta5/, synthia/ ... into.")
+    ],
+    profile: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="The profile whose image sizes and counts are used.",
+            autocompletion=profile_names,
+        ),
+    ] = "tiny",
     seed: Seed = 0,
 ) -> None:
     """Write the generated data sets, in the real on-disk formats."""
@@ -28,9 +45,9 @@ def data_make(
     make(out, profile, seed, Console())
 
 
-@data_app.command("verify")
+@data_app.command("verify", epilog=examples("bench data verify --data-root /data"))
 def data_verify(data_root: DataRoot = None) -> None:
-    """Check every file of every data set; say what is wrong with which, and how to fix it."""
+    """Check every file of every data set, and say how to fix what is wrong."""
     from rich.console import Console
 
     from harness.cli.data_reports import verify
@@ -38,7 +55,9 @@ def data_verify(data_root: DataRoot = None) -> None:
     raise typer.Exit(verify(data_root, Console()))
 
 
-@data_app.command("stats")
+@data_app.command(
+    "stats", epilog=examples("bench data stats", "bench data stats --data-root /data")
+)
 def data_stats(data_root: DataRoot = None) -> None:
     """Show how often each class occurs in each data set."""
     from rich.console import Console
@@ -48,33 +67,49 @@ def data_stats(data_root: DataRoot = None) -> None:
     statistics(data_root, Console())
 
 
-@data_app.command("cache")
+@data_app.command(
+    "cache",
+    epilog=examples(
+        "bench data cache",
+        "bench data cache gta2cs --data-root /data --dry-run",
+        "bench data cache gta2cs --data-root /data --remove",
+    ),
+)
 def data_cache(
     what: Annotated[
         str | None,
         typer.Argument(
             metavar="[SCENARIO|DATASET]",
-            help="Whose images; see `bench list`. None: list what there is.",
+            help="The scenario or data set whose images are kept. Without it, list what is there.",
             show_default=False,
         ),
     ] = None,
     profile: Annotated[
         str | None,
-        typer.Option(help="Whose image sizes.", show_default="paper with real data, else tiny"),
+        typer.Option(
+            metavar="NAME",
+            help="The profile whose image sizes are used.",
+            show_default="paper with real data, else tiny",
+            autocompletion=profile_names,
+        ),
     ] = None,
     format_: Annotated[
         Literal["raw", "compressed"],
-        typer.Option("--format", help="raw is the fastest, compressed takes half the disk."),
+        typer.Option(
+            "--format", help="The form on disk: raw is fastest, compressed takes half the space."
+        ),
     ] = "raw",
-    remove: Annotated[bool, typer.Option("--remove", help="Remove it instead.")] = False,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Remove these images from the cache.")
+    ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what it costs, write nothing.")
+        bool, typer.Option("--dry-run", help="Say what it takes; write nothing.")
     ] = False,
     data_root: DataRoot = None,
 ) -> None:
-    """Keep decoded, resized images in the cache: runs load them instead of decoding PNG files.
+    """Keep decoded, resized images in the cache, so that runs need not decode PNG files.
 
-    What is there is kept, what has changed is built again, a build that was cut short goes on.
+    What is there is kept, what has changed is built again, and a build that was cut short goes on.
     """
     from rich.console import Console
 
@@ -87,15 +122,28 @@ def data_cache(
         build_or_remove(what, profile, format_, data_root, console, remove=remove, dry_run=dry_run)
 
 
-@app.command()
+@app.command(
+    epilog=examples("bench subset --scenario gta2cs --data-root /data --out few --images 16")
+)
 def subset(
-    scenario: Annotated[str, typer.Option(help="Whose data sets; see `bench list scenarios`.")],
-    out: Annotated[Path, typer.Option(help="New folder, to be used as a data root.")],
-    images: Annotated[int, typer.Option(min=1, help="Of each set and split.")] = 16,
+    scenario: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="The scenario whose data sets are copied from.",
+            autocompletion=scenario_names,
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="A new folder, to be used as a data root.")
+    ],
+    images: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Images to copy of each set and split.")
+    ] = 16,
     seed: Seed = 0,
     data_root: DataRoot = None,
 ) -> None:
-    """Copy a few images with every class out of real data sets, such as for tests in CI."""
+    """Copy a few images of real data sets that show every class, such as for tests."""
     from rich.console import Console
 
     from harness.config import catalogue

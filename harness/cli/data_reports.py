@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from harness.config import catalogue
 from harness.data.classes import CLASSES
@@ -20,8 +20,12 @@ from harness.data.datasets import (
     splits_there,
 )
 from harness.data.layouts import LAYOUTS, layout_of
-from harness.data.sources import GENERATED, Role
+from harness.data.rare_class import class_statistics
+from harness.data.sources import GENERATED, Role, find_sources
 from harness.errors import DataError
+from harness.report.columns import Grid
+from harness.report.formats import print_grid
+from harness.report.progress import Reporter, hashing_shown
 
 
 def make(out: Path, profile_name: str, seed: int, console: Console) -> None:
@@ -29,18 +33,20 @@ def make(out: Path, profile_name: str, seed: int, console: Console) -> None:
     from harness.data.scenes import write_dataset
 
     profile = catalogue.profile(profile_name)
+    report = Reporter(console)
     for name in GENERATED:
         counts = {"train": profile.generated["source"]}
         if "val" in layout_of(name).splits:
             counts = {"train": profile.generated["target"], "val": profile.generated["val"]}
-        folder = write_dataset(name, counts, out, seed=seed, size=profile.image_size[name])
-        console.print(
-            f"{folder}: {sum(counts.values())} images",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
-    console.print("generated data: figures are not comparable with papers")
+        size = profile.image_size[name]
+        with report.counting(f"drawing street scenes, {name}-like") as drawn:
+            folder = write_dataset(name, counts, out, seed=seed, size=size, progress=drawn)
+        report.say(f"{folder}: {sum(counts.values())} images")
+    report.say("generated data: figures are not comparable with papers")
+    report.say(
+        f"next: bench run --method daformer --scenario gta2cs --profile {profile_name} "
+        f"--data-root {shlex.quote(str(out))}"
+    )
 
 
 def verify(data_root: Path | None, console: Console) -> int:
@@ -52,7 +58,8 @@ def verify(data_root: Path | None, console: Console) -> int:
     there = {n for n in LAYOUTS if any((root / f).is_dir() for f in layout_of(n).folders)}
     bad = 0
     for name in (name for name in LAYOUTS if name in there.union(names)):
-        problems = find_problems(name, root)
+        with Reporter(console).counting(f"decoding files of {name}") as decoded:
+            problems = find_problems(name, root, progress=decoded)
         for problem in problems:
             console.print(str(problem), markup=False, highlight=False, soft_wrap=True)
         if problems:
@@ -81,34 +88,49 @@ def _left_out(name: str, root: Path) -> Iterator[str]:
 
 def statistics(data_root: Path | None, console: Console) -> None:
     """Print each class's share of pixels and of images; generated data without a root."""
-    from harness.data.rare_class import class_statistics
-
+    report = Reporter(console)
     if data_root is None:
-        from harness.data.sources import find_sources
-
-        profile = catalogue.profile("tiny")
         console.print("generated data (no data root was given)")
-        opened = {}
-        for scenario in ("gta2cs", "synthia2cs", "cs2acdc", "cs2darkzurich"):
-            sources = find_sources(catalogue.scenario(scenario), profile, None)
-            for source in (sources.source, sources.target):
-                if source.ref.dataset not in opened:
-                    opened[source.ref.dataset] = _labelled(source.open)
+        opened = _generated(report)
     else:
         root, names = _data_sets_in(data_root)
-        opened = {name: _labelled(partial(open_dataset, name, root)) for name in names}
-    table = Table("class", title="share of pixels / of images, percent", title_justify="left")
-    columns = []
+        with hashing_shown():
+            opened = {name: _labelled(partial(open_dataset, name, root)) for name in names}
+    columns = {}
     for name, dataset in opened.items():
         split = "" if dataset.split == "train" else f" {dataset.split}"
-        table.add_column(f"{name}{split} ({len(dataset)})", justify="right")
-        stats = class_statistics(dataset)
+        with report.counting(f"counting the classes of {name}{split}, once") as counted:
+            stats = class_statistics(dataset, counted)
         pixels = stats.pixels / max(stats.pixels.sum(), 1)
         images = (stats.counts > 0).mean(0)
-        columns.append([f"{100 * p:.2f} / {100 * i:.0f}" for p, i in zip(pixels, images)])  # noqa: B905
-    for train_id, class_name in enumerate(CLASSES):
-        table.add_row(class_name, *(column[train_id] for column in columns))
-    console.print(table)
+        columns[f"{name}{split} ({len(dataset)})"] = [
+            f"{100 * share:.2f} / {100 * shown:.0f}"
+            for share, shown in zip(pixels, images, strict=False)  # ignored pixels are left out
+        ]
+    print_grid(
+        Grid(
+            "share of pixels / of images, percent",
+            ["class", *columns],
+            [[name, *(cells[i] for cells in columns.values())] for i, name in enumerate(CLASSES)],
+            [],
+        ),
+        console,
+        "a wider terminal",
+    )
+
+
+def _generated(report: Reporter) -> dict[str, Dataset]:
+    """The generated sets, drawn where they are not in the cache yet."""
+    profile = catalogue.profile("tiny")
+    opened: dict[str, Dataset] = {}
+    for scenario in ("gta2cs", "synthia2cs", "cs2acdc", "cs2darkzurich"):
+        sources = find_sources(catalogue.scenario(scenario), profile, None)
+        for source in (sources.source, sources.target):
+            name = source.ref.dataset
+            if name not in opened:
+                with report.counting(f"drawing street scenes, {name}-like") as drawn:
+                    opened[name] = _labelled(partial(source.open, progress=drawn))
+    return opened
 
 
 def _labelled(open_split: Callable[[Role], Dataset]) -> Dataset:

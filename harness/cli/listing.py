@@ -1,28 +1,35 @@
-"""`bench list` and `bench info`: what there is, in words."""
+"""`bench list` and `bench info`: what there is, as text, as plain lines or as JSON."""
 
 from __future__ import annotations
 
 import difflib
 import fnmatch
-from collections.abc import Iterable
-from typing import Any
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from harness.config import catalogue
-from harness.config.planning import find_method
-from harness.config.schema import Profile
+from harness.config.planning import find_method, use_plugins
+from harness.config.schema import Profile, Scenario, Suite
 from harness.config.start_weights import sources
 from harness.errors import BenchError, unknown
+from harness.report.columns import Grid
+from harness.report.fitting import wrapped
+from harness.report.formats import print_grid
+from harness.text import plain
 from methods import registry
 from methods.networks import zoo
 
+Form = Literal["text", "plain", "json"]
 CATEGORIES = ("methods", "scenarios", "profiles", "networks", "suites")
 #: Other libraries, whose networks are listed only when a pattern begins so.
 LIBRARIES = ("timm:", "mmseg:")
+#: What a user's TOML file may be, and a field that only such a file has.
+TOML_KINDS = {"suites": "question", "scenarios": "target", "profiles": "image_size"}
 
 
 def entries(category: str) -> dict[str, str]:
@@ -35,24 +42,41 @@ def entries(category: str) -> dict[str, str]:
     return {name: catalogue.read(category, name)[field] for name in catalogue.names(category)}
 
 
-def print_list(category: str, pattern: str) -> None:
-    """Print one kind, or all of them; `pattern` as in a shell, of timm's or mmseg's names too."""
-    console = Console()
+def print_list(category: str, pattern: str, form: Form = "text") -> None:
+    """Print one kind, or all of them; `pattern` as in a shell, of timm's or mmseg's names too.
+
+    BenchError, with the nearest names, where none matches.
+    """
     if category in ("networks", "all") and pattern.startswith(LIBRARIES):
-        console.print(_table("networks", _foreign_entries(pattern)))
-        return
-    for shown in CATEGORIES if category == "all" else (category,):
-        matching = {n: text for n, text in entries(shown).items() if fnmatch.fnmatch(n, pattern)}
-        console.print(_table(shown, matching))
-        if shown == "methods":
-            console.print("Some join with `+`: dualkd+mic; `bench info NAME` says which.")
-
-
-def _table(title: str, rows: dict[str, str]) -> Table:
-    table = Table("name", "what it is", title=title, title_justify="left", box=None)
-    for name, text in rows.items():
-        table.add_row(name, text)
-    return table
+        listed = {"networks": _foreign_entries(pattern)}
+    else:
+        shown = CATEGORIES if category == "all" else (category,)
+        every = {kind: entries(kind) for kind in shown}
+        listed = {
+            kind: {name: text for name, text in named.items() if fnmatch.fnmatch(name, pattern)}
+            for kind, named in every.items()
+        }
+        if not any(listed.values()):
+            known = [name for named in every.values() for name in named]
+            raise _no_match(category, pattern, known)
+        listed = {kind: named for kind, named in listed.items() if named}
+    rows = [(kind, name, text) for kind, named in listed.items() for name, text in named.items()]
+    if form == "json":
+        _print_json([{"name": name, "kind": kind, "text": text} for kind, name, text in rows])
+    elif form == "plain":
+        for kind, name, text in rows:
+            print(plain(name), kind, plain(text), sep="\t")
+    else:
+        console = Console()
+        for kind, named in listed.items():
+            notes = ["Some join with `+`: dualkd+mic; `bench info NAME` says which."]
+            _print_table(
+                console,
+                kind,
+                ("name", "what it is"),
+                named.items(),
+                notes if kind == "methods" else [],
+            )
 
 
 def _foreign_entries(pattern: str) -> dict[str, str]:
@@ -60,44 +84,120 @@ def _foreign_entries(pattern: str) -> dict[str, str]:
     known = zoo.foreign_names(pattern.partition(":")[0])
     matching = fnmatch.filter(known, pattern)
     if not matching:
-        near = difflib.get_close_matches(pattern, known, 3, cutoff=0.0)
-        raise BenchError(
-            f"none of {len(known)} networks matches {pattern!r}; the nearest are {', '.join(near)}."
-        )
+        raise _no_match("networks", pattern, known)
     return {name: zoo.describe(name) for name in matching}
 
 
-def print_info(name: str) -> None:
-    """Print what a name stands for, of whatever kind. BenchError for an unknown one."""
-    console = Console()
-    if name.startswith((*LIBRARIES, zoo.TWO_SCALES)):
-        _network(name, console)
+def _no_match(category: str, pattern: str, known: Sequence[str]) -> BenchError:
+    what = "names" if category == "all" else category
+    near = difflib.get_close_matches(pattern, known, 3, cutoff=0.0)
+    return BenchError(
+        f"none of {len(known)} {what} matches {pattern!r}; the nearest are {', '.join(near)}."
+    )
+
+
+class Described(NamedTuple):
+    """What a name stands for: sentences, then its knobs or fields."""
+
+    name: str
+    kind: str
+    sentences: list[str]
+    fields: list[tuple[str, str, str]] = []  # noqa: RUF012 - never changed: name, value, meaning
+
+
+def print_info(name: str, form: Form = "text") -> None:
+    """Print what a name, or a user's file, stands for. BenchError for an unknown one."""
+    described = list(_described(name))
+    if form == "json":
+        _print_json(
+            [
+                {
+                    "name": each.name,
+                    "kind": each.kind,
+                    "text": each.sentences,
+                    "fields": [
+                        {"name": field, "value": value, "text": text}
+                        for field, value, text in each.fields
+                    ],
+                }
+                for each in described
+            ]
+        )
         return
+    console = Console()
+    for each in described:
+        if form == "plain":
+            for sentence in (f"{each.name} ({each.kind})", *each.sentences):
+                print(plain(sentence))
+            for field in each.fields:
+                print(*map(plain, field), sep="\t")
+            continue
+        for sentence in each.sentences:
+            console.print(
+                "\n".join(wrapped(plain(line), console.width) for line in sentence.splitlines()),
+                markup=False,
+                highlight=False,
+            )
+        columns = ("knob", "default", "what it is")
+        if each.kind != "method":
+            columns = ("field", "value", "what it is")
+        if each.fields:
+            heading = f"{each.name} ({each.kind})"
+            _print_table(console, heading, columns, each.fields)
+
+
+def _described(name: str) -> Iterable[Described]:
+    """What the name stands for, of every kind that has it."""
+    if name.endswith(".py") and not name.startswith(LIBRARIES):
+        use_plugins([*(plug_in.path for plug_in in registry.FILES.values()), Path(name)])
+        return [_method(Path(name).stem)]
+    if name.endswith(".toml"):
+        return [_toml(_kind_of_file(name), name)]
+    if name.startswith((*LIBRARIES, zoo.TWO_SCALES)):
+        return [_network(name)]
     categories = [category for category in CATEGORIES if name in entries(category)]
     if "+" in name and not categories:
         categories = ["methods"]
     if not categories:
-        raise unknown("name", name, [n for category in CATEGORIES for n in entries(category)])
-    for category in categories:
-        {"methods": _method, "networks": _network}.get(category, _toml(category))(name, console)
+        known = [n for category in CATEGORIES for n in entries(category)]
+        raise unknown("name", name, known, "bench list")
+    readers = {"methods": _method, "networks": _network}
+    return [
+        readers[category](name) if category in readers else _toml(category, name)
+        for category in categories
+    ]
 
 
-def _method(name: str, console: Console) -> None:
+def _kind_of_file(name: str) -> str:
+    if not Path(name).is_file():
+        raise BenchError(
+            f"{name}: no such file; expected the TOML file of a suite, a scenario or a profile."
+        )
+    values = catalogue.read("suites", name)
+    for category, field in TOML_KINDS.items():
+        if field in values:
+            return category
+    expected = ", ".join(f"{kind} have {field}" for kind, field in TOML_KINDS.items())
+    raise BenchError(
+        f"{name} holds {', '.join(values)}; expected a suite, scenario or profile: {expected}."
+    )
+
+
+def _method(name: str) -> Described:
     from methods.composition import Part, partners
 
     method = find_method(name)
-    console.print(f"[bold]{registry.canonical(name)}[/bold]: {method.title}")
+    canonical = registry.canonical(name)
+    sentences = [f"{canonical}: {method.title}"]
     if method.paper:
-        console.print(f"paper: {method.paper}", highlight=False)
-    console.print((method.__doc__ or "").strip(), highlight=False, markup=False)
+        sentences.append(f"paper: {method.paper}")
+    if method.__doc__:
+        sentences.append(method.__doc__.strip())
     if method.needs_target_labels:
-        console.print("needs target labels: no adaptation, an upper bound")
+        sentences.append("needs target labels: no adaptation, an upper bound")
     if joined := partners(Part(name, method)):
-        console.print(f"joins with `+`: {', '.join(joined)}")
-    table = Table("knob", "default", "what it is", box=None)
-    for knob, default, text in knobs(method.Config):
-        table.add_row(knob, default, text)
-    console.print(table)
+        sentences.append(f"joins with `+`: {', '.join(joined)}")
+    return Described(canonical, "method", sentences, list(knobs(method.Config)))
 
 
 def knobs(config: type[BaseModel]) -> Iterable[tuple[str, str, str]]:
@@ -106,49 +206,62 @@ def knobs(config: type[BaseModel]) -> Iterable[tuple[str, str, str]]:
         default = field.get_default(call_default_factory=True)
         yield (
             name,
-            "(required)" if field.is_required() else _plain(default),
+            "(required)" if field.is_required() else _spelled(default),
             field.description or "",
         )
 
 
-def _plain(value: Any) -> str:
+def _spelled(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_spelled(item)}" for key, item in value.items()) or "none"
     if isinstance(value, tuple | list):
-        return ",".join(map(str, value)) or "-"
-    return str(value)
+        return ",".join(map(str, value)) or "none"
+    return "none" if value is None else str(value)
 
 
-def _network(name: str, console: Console) -> None:
+def _network(name: str) -> Described:
     from harness.config.network_files import outline
     from harness.measure.flops import parameters_m
 
     network = outline(name)
-    console.print(f"[bold]{name}[/bold]: {zoo.describe(name)}", highlight=False)
-    console.print(
+    sentences = [
+        f"{name}: {zoo.describe(name)}",
         f"{parameters_m(network):.2f} M parameters, {parameters_m(network.encoder):.2f} M of them "
-        f"in the encoder; stages of {_plain(network.feature_channels)} channels, fused map of "
-        f"{network.fused_channels}"
-    )
+        f"in the encoder; stages of {_spelled(network.feature_channels)} channels, fused map of "
+        f"{network.fused_channels}",
+    ]
     if tile := getattr(network.encoder, "tile", None):
-        console.print(f"built for one size only: processes images in tiles of {tile}x{tile}")
+        sentences.append(f"built for one size only: processes images in tiles of {tile}x{tile}")
     if zoo.pretrained(name):
-        line = escape(f"weights for --init: {sources(name)}")
-        console.print(line, highlight=False, soft_wrap=True)
+        sentences.append(f"weights for --init: {sources(name)}")
+    return Described(name, "network", sentences)
 
 
-def _toml(category: str) -> Any:
-    def show(name: str, console: Console) -> None:
-        values = catalogue.read(category, name)
-        descriptions = {}
-        if category == "profiles":
-            values = catalogue.profile(name).model_dump()
-            descriptions = {n: f.description or "" for n, f in Profile.model_fields.items()}
-        console.print(f"[bold]{name}[/bold] ({category.removesuffix('s')})")
-        table = Table(box=None, show_header=False)
-        for key, value in values.items():
-            shown = value
-            if isinstance(value, dict):
-                shown = ", ".join(f"{k} {_plain(v)}" for k, v in value.items())
-            table.add_row(key, _plain(shown), descriptions.get(key, ""))
-        console.print(table)
+def _toml(category: str, name: str) -> Described:
+    """A scenario, profile or suite as it is used: fields that the file leaves out as well."""
+    models: dict[str, Any] = {
+        "scenarios": (catalogue.scenario, Scenario),
+        "profiles": (catalogue.profile, Profile),
+        "suites": (catalogue.suite, Suite),
+    }
+    read, model = models[category]
+    values = read(name).model_dump()
+    fields = [
+        (field, _spelled(values[field]), described.description or "")
+        for field, described in model.model_fields.items()
+    ]
+    return Described(values["name"], category.removesuffix("s"), [], fields)
 
-    return show
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def _print_table(
+    console: Console,
+    heading: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    notes: Sequence[str] = (),
+) -> None:
+    print_grid(Grid(heading, list(columns), [list(row) for row in rows], list(notes)), console)

@@ -10,14 +10,31 @@ from typing import Annotated, Any, Literal, NoReturn
 import typer
 
 from harness.cli import check, compare, data, methods, run, speed, sweeps, weights
+from harness.cli.grouped import GroupedVerbs, examples
 from harness.cli.options import DataRoot, Plugins
-from harness.errors import BenchError, Interrupted, explained, in_one_line, unexpected
+from harness.errors import CTRL_C, BenchError, Interrupted, explained, in_one_line, unexpected
 from harness.text import any_terminal
+
+ListFormat = Annotated[
+    Literal["text", "plain", "json"],
+    typer.Option(
+        "--format",
+        help="text wraps to the terminal; plain is one line an entry, separated by tabs; "
+        "neither plain nor json cuts anything.",
+    ),
+]
 
 app = typer.Typer(
     help="Compare methods of unsupervised domain adaptation for semantic segmentation.",
+    epilog=examples(
+        "bench doctor",
+        "bench run --method source_only --scenario gta2cs --profile tiny",
+        "bench run --help",
+    ),
+    cls=GroupedVerbs,
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 app.add_typer(run.app)
@@ -30,45 +47,88 @@ app.add_typer(data.app)
 app.add_typer(weights.app)
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"uda-bench {version('uda-bench')}")
+        raise typer.Exit()
+
+
 @app.callback()
 def options(
-    debug: Annotated[bool, typer.Option(help="Show the traceback of a user's error.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error as well.")
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_version, help="Print the version and exit."
+        ),
+    ] = False,
 ) -> None:
     if debug:
         os.environ["UDA_BENCH_DEBUG"] = "1"
 
 
-@app.command("list")
+@app.command(
+    "list",
+    epilog=examples(
+        "bench list",
+        "bench list networks 'timm:*convnext*'",
+        "bench list networks 'mmseg:*' --format plain | grep segformer",
+    ),
+)
 def list_(
     kind: Annotated[
         Literal["methods", "scenarios", "profiles", "networks", "suites", "all"],
-        typer.Argument(),
+        typer.Argument(help="What to list."),
     ] = "all",
     pattern: Annotated[
-        str, typer.Argument(help="Such as 'mini*'; 'timm:*' and 'mmseg:*' list those libraries'.")
+        str,
+        typer.Argument(
+            help="List only names that match, such as 'mini*'. 'timm:*' and 'mmseg:*' list the "
+            "networks of those libraries."
+        ),
     ] = "*",
+    format_: ListFormat = "text",
     plugin: Plugins = None,
 ) -> None:
-    """List methods, scenarios, profiles, networks, suites."""
+    """List methods, scenarios, profiles, networks and suites."""
     from harness.cli.listing import print_list
 
-    print_list(kind, pattern)
+    print_list(kind, pattern, format_)
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "bench info dualkd",
+        "bench info paper --format json",
+        "bench info my_method.py",
+        "bench info my_scenario.toml",
+    )
+)
 def info(
-    name: Annotated[str, typer.Argument(help="Any name that `bench list` prints.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME|FILE",
+            help="A name that `bench list` prints, or a file: a method's .py, or the .toml of a "
+            "scenario, profile or suite.",
+        ),
+    ],
+    format_: ListFormat = "text",
     plugin: Plugins = None,
 ) -> None:
-    """Say what a method, scenario, profile, network or suite is, and its knobs with defaults."""
+    """Show what a method, scenario, profile, network or suite is, and its knobs."""
     from harness.cli.listing import print_info
 
-    print_info(name)
+    print_info(name, format_)
 
 
-@app.command()
+@app.command(epilog=examples("bench doctor", "bench doctor --data-root /data"))
 def doctor(data_root: DataRoot = None) -> None:
-    """Say what works on this machine, what does not, and what to do."""
+    """Check this machine: what works, what does not, and what to do."""
     from rich.console import Console
 
     from harness.cli.doctor import examine, render
@@ -89,15 +149,16 @@ def main() -> None:
     # Sizes are checked against a bound of ours, and EXIF is read with care: no second line by PIL.
     warnings.filterwarnings("ignore", "Image size .* exceeds limit|Corrupt EXIF data", module="PIL")
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="bench", standalone_mode=False)
     except Interrupted as end:  # what is kept has been said
         code = end.exit_code
     except ParsingError as error:
         _refuse(_unparsed(error))
-    except typer.Abort:
-        code = 1
+    except typer.Abort:  # Ctrl-C where no stage of a run says what is kept
+        print("bench: interrupted; files that were whole are kept", file=sys.stderr)
+        code = CTRL_C
     except SystemExit as end:  # no verb of ours ends so
-        if end.code:
+        if end.code or _completing():
             raise
         _refuse("a method's code ended the process (sys.exit); expected it to return or to raise")
     except (BenchError, OSError) as error:
@@ -111,6 +172,13 @@ def main() -> None:
     sys.exit(code)
 
 
+def _completing() -> bool:
+    """Whether typer itself ends the process: it has answered a shell, or set one up."""
+    return "_BENCH_COMPLETE" in os.environ or any(
+        argument in ("--install-completion", "--show-completion") for argument in sys.argv[1:]
+    )
+
+
 def _refuse(reason: str) -> NoReturn:
     print(f"bench: {reason}", file=sys.stderr)
     sys.exit(2)
@@ -118,7 +186,8 @@ def _refuse(reason: str) -> NoReturn:
 
 def _unparsed(error: Any) -> str:
     """What is wrong with the command line, and where its help is."""
-    if type(error).__name__ == "NoArgsIsHelpError":  # the help is on the screen
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(error.ctx.get_help())
         return "a command expected, one of those above"
     context = getattr(error, "ctx", None)
     reason = in_one_line(error.format_message()).rstrip(".")

@@ -26,7 +26,7 @@ Plugins = Annotated[
         metavar="FILE",
         envvar="UDA_BENCH_PLUGIN",
         callback=_use_plugins,
-        help="Know the method in this Python file, by the file's name.",
+        help="Add the method in this Python file; its name is the file's.",
     ),
 ]
 DataRoot = Annotated[
@@ -34,15 +34,17 @@ DataRoot = Annotated[
     typer.Option(
         "--data-root",
         envvar="UDA_BENCH_DATA",
-        help="Folder that holds gta5/, synthia/, cityscapes/, camvid/, acdc/, darkzurich/.",
-        show_default="none: data is generated",
+        help="The folder that holds gta5/, synthia/, cityscapes/, camvid/, acdc/, darkzurich/.",
+        show_default="none, data is generated",
     ),
 ]
 Results = Annotated[
     Path,
-    typer.Option("--results", envvar="UDA_BENCH_RESULTS", help="Where records and weights go."),
+    typer.Option(
+        "--results", envvar="UDA_BENCH_RESULTS", help="The folder for records and weights."
+    ),
 ]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Train again what is done.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Train again even what is done.")]
 KeepOtherCode = Annotated[
     bool,
     typer.Option(
@@ -53,10 +55,32 @@ KeepOtherCode = Annotated[
 ]
 Device = Annotated[
     str | None,
-    typer.Option(help="cpu, cuda, cuda:1 ...", show_default="a GPU where there is one"),
+    typer.Option(
+        metavar="DEVICE",
+        help="The device to compute on: cpu, cuda, cuda:1 ...",
+        show_default="a GPU where there is one",
+    ),
 ]
-Seed = Annotated[int, typer.Option(min=0, max=2**64 - 1, help="Of every draw.")]
+
+
+def _small_enough(seed: int) -> int:
+    if not 0 <= seed < 2**64:  # what torch takes
+        raise typer.BadParameter(f"{seed} is not in the range 0 to 2**64 - 1.")
+    return seed
+
+
+Seed = Annotated[
+    int,
+    typer.Option(
+        metavar="N", callback=_small_enough, help="The seed of every random draw, 0 or more."
+    ),
+]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override any knob; see `bench info`."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a knob of the method, profile or scenario; `bench info` lists them. May be "
+        "given several times.",
+    ),
 ]

@@ -7,6 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from harness.cli.completion import (
+    method_names,
+    network_names,
+    profile_names,
+    scenario_names,
+    suite_names,
+)
+from harness.cli.grouped import examples
 from harness.cli.options import (
     WEIGHTS,
     DataRoot,
@@ -30,31 +38,70 @@ app = typer.Typer()
 Format = Literal["rich", "markdown", "latex", "csv", "json", "html"]
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "bench run --method source_only --scenario gta2cs --profile tiny",
+        "bench run --method dualkd --scenario gta2cs --teacher mini_l --seed 1",
+        "bench run --method daformer --scenario gta2cs --data-root /data --dry-run",
+    )
+)
 def run(
-    method: Annotated[str, typer.Option(help="See `bench list methods`.")],
-    scenario: Annotated[str, typer.Option(help="See `bench list scenarios`.")],
+    method: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="The method; `bench list methods` lists them.",
+            autocompletion=method_names,
+        ),
+    ],
+    scenario: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Source and target data; `bench list scenarios` lists them.",
+            autocompletion=scenario_names,
+        ),
+    ],
     profile: Annotated[
         str | None,
-        typer.Option(help="How big.", show_default="paper with real data, else tiny"),
+        typer.Option(
+            metavar="NAME",
+            help="Image sizes, schedule and default networks; `bench list profiles` lists them.",
+            show_default="paper with real data, else tiny",
+            autocompletion=profile_names,
+        ),
     ] = None,
     student: Annotated[
         str | None,
-        typer.Option(help="Network; see `bench list networks`.", show_default="the profile's"),
+        typer.Option(
+            metavar="NETWORK",
+            help="The network that is trained and scored; see `bench list networks`.",
+            show_default="the profile's",
+            autocompletion=network_names,
+        ),
     ] = None,
     teacher: Annotated[
         str | None,
-        typer.Option(help="Teacher's network.", show_default="one size up"),
+        typer.Option(
+            metavar="NETWORK",
+            help="The teacher's network, for methods that have one.",
+            show_default="one size up",
+            autocompletion=network_names,
+        ),
     ] = None,
     teacher_checkpoint: Annotated[
         Path | None,
-        typer.Option(help="Frozen teacher's weights.", show_default="trained on the source first"),
+        typer.Option(
+            metavar="FILE",
+            help="Weights of the frozen teacher.",
+            show_default="trained on the source first",
+        ),
     ] = None,
     teacher_init: Annotated[
         str | None,
         typer.Option(
             metavar=WEIGHTS,
-            help="Weights that its encoder starts from.",
+            help="Weights that the teacher's encoder starts from.",
             show_default="the profile's, else random",
         ),
     ] = None,
@@ -75,13 +122,13 @@ def run(
     fresh: Fresh = False,
     keep_other_code: KeepOtherCode = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the resolved run and its cost, do nothing.")
+        bool, typer.Option("--dry-run", help="Show what the run would cost and do; run nothing.")
     ] = False,
 ) -> None:
-    """Train one method on one scenario, score, measure and record it, and show the figures.
+    """Train one method on one scenario, score it, and record the figures.
 
-    A run that is done is shown; one that was cut short goes on at the stage, and in training at
-    the step, that it had reached. --set checkpoint_every says how often that is kept.
+    A run that is done is shown. One that was cut short goes on at the stage, and in training at the
+    step, that it had reached; --set checkpoint_every=STEPS says how often that is kept.
     """
     from rich.console import Console
 
@@ -133,47 +180,92 @@ def run(
 
 
 def _show(record: Record, workplace: Workplace) -> None:
-    """A run's own figures and where they lie, then the runs that it may be compared with."""
+    """The runs that a run may be compared with; last its own figures, its files and what next."""
     from harness.analysis.comparison import comparable
     from harness.records import store
     from harness.report import formats
     from harness.report.outcome import own_lines
 
     results = workplace.results
-    for line in own_lines(record, results):
-        workplace.report.say(line)
     try:
         alike = comparable(record, store.read_all(results / "records"))
         formats.print_rich(alike, workplace.report.console)
     except Exception as error:  # of whatever lies there beside it: the run itself is done
         workplace.report.say(f"the table cannot be shown: {unexpected(error)}")
+    for line in own_lines(record, results):
+        workplace.report.say(line)
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "bench table",
+        "bench table results/records --scenario gta2cs --profile tiny",
+        "bench table --format csv > figures.csv",
+    )
+)
 def table(
     records_: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[RECORDS]...", help="Files or folders.", show_default="--results"),
+        typer.Argument(
+            metavar="[RECORDS]...",
+            help="Records to compare: files or folders of them.",
+            show_default="those of --results",
+        ),
     ] = None,
-    format_: Annotated[Format, typer.Option("--format")] = "rich",
-    per_class: Annotated[bool, typer.Option(help="IoU of every class.")] = False,
-    published: Annotated[bool, typer.Option(help="Figures from the literature below.")] = False,
-    aggregate: Annotated[
-        bool, typer.Option("--aggregate", help="A table over all scenarios of a profile too.")
+    format_: Annotated[
+        Format, typer.Option("--format", help="The form of the tables; rich is for a terminal.")
+    ] = "rich",
+    per_class: Annotated[
+        bool, typer.Option("--per-class", help="Show the IoU of every class too.")
     ] = False,
-    method: Annotated[list[str] | None, typer.Option(help="Only these.")] = None,
-    scenario: Annotated[list[str] | None, typer.Option(help="Only these.")] = None,
-    profile: Annotated[str | None, typer.Option(help="Only this.")] = None,
-    student: Annotated[str | None, typer.Option(help="Only this.")] = None,
+    published: Annotated[
+        bool, typer.Option("--published", help="Show figures from the literature too.")
+    ] = False,
+    aggregate: Annotated[
+        bool, typer.Option("--aggregate", help="Show a table over all scenarios of a profile too.")
+    ] = False,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Show only this method. May be given several times.",
+            autocompletion=method_names,
+        ),
+    ] = None,
+    scenario: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Show only this scenario. May be given several times.",
+            autocompletion=scenario_names,
+        ),
+    ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Show only this profile.", autocompletion=profile_names),
+    ] = None,
+    student: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NETWORK", help="Show only this student.", autocompletion=network_names
+        ),
+    ] = None,
     suite: Annotated[
         str | None,
-        typer.Option(help="Only what it asks for: its frozen teachers' own runs are left out."),
+        typer.Option(
+            metavar="SUITE",
+            help="Show only what this suite asks for, without its frozen teachers' own runs.",
+            autocompletion=suite_names,
+        ),
     ] = None,
     plugin: Plugins = None,
     data_root: DataRoot = None,
     results: Results = Path("runs"),
 ) -> None:
-    """Compare records in tables; those that are not comparable never share one."""
+    """Compare records in tables.
+
+    Records that are not comparable never share a table.
+    """
     from rich.console import Console
 
     from harness.report import formats

@@ -7,66 +7,97 @@ from typing import Annotated
 
 import typer
 
+from harness.cli.grouped import examples
 from harness.cli.options import Device, Overrides, Plugins
 from harness.errors import BenchError
 
 app = typer.Typer()
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "bench speed --method dacs,dualkd",
+        "bench speed --method hrda --precision fp32,bf16 --device cuda",
+        "bench speed --method dualkd --compare main",
+    )
+)
 def speed(
-    method: Annotated[str, typer.Option(metavar="NAME,...", help="See `bench list methods`.")],
+    method: Annotated[
+        str, typer.Option(metavar="NAME,...", help="The methods to time, separated by commas.")
+    ],
     student: Annotated[
         str | None,
-        typer.Option(metavar="NETWORK,...", help="Networks.", show_default="the profile's"),
+        typer.Option(
+            metavar="NETWORK,...", help="The students' networks.", show_default="the profile's"
+        ),
     ] = None,
     teacher: Annotated[
         str | None,
         typer.Option(
             metavar="NETWORK,...",
-            help="Teachers' networks, for methods that have one.",
+            help="The teachers' networks, for methods that have one.",
             show_default="the method's",
         ),
     ] = None,
-    profile: Annotated[str, typer.Option(help="Whose shapes and knobs.")] = "tiny",
+    profile: Annotated[
+        str, typer.Option(metavar="NAME", help="The profile whose sizes and knobs are used.")
+    ] = "tiny",
     precision: Annotated[
         str | None,
-        typer.Option(metavar="fp32,bf16,fp16", help="Precisions.", show_default="the profile's"),
+        typer.Option(
+            metavar="fp32,bf16,fp16",
+            help="The precisions to time.",
+            show_default="the profile's",
+        ),
     ] = None,
     cross: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE,...", help="Cross any knob, such as compile=off,default."),
+        typer.Option(
+            metavar="KEY=VALUE,...", help="Time every value of a knob: compile=off,default."
+        ),
     ] = None,
     set_: Overrides = None,
-    seconds: Annotated[float, typer.Option(min=0.01, help="Of timed steps, each case.")] = 8.0,
-    rounds: Annotated[int, typer.Option(min=1, help="Turns that a case has.")] = 8,
+    seconds: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.01, help="How long each case is timed.")
+    ] = 8.0,
+    rounds: Annotated[
+        int, typer.Option(metavar="N", min=1, help="How many turns each case has.")
+    ] = 8,
     at: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of the schedule whose steps are timed.")
+        float,
+        typer.Option(
+            metavar="SHARE", min=0, max=1, help="Where in the schedule the timed steps are, 0 to 1."
+        ),
     ] = 0.7,
-    together: Annotated[int, typer.Option(min=1, help="Cases that take turns.")] = 4,
+    together: Annotated[
+        int, typer.Option(metavar="N", min=1, help="How many cases take turns.")
+    ] = 4,
     only_steps: Annotated[
         bool,
-        typer.Option("--only-steps", help="No inference, evaluation, operations and device rates."),
+        typer.Option(
+            "--only-steps", help="Time steps alone, not inference, evaluation and the rest."
+        ),
     ] = False,
     compare: Annotated[
         str | None,
         typer.Option(
             metavar="FILE|REVISION",
-            help="An earlier --json file, or a git revision, measured in turns with this tree.",
+            help="Compare with an earlier --json file, or with a git revision, timed in turns.",
         ),
     ] = None,
     trace: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a Chrome trace of three steps.")
+        Path | None, typer.Option(metavar="FILE", help="Write a Chrome trace of three steps here.")
     ] = None,
     json_: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write all figures.")
+        Path | None, typer.Option("--json", metavar="FILE", help="Write all figures here.")
     ] = None,
     plugin: Plugins = None,
     device: Device = None,
 ) -> None:
-    """Time training steps part by part, on made-up images: no data set is read.
+    """Time the parts of a training step, on made-up images.
 
-    Lists are crossed. Exit code 1: a case of this tree could not be measured.
+    Every method is timed with every student, teacher, precision and knob given. Exit code 1: a case
+    could not be measured.
     """
     from rich.console import Console
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from harness.cli.completion import profile_names, suite_names
+from harness.cli.grouped import examples
 from harness.cli.options import (
     WEIGHTS,
     DataRoot,
@@ -35,14 +37,33 @@ app = typer.Typer()
 PUBLISHED = Path(__file__).parents[2] / "results"
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "bench sweep main --dry-run",
+        "bench sweep main --profile tiny --seeds 0,1,2",
+        "bench sweep my_suite.toml --jobs 2",
+    )
+)
 def sweep(
-    suite: Annotated[str, typer.Argument(help="See `bench list suites`, or a TOML file.")],
+    suite: Annotated[
+        str,
+        typer.Argument(
+            help="A suite that `bench list suites` prints, or a TOML file.",
+            autocompletion=suite_names,
+        ),
+    ],
     profile: Annotated[
-        str | None, typer.Option(help="Instead of the suite's.", show_default="the suite's")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The profile to run with.",
+            show_default="the suite's",
+            autocompletion=profile_names,
+        ),
     ] = None,
     seeds: Annotated[
-        str | None, typer.Option(metavar="N,N,...", help="Instead of the suite's.")
+        str | None,
+        typer.Option(metavar="N,N,...", help="The seeds to run.", show_default="the suite's"),
     ] = None,
     init: Annotated[
         str | None,
@@ -56,35 +77,42 @@ def sweep(
     jobs: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Runs side by side, one a GPU where there are GPUs.", show_default="1"
+            metavar="N",
+            min=1,
+            help="How many runs go side by side, one a GPU where there are GPUs.",
+            show_default="1",
         ),
     ] = None,
     fresh: Fresh = False,
     keep_other_code: KeepOtherCode = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say how many runs and hours it is, do nothing.")
+        bool, typer.Option("--dry-run", help="Say how many runs and hours it takes; run nothing.")
     ] = False,
     launcher: Annotated[
         Literal["local", "slurm"],
-        typer.Option(help="Processes of this machine, or jobs of a SLURM cluster."),
+        typer.Option(help="Run in processes of this machine, or as jobs of a SLURM cluster."),
     ] = "local",
     time: Annotated[
         str | None,
         typer.Option(
-            help="Time limit of a SLURM job, such as 12:00:00.",
+            metavar="H:MM:SS",
+            help="The time limit of a SLURM job, such as 12:00:00.",
             show_default="twice the estimate and half an hour",
         ),
     ] = None,
     slurm: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="A long option of sbatch: partition=gpu."),
+        typer.Option(metavar="KEY=VALUE", help="A long option of sbatch, such as partition=gpu."),
     ] = None,
     plugin: Plugins = None,
     data_root: DataRoot = None,
     results: Results = Path("runs"),
     device: Device = None,
 ) -> None:
-    """Run a suite in its order, teachers before students; done runs reused, a crash stops one."""
+    """Run a suite of runs: teachers before students, done runs reused.
+
+    A run that fails stops only those that need its weights.
+    """
     from rich.console import Console
 
     from harness.analysis.provenance import origin
@@ -179,16 +207,17 @@ def _changed_suite(suite: Suite, overrides: list[str] | None, **changes: Any) ->
         raise BenchError(f"suite {suite.name}: {explain(error)}.") from error
 
 
-@app.command()
+@app.command(epilog=examples("bench status", "bench status main --results runs"))
 def status(
     suite: Annotated[
-        str | None, typer.Argument(help="Of this suite's sweeps.", show_default="of all sweeps")
+        str | None,
+        typer.Argument(help="The suite whose sweeps are shown.", show_default="all sweeps"),
     ] = None,
     results: Results = Path("runs"),
 ) -> None:
-    """Show how far a sweep has come, while it works too: mIoU of what is done, in percent.
+    """Show how far a sweep has come, with the mIoU of what is done.
 
-    Read from the results folder alone, on any machine that sees it.
+    It is read from the results folder alone, on any machine that sees it.
     """
     from rich.console import Console
 
@@ -237,12 +266,12 @@ def _show(path: Path, sweep: Sweep, results: Path, console: Console) -> None:
             console.print(f"{line}: {detail}", markup=False, highlight=False, soft_wrap=True)
 
 
-@app.command()
+@app.command(epilog=examples("bench cancel main"))
 def cancel(
-    suite: Annotated[str, typer.Argument(help="The suite whose sweeps to end.")],
+    suite: Annotated[str, typer.Argument(help="The suite whose sweeps are to end.")],
     results: Results = Path("runs"),
 ) -> None:
-    """End a suite's sweeps: SLURM's jobs, or the process on this machine and its runs.
+    """End a suite's sweeps, on this machine or in SLURM's queue.
 
     What is done stays done; `bench sweep` goes on with the rest.
     """

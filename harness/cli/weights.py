@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from harness.cli.completion import network_names, profile_names, scenario_names
+from harness.cli.grouped import examples
 from harness.cli.options import DataRoot, Device, Overrides, Results
 from harness.errors import BenchError
 
@@ -18,32 +20,50 @@ Weights = Annotated[
     typer.Option(
         "--checkpoint",
         metavar="FILE|RUN",
-        help="Weights in any format that is read, a run's folder, or a run's id.",
+        help="The weights: a file, a run's folder, or a run's id.",
     ),
 ]
 Student = Annotated[
     str | None,
-    typer.Option(help="The network they are of.", show_default="as the file says"),
+    typer.Option(
+        metavar="NETWORK",
+        help="The network that the weights are of.",
+        show_default="as the file says",
+        autocompletion=network_names,
+    ),
 ]
 PartOption = Annotated[
     Literal["student", "ema"],
-    typer.Option(help="Which network of a self-training checkpoint (DAFormer, HRDA, MIC)."),
+    typer.Option(help="Which network of a self-training checkpoint (DAFormer, HRDA, MIC) to use."),
 ]
 
 
-@app.command("eval")
+@app.command(
+    "eval",
+    epilog=examples(
+        "bench eval --checkpoint 0123456789",
+        "bench eval --checkpoint b5.pth --student daformer_mitb5 --scenario gta2cs",
+    ),
+)
 def eval_(
     checkpoint: Weights,
     scenario: Annotated[
         str | None,
-        typer.Option(help="See `bench list scenarios`.", show_default="the run's own"),
+        typer.Option(
+            metavar="NAME",
+            help="The scenario to score on; `bench list scenarios` lists them.",
+            show_default="the run's own",
+            autocompletion=scenario_names,
+        ),
     ] = None,
     student: Student = None,
     part: PartOption = "student",
     profile: Annotated[
         str | None,
         typer.Option(
-            help="Sizes, slide and test-time augmentation.",
+            metavar="NAME",
+            help="The profile whose image sizes, windows and test-time augmentation are used.",
+            autocompletion=profile_names,
             show_default="the run's own; else paper with real data, else tiny",
         ),
     ] = None,
@@ -51,13 +71,16 @@ def eval_(
     data_root: DataRoot = None,
     results: Results = Path("runs"),
     device: Device = None,
-    format_: Annotated[Literal["rich", "markdown", "json"], typer.Option("--format")] = "rich",
+    format_: Annotated[
+        Literal["rich", "markdown", "json"],
+        typer.Option("--format", help="The form of the scores; rich is for a terminal."),
+    ] = "rich",
     out: Annotated[
         Path | None,
-        typer.Option(help="Write the JSON here too.", show_default="nowhere"),
+        typer.Option(metavar="FILE", help="Write the scores here too, as JSON."),
     ] = None,
 ) -> None:
-    """Score a checkpoint on a scenario's validation images: mIoU in every convention, IoU."""
+    """Score a checkpoint on a scenario's validation images."""
     from rich.console import Console
 
     from harness.files import write_text
@@ -91,11 +114,17 @@ def eval_(
             formats.print_grid(grid, report.console)
 
 
-@app.command("predict")
+@app.command(
+    "predict",
+    epilog=examples(
+        "bench predict photo.png --checkpoint 0123456789 --out predictions",
+        "bench predict photos --checkpoint 0123456789 --out out --as overlay",
+    ),
+)
 def predict_(
-    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
+    images: Annotated[list[Path], typer.Argument(help="The images: files, or folders of them.")],
     checkpoint: Weights,
-    out: Annotated[Path, typer.Option(help="Folder for the PNG files.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder for the PNG files.")],
     as_: Annotated[
         Literal["palette", "overlay", "labelids", "trainids"],
         typer.Option(
@@ -110,7 +139,8 @@ def predict_(
         str | None,
         typer.Option(
             metavar="WxH",
-            help="What images are resized into for the network; predictions have their own size.",
+            help="The size that images are resized into for the network. Predictions have the "
+            "size of their image.",
             show_default="the run's own, else the images' own",
         ),
     ] = None,
@@ -133,7 +163,7 @@ def predict_(
     results: Results = Path("runs"),
     device: Device = None,
 ) -> None:
-    """Write a checkpoint's predictions for images as PNG files of the images' own size."""
+    """Write a checkpoint's predictions for images as PNG files."""
     from rich.console import Console
 
     from harness.data.walk import noting_left_out
@@ -175,10 +205,18 @@ def predict_(
         report.say(f"left out: {left_out}")
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "bench export --checkpoint 0123456789 --out exported",
+        "bench export --checkpoint 0123456789 --out exported --no-onnx",
+    )
+)
 def export(
     checkpoint: Weights,
-    out: Annotated[Path, typer.Option(help="Folder for student.safetensors, .json and .onnx.")],
+    out: Annotated[
+        Path,
+        typer.Option(metavar="DIR", help="The folder for student.safetensors, .json and .onnx."),
+    ],
     student: Student = None,
     part: PartOption = "student",
     onnx: Annotated[
@@ -188,13 +226,13 @@ def export(
         str | None,
         typer.Option(
             metavar="WxH",
-            help="Image size to export and check at.",
+            help="The image size to export and check at.",
             show_default="the run's own, else 1024x512",
         ),
     ] = None,
     results: Results = Path("runs"),
 ) -> None:
-    """Write a student for use elsewhere: safetensors, ONNX, and a JSON on how to use them."""
+    """Write a student for use elsewhere: safetensors, ONNX, and how to use them as JSON."""
     from harness.weights.export import export as write
     from harness.weights.find import find_checkpoint, load_network, network_name, own_size
 

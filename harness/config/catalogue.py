@@ -33,7 +33,7 @@ def read(kind: str, name: str) -> dict[str, Any]:
     if not path.is_file():
         path = Path(name)
         if path.suffix != ".toml" or not path.is_file():
-            raise unknown(kind.removesuffix("s"), name, names(kind))
+            raise _missing(kind, name)
     try:
         text = read_text(path)
     except ValueError as error:
@@ -44,6 +44,20 @@ def read(kind: str, name: str) -> dict[str, Any]:
         return {"name": path.stem} | tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise BenchError(f"{path} is not valid TOML: {in_one_line(error)}.") from error
+
+
+def _missing(kind: str, name: str) -> BenchError:
+    """The error for a file that is not there, or for a name that is none."""
+    what, path = kind.removesuffix("s"), Path(name)
+    if path.suffix == ".toml" or len(path.parts) > 1:
+        found = "a folder" if path.is_dir() else "no such file"
+        if path.is_file():
+            found = "not called .toml"
+        return BenchError(
+            f"{name}: {found}; expected the TOML file of a {what}, or a name that "
+            f"`bench list {kind}` prints."
+        )
+    return unknown(what, name, names(kind), f"bench list {kind}")
 
 
 def scenario(name: str) -> Scenario:

@@ -167,7 +167,7 @@ def find_method(name: str) -> type[Method]:
     """The method's class, names joined by `+` made one. BenchError where there is none."""
     for part in name.split("+"):
         if part not in registry.names():
-            error = unknown("method", part, registry.names())
+            error = unknown("method", part, registry.names(), "bench list methods")
             raise BenchError(f"{error} A method in a file: --plugin {part}.py.")
     try:
         return registry.load(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
 from functools import partial
@@ -46,11 +46,17 @@ class Problem(NamedTuple):
 
 
 def verify(
-    name: str, root: Path, split: str | None = None, limit: int | None = None, deep: bool = True
+    name: str,
+    root: Path,
+    split: str | None = None,
+    limit: int | None = None,
+    deep: bool = True,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[Problem]:
     """List what is wrong with a data set, or one split; [] when all is well.
 
     `limit` looks at the first files of a split only; `deep` decodes them and checks label ids.
+    `progress` is told how many pairs of a split are decoded, and how many there are.
     """
     layout, folder = layout_of(name), find_folder(name, Path(root))
     if folder is None:
@@ -80,7 +86,7 @@ def verify(
         if deep:
             broken = {problem.file for problem in problems}
             sound = [sample for sample in samples if broken.isdisjoint(sample)]
-            problems += _check_contents(name, sound, labels)
+            problems += _check_contents(name, sound, labels, progress)
     return _gather(problems)
 
 
@@ -184,13 +190,21 @@ def _size_mismatch(name: str, sample: Sample, image: png.PngHeader, mask: png.Pn
     )
 
 
-def _check_contents(name: str, samples: Sequence[Sample], labels: bool = True) -> Iterator[Problem]:
+def _check_contents(
+    name: str,
+    samples: Sequence[Sample],
+    labels: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[Problem]:
     """Decode files, check label ids, and see that they are of the set's own convention."""
     pixels = np.zeros(256, np.int64)  # by id
     with ThreadPoolExecutor(4) as pool:
-        for problems, counts in pool.map(partial(_check_pair, name, labels=labels), samples):
+        checked = pool.map(partial(_check_pair, name, labels=labels), samples)
+        for done, (problems, counts) in enumerate(checked, 1):
             yield from problems
             pixels += counts
+            if progress:
+                progress(done, len(samples))
     if not labels or not samples:
         return
     label = samples[0].label

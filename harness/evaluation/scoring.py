@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+
 import torch
+from torch import Tensor
 
 from harness.config.schema import Profile, Scenario
 from harness.data.datasets import Dataset
@@ -31,8 +34,12 @@ def score(
     scenario: Scenario,
     profile: Profile,
     device: torch.device,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Scores:
-    """Score a network, already on the device, as the profile says."""
+    """Score a network, already on the device, as the profile says.
+
+    `progress` is told how many images are scored, and how many there are.
+    """
     size = profile.image_size[dataset.name]
     batches = eval_batches(
         dataset,
@@ -44,6 +51,21 @@ def score(
         data_store=profile.data_store,
     )
     matrix = evaluate(
-        network, batches, lambda: autocast(device, profile.precision), Views.of(profile)
+        network,
+        _told(batches, len(dataset), progress),
+        lambda: autocast(device, profile.precision),
+        Views.of(profile),
     )
     return scores(matrix, scenario.convention)
+
+
+def _told(
+    batches: Iterable[tuple[Tensor, ...]], total: int, progress: Callable[[int, int], None]
+) -> Iterator[tuple[Tensor, ...]]:
+    """The batches, each counted when the next is asked for: it is scored then."""
+    done = 0
+    for batch in batches:
+        progress(done, total)
+        yield batch
+        done += len(batch[-1])
+    progress(done, total)

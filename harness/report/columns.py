@@ -11,12 +11,15 @@ from harness.analysis.aggregate import ENOUGH_SCENARIOS, Aggregate, OverScenario
 from harness.analysis.comparison import NOT_COMPARABLE, Table
 from harness.analysis.notes import aggregate_notes
 from harness.analysis.published import Figure, published
-from harness.analysis.rows import ENOUGH_SEEDS, Row
+from harness.analysis.rows import ENOUGH_SEEDS, Row, row_names
 from harness.analysis.statistics import Difference, Summary
 from harness.text import plain
 
 NONE = "-"
-TEXT_COLUMNS = {"method", "student", "teacher", "class", "network", "role", "convention"}
+TEXT_COLUMNS = {
+    *("method", "student", "teacher", "class", "network", "role", "convention"),
+    *("name", "knob", "default", "field", "value", "what it is"),
+}
 MEMORY = {
     "gpu allocated": "GPU",
     "cpu rss": "CPU",
@@ -141,11 +144,9 @@ def _memory_name(memory_kind: str, memory_kinds: Iterable[str]) -> str:
 def _class_grid(table: Table) -> Grid:
     """IoU by class, a line a class: 19 columns fit on no page."""
     names = dict.fromkeys(name for row in table.rows for name in row.iou)
-    students = len({row.student for row in table.rows}) > 1
-    labels = [f"{r.label}, {r.student}" if students else r.label for r in table.rows]
     return Grid(
         heading=f"IoU % by class, mean over seeds: {table.heading}",
-        columns=["class", *labels],
+        columns=["class", *row_names(table.rows)],
         rows=[[n, *(number(row.iou.get(n), ".1f") for row in table.rows)] for n in names],
         notes=[],
     )

@@ -17,6 +17,7 @@ from harness.analysis.rows import Row
 from harness.errors import BenchError
 from harness.records.schema import Record
 from harness.report.columns import Grid, grids, plain_grid, scenarios
+from harness.report.fitting import column_widths, wrapped
 from harness.text import csv_text, markdown_text, plain_values
 
 if TYPE_CHECKING:
@@ -53,20 +54,22 @@ def print_grid(grid: Grid, console: Console, whole: str = "--format markdown") -
     from rich.text import Text
 
     grid = plain_grid(grid)
-    console.print(Text(grid.heading), style="bold")
+    console.print(Text(wrapped(grid.heading, console.width)), style="bold")
     table = RichTable(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    widths = _widths(grid, console.width)
+    widths = column_widths(grid.columns, grid.rows, grid.alignment, console.width)
     shown = len(widths)
     for name, side, width in zip(grid.columns, grid.alignment, widths, strict=False):
-        table.add_column(Text(name), justify=side, overflow="fold", width=width)
+        table.add_column(Text(wrapped(name, width)), justify=side, overflow="fold", width=width)
     for row in grid.rows:
-        table.add_row(*(Text(cell) for cell in row[:shown]))
+        cells = zip(row, widths, strict=False)
+        table.add_row(*(Text(wrapped(cell, width)) for cell, width in cells))
     if grid.rows:
         console.print(table)
     left_out = ", ".join(grid.columns[shown:])
     missing = [f"Left out for want of width: {left_out}; {whole} shows all."] if left_out else []
     for note in [*missing, *grid.notes]:
-        console.print(Text(note), style="yellow" if _alarming(note) else "dim")
+        style = "yellow" if _alarming(note) else "dim"
+        console.print(Text(wrapped(note, console.width)), style=style)
     console.print()
 
 
@@ -211,33 +214,6 @@ def finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _widths(grid: Grid, width: int) -> list[int]:
-    """Width of each column that a terminal of that width holds, from the left, at least one.
-
-    In none does a figure break, nor a word of a name or header up to a quarter of the terminal, a
-    third in the first. Width that is left goes to the columns whose text would wrap, from the left.
-    """
-    cells = [[row[i] for row in grid.rows] for i in range(len(grid.columns))]
-    widths: list[int] = []
-    for name, column, side in zip(grid.columns, cells, grid.alignment, strict=True):
-        texts = [name, *column] if side == "left" else [name]
-        words = (len(word) for text in texts for word in text.split())
-        figures = [len(cell) for cell in column if side == "right"]
-        longest = min(max(words, default=0), width // (4 if widths else 3))
-        widths.append(max(longest, *figures, 1))
-    while len(widths) > 1 and _table_width(widths) > width:
-        widths.pop()
-    for i, least in enumerate(widths):
-        room = width - _table_width(widths)
-        widths[i] = min(max(map(len, [grid.columns[i], *cells[i]])), least + max(0, room))
-    return widths
-
-
-def _table_width(widths: list[int]) -> int:
-    """With a space after each column, one between two, and one at either end."""
-    return sum(widths) + 2 * len(widths) + 1
 
 
 def _alarming(note: str) -> bool:

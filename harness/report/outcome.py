@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.records.schema import Record, training_speed
+from harness.report.pace import duration
 
 
 def own_lines(record: Record, results: Path) -> list[str]:
@@ -17,7 +18,8 @@ def own_lines(record: Record, results: Path) -> list[str]:
     lines = [
         f"{spec.method}, {spec.scenario.name}, seed {spec.seed}: {metrics.student.miou:.1f} mIoU "
         f"({metrics.convention}){ema}; trained at {speed:.1f} source images/s, peak memory "
-        f"{cost.training.memory_mib:.0f} MiB ({cost.training.memory_kind})"
+        f"{cost.training.memory_mib:.0f} MiB ({cost.training.memory_kind}), done in "
+        f"{duration(cost.wall_seconds)}"
     ]
     files = [*(results / "records").glob(f"*-{record.run_id}.json")]
     weights = results / "artifacts" / spec.weights_id / "student.safetensors"

@@ -1,19 +1,37 @@
-"""What a run tells while it works: a live bar on a terminal, plain lines otherwise."""
+"""What a run tells while it works: a live bar on a terminal, few plain lines otherwise."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
 from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, ProgressColumn, SpinnerColumn, TextColumn
 from rich.progress import Progress as Bar
+from rich.table import Column
 
 from harness.config.planning import Plan
 from harness.data.fingerprint import hashing_told_to
 from harness.measure.memory import PeakMemory
-from harness.training.loop import Progress
+from harness.report.pace import Pace, duration
+
+#: A live display is drawn so many times a second.
+FRAMES = 4
+#: A log has a line a tenth of a training, and at least one in so many seconds.
+TENTHS, LONGEST_SILENCE = 10, 600.0
+#: Longest name of a phase before its bar.
+NAME_WIDTH = 24
+
+
+@dataclass(frozen=True)
+class Role:
+    """What a training is within the run that was asked for."""
+
+    name: str = "training"
+    #: Seconds of the run that follow this training, by the seconds of one of its steps.
+    afterwards: Callable[[float], float] = lambda _: 0.0
 
 
 class Reporter:
@@ -44,10 +62,15 @@ class Reporter:
         """Yield a callback (done, all) for work that may be needed: silent until it is called."""
         if self.console.is_terminal:
             with self._bar(transient=True) as bar:
-                task = bar.add_task(what, total=None, terms="", visible=False)
-                yield lambda done, total: bar.update(
-                    task, completed=done, total=total, visible=True
-                )
+                task = bar.add_task(what, total=None, visible=False, eta="", terms="")
+                pace = Pace()
+
+                def show(done: int, total: int) -> None:
+                    pace.note(done)
+                    eta = f"ETA {duration(pace.seconds_left(total))}"
+                    bar.update(task, completed=done, total=total, visible=True, eta=eta)
+
+                yield show
             return
         started = False
 
@@ -60,37 +83,127 @@ class Reporter:
         yield tell
 
     @contextmanager
-    def training(self, iterations: int, memory: PeakMemory, first: int = 0) -> Iterator[Progress]:
-        """Yield the callback that the training loop reports to; `first` steps were done before.
+    def doing(self, what: str) -> Iterator[None]:
+        """Show what is being done, for as long as that takes; a log need not know it."""
+        if not self.console.is_terminal:
+            yield
+            return
+        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False))
+        with Bar(*columns, console=self.console, transient=True, refresh_per_second=FRAMES) as bar:
+            bar.add_task(what, total=None)
+            yield
+
+    @contextmanager
+    def training(
+        self, iterations: int, memory: PeakMemory, first: int = 0, role: Role | None = None
+    ) -> Iterator[Training]:
+        """Yield what the training loop reports to; `first` steps were done before.
 
         Shown is the peak of `memory` so far, the figure that the record will hold.
         """
+        role = role or Role()
         if self.console.is_terminal:
             with self._bar() as bar:
-                task = bar.add_task("training", total=iterations, completed=first, terms="")
-
-                def show(step: int, losses: dict[str, float], speed: float) -> None:
-                    bar.update(task, completed=step, terms=_terms(losses, speed, memory))
-
-                yield show
-            return
-        start = time.perf_counter()
-
-        def tell(step: int, losses: dict[str, float], speed: float) -> None:
-            left = (time.perf_counter() - start) / (step - first) * (iterations - step)
-            self.say(f"  {step}/{iterations}  {_terms(losses, speed, memory)}  ETA {left:.0f} s")
-
-        yield tell
+                yield _OnTerminal(bar, iterations, first, memory, role)
+        else:
+            yield _InLog(self.say, iterations, first, memory, role)
 
     def _bar(self, transient: bool = False) -> Bar:
+        """Name, bar, count and ETA keep their width; the terms take what is left and are cut."""
+
+        def whole() -> Column:
+            return Column(no_wrap=True)
+
+        bar_width = min(max(self.console.width // 6, 6), 24)
+        columns: list[ProgressColumn] = [
+            TextColumn("{task.description}", markup=False, table_column=whole()),
+            BarColumn(bar_width=bar_width, table_column=Column(min_width=bar_width)),
+            TextColumn("{task.completed}/{task.total}", table_column=whole()),
+            TextColumn("{task.fields[eta]}", table_column=whole()),
+            TextColumn(
+                "{task.fields[terms]}",
+                markup=False,
+                table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1),
+            ),
+        ]
         return Bar(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.completed}/{task.total}  {task.fields[terms]}"),
-            TimeRemainingColumn(),
+            *columns,
             console=self.console,
             transient=transient,
+            expand=True,
+            refresh_per_second=FRAMES,
         )
+
+
+class Training:
+    """A training as it is told: `step` after each step, the call itself after a logged one."""
+
+    def __init__(self, iterations: int, first: int, memory: PeakMemory, role: Role) -> None:
+        self.iterations, self.memory, self.role = iterations, memory, role
+        self.pace = Pace(first)
+
+    def __call__(self, step: int, losses: dict[str, float], speed: float) -> None:
+        raise NotImplementedError
+
+    def step(self, done: int) -> None:
+        """So many steps are done."""
+        self.pace.note(done)
+
+    @property
+    def eta(self) -> str:
+        """Of the training, and of the whole run where more of it follows."""
+        each, left = self.pace.seconds_a_step, self.pace.seconds_left(self.iterations)
+        text = f"ETA {duration(left)}"
+        if each is None or left is None or (after := self.role.afterwards(each)) < 1:
+            return text
+        return f"{text}, run {duration(left + after)}"
+
+
+class _OnTerminal(Training):
+    def __init__(
+        self, bar: Bar, iterations: int, first: int, memory: PeakMemory, role: Role
+    ) -> None:
+        super().__init__(iterations, first, memory, role)
+        self.bar = bar
+        name = role.name
+        name = name if len(name) <= NAME_WIDTH else f"{name[: NAME_WIDTH - 1]}…"
+        self.task = bar.add_task(name, total=iterations, completed=first, eta=self.eta, terms="")
+        self.drawn = -1.0
+
+    def step(self, done: int) -> None:
+        super().step(done)
+        now = time.monotonic()
+        if now - self.drawn >= 1 / FRAMES or done == self.iterations:
+            self.drawn = now
+            self.bar.update(self.task, completed=done, eta=self.eta)
+
+    def __call__(self, step: int, losses: dict[str, float], speed: float) -> None:
+        self.step(step)
+        terms = f"{_cost(speed, self.memory)}  {_terms(losses)}"  # what is last is cut first
+        self.bar.update(self.task, completed=step, eta=self.eta, terms=terms)
+
+
+class _InLog(Training):
+    def __init__(
+        self,
+        say: Callable[[str], None],
+        iterations: int,
+        first: int,
+        memory: PeakMemory,
+        role: Role,
+    ) -> None:
+        super().__init__(iterations, first, memory, role)
+        self.say = say
+        self.said: tuple[int, float] | None = None  # the tenth of the last line, and when it was
+
+    def __call__(self, step: int, losses: dict[str, float], speed: float) -> None:
+        self.step(step)
+        tenth, now = TENTHS * step // self.iterations, time.monotonic()
+        if self.said and tenth == self.said[0] and now - self.said[1] < LONGEST_SILENCE:
+            return
+        self.said = tenth, now
+        cost = _cost(speed, self.memory)
+        self.say(f"  {step}/{self.iterations}  {_terms(losses)}  {cost}  {self.eta}")
 
 
 #: Seconds that a data set is read before anything is said of it.
@@ -123,6 +236,9 @@ def hashing_shown() -> Iterator[None]:
             yield
 
 
-def _terms(losses: dict[str, float], speed: float, memory: PeakMemory) -> str:
-    shown = "  ".join(f"{name.removeprefix('log/')} {value:.3f}" for name, value in losses.items())
-    return f"{shown}  {speed:.1f} img/s  peak {memory.so_far_mib():.0f} MiB"
+def _terms(losses: dict[str, float]) -> str:
+    return "  ".join(f"{name.removeprefix('log/')} {value:.3f}" for name, value in losses.items())
+
+
+def _cost(speed: float, memory: PeakMemory) -> str:
+    return f"{speed:.1f} img/s  peak {memory.so_far_mib():.0f} MiB"

@@ -41,6 +41,8 @@ class Task(BaseModel):
     fresh: bool = False
     keep_other_code: bool = False
     side_by_side: int = 1
+    role: str = "student"  # of its network in the run that was asked for
+    steps_after: int = 0  # training steps of that run that follow this one's
     own_time: bool = False  # timed by a clock that other work on the machine does not slow
 
     @classmethod

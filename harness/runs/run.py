@@ -80,7 +80,8 @@ def run(plan: Plan, workplace: Workplace, *, fresh: bool = False) -> Record:
         start = time.perf_counter()
         if trained is None:
             with before_training("waiting for frozen teachers", workplace):
-                teachers = [frozen_teacher(teacher, workplace) for teacher in plan.teachers]
+                steps = plan.spec.profile.iterations
+                teachers = [frozen_teacher(each, workplace, steps) for each in plan.teachers]
             start = time.perf_counter()
             folder.mkdir(parents=True, exist_ok=True)
             with only_one(folder, workplace.report):
@@ -101,7 +102,8 @@ def run(plan: Plan, workplace: Workplace, *, fresh: bool = False) -> Record:
             seconds = trained.earlier_seconds + time.perf_counter() - start
             cost = _measure_stage(plan, workplace, trained, seconds)
     record = new_record(plan, "done", workplace, metrics=metrics, cost=cost)
-    with stage("writing the record", lambda: scores, plan, workplace):
+    saving = workplace.report.doing("saving the record")
+    with stage("writing the record", lambda: scores, plan, workplace), saving:
         _keep_record(record, workplace, folder, trained.whole)
     return record
 
@@ -199,8 +201,10 @@ def _score_stage(plan: Plan, workplace: Workplace, trained: _Networks, folder: P
     assert trained.student is not None
     metrics = Metrics(
         convention=spec.scenario.convention,
-        student=_scores(trained.student, plan, workplace),
-        ema_teacher=_scores(trained.ema_teacher, plan, workplace) if trained.ema_teacher else None,
+        student=_scores(workplace.role, trained.student, plan, workplace),
+        ema_teacher=_scores("EMA teacher", trained.ema_teacher, plan, workplace)
+        if trained.ema_teacher
+        else None,
         val_images=spec.target.val_images,
         losses=outcome.losses,
         golden=outcome.golden,
@@ -228,7 +232,8 @@ def _measure_stage(plan: Plan, workplace: Workplace, trained: _Networks, seconds
     operations = speed = None
     with optional("floating-point operations", workplace.report):
         operations = gflops(trained.student or zoo.build(outcome.network), (height, width))
-    with optional("inference speed", workplace.report):
+    timing = workplace.report.doing(f"timing inference of {outcome.network}")
+    with optional("inference speed", workplace.report), timing:
         speed = measured_speed(outcome.network, plan, workplace)
     return Cost(
         parameters_m=outcome.parameters_m,
@@ -293,8 +298,7 @@ def check_data(plan: Plan, report: Reporter) -> None:
             class_statistics(labelled, progress)
 
 
-def _scores(network: Segmentor, plan: Plan, workplace: Workplace) -> Scores:
-    spec = plan.spec
-    return score(
-        network, plan.sources.target.open("val"), spec.scenario, spec.profile, workplace.device
-    )
+def _scores(name: str, network: Segmentor, plan: Plan, workplace: Workplace) -> Scores:
+    spec, images = plan.spec, plan.sources.target.open("val")
+    with workplace.report.counting(f"scoring {name}") as scored:
+        return score(network, images, spec.scenario, spec.profile, workplace.device, scored)

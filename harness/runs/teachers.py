@@ -21,10 +21,13 @@ from methods.contract import Segmentor
 from methods.networks import zoo
 
 
-def frozen_teacher(teacher: Teacher, workplace: Workplace) -> tuple[Segmentor, TeacherCost]:
+def frozen_teacher(
+    teacher: Teacher, workplace: Workplace, steps_after: int = 0
+) -> tuple[Segmentor, TeacherCost]:
     """The frozen network and what it cost: read from a file, found trained, or trained now.
 
     It trains in a process of its own, so that what it leaves in memory is not the student's.
+    `steps_after` are those of the run that it is for, which follow.
     """
     network = zoo.build(teacher.network)
     if teacher.checkpoint:
@@ -41,7 +44,7 @@ def frozen_teacher(teacher: Teacher, workplace: Workplace) -> tuple[Segmentor, T
     folder = workplace.weights(weights_id)
     reused = is_usable(teacher.plan, workplace)
     if not reused:
-        _train_apart(teacher, workplace)
+        _train_apart(teacher, workplace, steps_after)
     load(network, folder / WEIGHTS)
     trained = read_outcome(folder)
     return network, TeacherCost(
@@ -76,7 +79,7 @@ def is_usable(plan: Plan, workplace: Workplace) -> bool:
     return usable and (folder / RUN).is_file()
 
 
-def _train_apart(teacher: Teacher, workplace: Workplace) -> None:
+def _train_apart(teacher: Teacher, workplace: Workplace, steps_after: int) -> None:
     """Train a frozen teacher in a process of its own. BenchError where that fails."""
     assert teacher.plan is not None
     workplace.report.say(f"frozen teacher {teacher.network}: trained on the source first")
@@ -86,6 +89,8 @@ def _train_apart(teacher: Teacher, workplace: Workplace) -> None:
         device=str(workplace.device),
         keep_other_code=workplace.keep_other_code,
         side_by_side=workplace.side_by_side,
+        role="teacher",
+        steps_after=steps_after,
     )
     terminal = workplace.report.console.is_terminal
     last = [""]

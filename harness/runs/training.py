@@ -19,6 +19,8 @@ from harness.measure.energy import Energy
 from harness.measure.memory import PeakMemory
 from harness.measure.process_memory import TreeMemory
 from harness.records.schema import Golden, Training, TrainingPhase
+from harness.report.progress import Role
+from harness.runs.remaining import afterwards
 from harness.runs.workplace import Workplace
 from harness.training import execution, loop
 from harness.training.checkpoints import Checkpoints
@@ -81,6 +83,13 @@ def _data(method: Method, plan: Plan) -> tuple[Dataset | None, Dataset | None]:
     )
 
 
+def _role(method: Method, plan: Plan, workplace: Workplace) -> Role:
+    """The training's name in the run, and how long what follows it takes."""
+    networks = 1 if method.ema_teacher is None else 2
+    follows = afterwards(plan, networks, workplace.steps_after)
+    return Role(f"{workplace.role} {plan.spec.student}", follows)
+
+
 def train(
     method: Method, plan: Plan, workplace: Workplace, folder: Path, memory_before: TreeMemory
 ) -> Outcome:
@@ -114,7 +123,9 @@ def train(
     with (
         PeakMemory(workplace.device, baseline=memory_before) as memory,
         Energy(workplace.device) as energy,
-        workplace.report.training(profile.iterations, memory, start_step) as progress,
+        workplace.report.training(
+            profile.iterations, memory, start_step, _role(method, plan, workplace)
+        ) as progress,
     ):
         losses = loop.train(
             method,
@@ -123,6 +134,7 @@ def train(
             workplace.device,
             clock=clock,
             progress=progress,
+            each_step=progress.step,
             golden=golden,
             log=folder / "log.jsonl",
             say=workplace.report.say,

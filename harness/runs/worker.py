@@ -39,6 +39,8 @@ def main(path: str) -> None:
             Reporter(Console()),
             keep_other_code=task.keep_other_code,
             side_by_side=task.side_by_side,
+            role=task.role,
+            steps_after=task.steps_after,
             clock=own_time if task.own_time else time.perf_counter,
         )
         with workplace.stop.listening():

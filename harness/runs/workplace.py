@@ -31,6 +31,8 @@ class Workplace:
     side_by_side: int = 1  # runs that a sweep has going at a time
     #: Measures the speeds; `bench check` has one that a busy machine does not slow.
     clock: Clock = time.perf_counter
+    role: str = "student"  # of the run's own network in the run that was asked for
+    steps_after: int = 0  # training steps of that run that follow this one's
     stop: Stop = field(default_factory=Stop)  # whether a signal has asked for it
 
     def weights(self, weights_id: str) -> Path:

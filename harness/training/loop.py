@@ -146,6 +146,7 @@ def train(
     *,
     clock: StepClock,
     progress: Progress,
+    each_step: Callable[[int], None] = lambda _: None,
     golden: Golden | None = None,
     log: Path | None = None,
     say: Callable[[str], None] = print,
@@ -155,6 +156,7 @@ def train(
 ) -> dict[str, list[float]]:
     """Train for profile.iterations steps; return each term's value at the first steps.
 
+    `each_step` is told how many steps are done, `progress` of those that are logged.
     `golden` is given the terms of its steps, spread over the schedule. `log` receives one JSON a
     `log_every` steps, whole lines whenever the process is killed; `say` is told once where it
     cannot be written. `checkpoints` keeps the state, that of the clock and of further `meters` with
@@ -188,6 +190,7 @@ def train(
             terms = trainer.step(micro, step)
         clock.end_step()
         done = step + 1
+        each_step(done)
         logged = done % profile.log_every == 0 or done == profile.iterations
         due = checkpoints is not None and done < profile.iterations and checkpoints.due(done)
         if step not in history.golden.steps and not logged and not due:

@@ -73,8 +73,9 @@ def evaluate_checkpoint(question: Question, device: torch.device, report: Report
     quick_check(dataset)
     set_float32(profile.tf32)
     fewer = within_memory("--set slide=512,512,341,341, or a smaller --set image_size")
-    with computing_threads(profile.threads, device), fewer:
-        scores = score(network.to(device), dataset, scenario, profile, device)
+    scoring = report.counting("scoring")
+    with computing_threads(profile.threads, device), fewer, scoring as scored:
+        scores = score(network.to(device), dataset, scenario, profile, device, scored)
     return Evaluation(
         checkpoint=checkpoint.path.name,
         checkpoint_sha256=file_hash(checkpoint.path),

@@ -266,10 +266,8 @@ def _spec(name: str) -> NetworkSpec:
             larger=larger and name.replace(model, larger, 1),
             pretrained=published,
         )
-    close = difflib.get_close_matches(name, NETWORKS, n=1, cutoff=0.0)[0]
-    raise ValueError(
-        f"unknown network {name!r}: did you mean {close!r}? Known: {', '.join(NETWORKS)}"
-    )
+    near = map(repr, difflib.get_close_matches(name, NETWORKS, n=3, cutoff=0.0))
+    raise ValueError(f"unknown network {name!r}: did you mean {' or '.join(near)}?")
 
 
 def _call(target: str, name: str, arguments: dict[str, Any]) -> Any:

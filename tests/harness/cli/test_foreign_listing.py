@@ -9,10 +9,10 @@ from methods.networks.encoders import timm as timm_encoder
 
 
 def test_list_shows_the_networks_of_another_library():
-    timm = bench("list", "networks", "timm:*convnext_t*").out.splitlines()
+    timm = bench("list", "networks", "timm:*convnext_t*", "--format", "plain").out.splitlines()
     assert any(line.split()[:1] == ["timm:convnext_tiny"] for line in timm)
-    assert all("convnext_t" in line for line in timm[2:] if line.strip())
-    mmseg = bench("list", "networks", "mmseg:*segformer*cityscapes*").out
+    assert all("convnext_t" in line for line in timm)
+    mmseg = bench("list", "networks", "mmseg:*segformer*cityscapes*", "--format", "plain").out
     assert "mmseg:segformer/segformer_mit-b0_8xb1-160k_cityscapes-1024x1024" in mmseg
     assert "ade20k" not in mmseg
     assert "timm:convnext_tiny" in bench("list", "all", "timm:convnext_tiny").out

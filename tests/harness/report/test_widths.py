@@ -5,11 +5,15 @@ import re
 from pathlib import Path
 
 import pytest
+from fake_records import fake_record
+from golden_tables import WIDTHS, golden_file, golden_grid
+from golden_tables import printed as as_printed
 from rich.console import Console
 
 from harness.analysis.comparison import comparison
 from harness.records import store
 from harness.report.columns import Grid, grids
+from harness.report.fitting import wrapped
 from harness.report.formats import print_grid
 
 RECORDS = Path(__file__).parents[3] / "results/records"
@@ -72,3 +76,49 @@ def test_a_terminal_of_few_columns_shows_one_whole():
     text = printed(grid, 12, is_terminal=False)
     assert "123" not in text
     assert "Left out" in text
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("is_terminal", [True, False], ids=["terminal", "pipe"])
+def test_the_main_table_looks_as_it_did(width, is_terminal):
+    text = as_printed(golden_grid(), width, is_terminal=is_terminal)
+    assert text == golden_file(width).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("width", range(12, 60))
+def test_no_line_is_too_long_and_no_tilde_alone(width):
+    text = "gain over five; ~ cannot be told from chance at n = 3: mmseg:segformer/mit-b0_8xb1-160k"
+    lines = wrapped(text, width).split("\n")
+    assert max(map(len, lines)) <= width
+    assert not any(line.endswith(("~", "=", " ")) or line.startswith("=") for line in lines)
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "lines"),
+    [
+        ("timm:pvt_v2_b0:topdown", 20, ["timm:pvt_v2_b0:", "topdown"]),
+        ("minent (lambda_ent=0.001)", 18, ["minent", "(lambda_ent=0.001)"]),
+        ("a_name", 80, ["a_name"]),
+        ("x" * 9, 4, ["xxxx", "xxxx", "x"]),
+    ],
+)
+def test_a_name_breaks_after_a_sign(name, width, lines):
+    assert wrapped(name, width).split("\n") == lines
+
+
+def test_headings_by_class_tell_rows_apart():
+    taught = [
+        fake_record("dualkd", 0, teachers=[{"network": network}])
+        for network in ("mini_m", "mini_l")
+    ]
+    (_, by_class) = grids(comparison(taught), per_class=True, with_published=False)
+    assert by_class.columns == ["class", "dualkd <- mini_l", "dualkd <- mini_m"]
+    (table,) = comparison([*taught, fake_record("dualkd", 0, student="mini_m")])
+    (_, by_class) = grids([table], per_class=True, with_published=False)
+    assert sorted(by_class.columns) == [
+        "class",
+        "dualkd, mini-b0 <- mini_l",
+        "dualkd, mini-b0 <- mini_m",
+        "dualkd, mini_m",
+    ]

@@ -1,0 +1,74 @@
+"""A table within a terminal's width: which columns it holds, and where its names wrap. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from rich.cells import cell_len, chop_cells
+
+#: After these a name may break.
+_BREAKS = re.compile(r"[^:/_,+\-]*[:/_,+\-]+|[^:/_,+\-]+")
+#: A space that holds together what says nothing alone: `~` and what it stands by, `n = 3`.
+_HELD = "\N{NO-BREAK SPACE}"
+
+
+def column_widths(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    alignment: Sequence[Literal["left", "right"]],
+    width: int,
+) -> list[int]:
+    """Width of each column that a terminal of that width holds, from the left, at least one.
+
+    In none does a figure break, nor a word of a name or header up to a quarter of the terminal, a
+    third in the first. Room that is left goes to the columns whose text would wrap, from the left.
+    """
+    cells = [[row[i] for row in rows] for i in range(len(columns))]
+    widths: list[int] = []
+    for name, column, side in zip(columns, cells, alignment, strict=True):
+        texts = [name, *column] if side == "left" else [name]
+        words = (cell_len(word) for text in texts for word in text.split())
+        figures = [cell_len(cell) for cell in column if side == "right"]
+        longest = min(max(words, default=0), width // (4 if widths else 3))
+        widths.append(max(longest, *figures, 1))
+    while len(widths) > 1 and _table_width(widths) > width:
+        widths.pop()
+    for i, least in enumerate(widths):
+        room = width - _table_width(widths)
+        widths[i] = min(max(map(cell_len, [columns[i], *cells[i]])), least + max(0, room))
+    return widths
+
+
+def _table_width(widths: Sequence[int]) -> int:
+    """With a space after each column, one between two, and one at either end."""
+    return sum(widths) + 2 * len(widths) + 1
+
+
+def wrapped(text: str, width: int) -> str:
+    """The text in lines of at most `width` cells: broken at spaces, else after a sign of a name.
+
+    `~` stays with the word that follows it, a number with the sign before it (`n = 3`).
+    """
+    held = re.sub(r"(?<!\S)~ (?=\S)", f"~{_HELD}", text)
+    held = re.sub(r" ([=<>]=?) (?=\S)", rf"{_HELD}\1{_HELD}", held)
+    lines = [""]
+    for word in filter(None, held.split(" ")):
+        separator = " " if lines[-1] else ""
+        for piece in _pieces(word, width):
+            if cell_len(lines[-1]) + cell_len(separator + piece) > width and lines[-1]:
+                lines.append("")
+                separator = ""
+            lines[-1] += separator + piece
+            separator = ""
+    return "\n".join(lines).replace(_HELD, " ")
+
+
+def _pieces(word: str, width: int) -> Iterator[str]:
+    """The word whole where a line holds it, else its parts."""
+    if cell_len(word) <= width:
+        yield word
+        return
+    for part in _BREAKS.findall(word):
+        yield from [part] if cell_len(part) <= width else chop_cells(part, max(width, 1))

@@ -31,7 +31,6 @@ def test_no_text_leaves_the_figure_and_no_name_covers_a_point(axis, count):
         figure.draw_without_rendering()
         frame = figure.bbox.padded(1)
         shown = [
-            *figure.axes[0].get_xticklabels(), *figure.axes[0].get_yticklabels(),
             *figure.axes[0].texts, figure._suptitle,
             *(text for legend in figure.legends for text in legend.get_texts()),
         ]  # fmt: skip

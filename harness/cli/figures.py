@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from harness.analysis.comparison import Table
     from harness.records.schema import Record
     from harness.report.plots.kinds import Named
+    from harness.report.plots.qualitative import Example
 
 app = typer.Typer()
 
@@ -147,3 +148,82 @@ def _indices(images: str | None) -> list[int] | None:
     if not re.fullmatch(r"\d{1,9}(,\d{1,9})*", images):
         raise BenchError(f"--images {images}: expected numbers from 0, such as 0,12,40.")
     return [int(number) for number in images.split(",")]
+
+
+@app.command()
+def report(
+    records_: Files = None,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="New, empty, or an earlier report.")
+    ] = Path("report"),
+    method: Methods = None,
+    scenario: Scenarios = None,
+    profile: ProfileName = None,
+    student: Student = None,
+    suite: SuiteName = None,
+    with_images: Annotated[
+        bool,
+        typer.Option(
+            "--with-images", help="Predict validation images of each row, from its weights."
+        ),
+    ] = False,
+    images: Images = None,
+    plugin: Plugins = None,
+    data_root: DataRoot = None,
+    results: Results = Path("runs"),
+    device: Device = None,
+) -> None:
+    """Write records as a web site that needs no network: open DIR/index.html.
+
+    Tables to sort, figures, classes, and a page a run: how it is made again, its curves, scores,
+    confusion, cost, settings and machine, with --with-images its predictions too.
+    """
+    from rich.console import Console
+
+    from harness.analysis.comparison import comparison
+    from harness.report.progress import Reporter
+    from harness.report.site.build import build
+
+    kept, count, where = select(
+        records_, results, data_root, methods=method or (), scenarios=scenario or (),
+        profile=profile, student=student, suite=suite,
+    )  # fmt: skip
+    _or_refuse(kept, count, where)
+    examples = {}
+    if with_images or images:
+        examples = _examples(comparison(kept), images, results, data_root, device)
+    reporter = Reporter(Console())
+    with reporter.counting("writing pages") as progress:
+        build(kept, out, results=results, examples=examples, progress=progress)
+    reporter.say(f"{out / 'index.html'}: {len(kept)} records of {where}")
+
+
+def _examples(
+    tables: list[Table],
+    images: str | None,
+    results: Path,
+    data_root: Path | None,
+    device: str | None,
+) -> dict[str, list[Example]]:
+    """By run, the images with its prediction; what has no weights or data is said and left out."""
+    from dataclasses import replace
+
+    from harness.measure.environment import choose_device
+    from harness.weights.qualitative import gallery
+
+    by_run: dict[str, list[Example]] = {}
+    for table in tables:
+        if not table.rows:
+            continue
+        try:
+            made = gallery(table, results, data_root, _indices(images), choose_device(device))
+        except BenchError as error:
+            typer.echo(f"without images: {error}", err=True)
+            continue
+        for reason in made.left_out:
+            typer.echo(f"without images: {reason}", err=True)
+        for row, run_id in made.runs.items():
+            by_run[run_id] = [
+                replace(one, predictions={row: one.predictions[row]}) for one in made.examples
+            ]
+    return by_run

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 SPEED = "images_per_second"
 #: Terms that a method logs and that are no loss: shares, temperatures.
 LOGGED = "log/"
+#: How the names of scored checkpoints begin.
+MIOU = "mIoU/"
 
 #: Values by term: (step, value), in the order of the steps.
 Curves = dict[str, list[tuple[int, float]]]
@@ -37,19 +39,31 @@ class Learning(NamedTuple):
 
 def learning(record: Record, results: Path | None) -> Learning:
     """The log of the run's training below `results`, else what the record itself says of it."""
+    checkpoints = scored(record)
     if results is not None:
         log = results / "artifacts" / record.spec.weights_id / "log.jsonl"
         if log.is_file() and (curves := read_log(log)):
-            return Learning(curves, "log.jsonl")
+            return Learning(checkpoints | curves, "log.jsonl")
     golden = record.metrics.golden if record.metrics else None
     if golden and golden.losses:
         terms = {plain(name): list(points) for name, points in golden.losses.items()}
-        return Learning(terms | _phases(record), "the record's points: first steps, every tenth")
+        origin = "the record's points: first steps, every tenth"
+        return Learning(checkpoints | terms | _phases(record), origin)
     first = record.metrics.losses if record.metrics else {}
-    if not first:
-        return Learning({}, "")
     terms = {plain(n): list(enumerate(values)) for n, values in first.items()}
-    return Learning(terms | _phases(record), "the record's first steps only: it is an older one")
+    origin = "the record's first steps only: it is an older one" if first else ""
+    return Learning(checkpoints | terms | (_phases(record) if first else {}), origin)
+
+
+def scored(record: Record) -> Curves:
+    """mIoU of the networks at the steps where the run scored them; empty where it did not."""
+    curve = getattr(record.metrics, "curve", None)  # records before `score_every` have none
+    curves: Curves = {}
+    for point in curve.points if curve else ():
+        for name, network in (("student", point.student), ("EMA teacher", point.ema_teacher)):
+            if network and math.isfinite(network.miou):
+                curves.setdefault(MIOU + name, []).append((point.step, network.miou))
+    return curves
 
 
 def _phases(record: Record) -> Curves:
@@ -99,9 +113,13 @@ def draw_runs(runs: Sequence[Record], results: Path | None, width: float, title:
         )
     each = [one.curves for one in known]
     terms = list(dict.fromkeys(chain(*each)))
-    losses = [t for t in terms if t != SPEED and not t.startswith(LOGGED)]
-    others = [t for t in terms if t.startswith(LOGGED)]
-    panels = [(losses, "loss term"), (others, "logged"), ([SPEED], "source images/s")]
+    losses = [t for t in terms if t != SPEED and not t.startswith((LOGGED, MIOU))]
+    panels = [
+        ([t for t in terms if t.startswith(MIOU)], "mIoU %"),
+        (losses, "loss term"),
+        ([t for t in terms if t.startswith(LOGGED)], "logged"),
+        ([SPEED], "source images/s"),
+    ]
     shown = [(names, label) for names, label in panels if any(n in terms for n in names)]
     figure = new_figure(width, 0.5 + 1.25 * len(shown))
     column = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
@@ -123,7 +141,7 @@ def _panel(
         for curves in each:
             if points := curves.get(name):
                 values += [value for _, value in points]
-                shown = short(name.removeprefix(LOGGED), 24)
+                shown = short(name.removeprefix(LOGGED).removeprefix(MIOU), 24)
                 axes.plot(
                     *zip(*points, strict=True), color=colour, lw=0.9, alpha=0.8,
                     marker="." if len(points) < 12 else None, ms=3,

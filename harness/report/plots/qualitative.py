@@ -71,5 +71,5 @@ def _legend(figure: Figure, present: Sequence[int], columns: int) -> None:
     ]
     figure.legend(
         handles=patches, loc="outside lower left", ncols=columns, fontsize=5.5, handlelength=0.8,
-        handleheight=0.8, columnspacing=0.8, labelspacing=0.25, borderpad=0.2,
+        handleheight=0.8, columnspacing=0.8, labelspacing=0.25, borderpad=0.6,
     )  # fmt: skip

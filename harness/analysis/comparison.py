@@ -37,6 +37,7 @@ class Table:
     failed: list[str]
     notes: list[str] = field(default_factory=list)
     noise: Noise | None = None  # of a single run, over all rows
+    runs: dict[str, list[Record]] = field(default_factory=dict)  # each row's, by a name of its own
 
     @property
     def profile_name(self) -> str:
@@ -171,6 +172,7 @@ def _table(records: Sequence[Record], differs: dict[str, str]) -> Table:
         failed=failed,
         notes=[*table_notes(done, rows, shared, repeated), *mixture(by_label(pairs))],
         noise=shared,
+        runs=by_label(pairs),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
-from harness.cli import check, compare, data, methods, run, speed, sweeps, weights
+from harness.cli import check, compare, data, figures, methods, run, speed, sweeps, weights
 from harness.cli.grouped import GroupedVerbs, examples
 from harness.cli.options import DataRoot, Plugins
 from harness.errors import CTRL_C, BenchError, Interrupted, explained, in_one_line, unexpected
@@ -40,6 +40,7 @@ app = typer.Typer(
 app.add_typer(run.app)
 app.add_typer(sweeps.app)
 app.add_typer(compare.app)
+app.add_typer(figures.app)
 app.add_typer(check.app)
 app.add_typer(speed.app)
 app.add_typer(methods.app)

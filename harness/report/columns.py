@@ -64,9 +64,9 @@ def grids(
         if per_class and table.rows:
             made.append(_class_grid(table))
     if aggregated:
-        made += [_aggregate_grid(aggregate) for aggregate in aggregates(tables)]
+        made += [aggregate_grid(aggregate) for aggregate in aggregates(tables)]
     if with_published:
-        made += [_published_grid(name, published(name)) for name in scenarios(tables)]
+        made += [published_grid(name, published(name)) for name in scenarios(tables)]
     return [plain_grid(grid) for grid in made]
 
 
@@ -152,7 +152,7 @@ def _class_grid(table: Table) -> Grid:
     )
 
 
-def _aggregate_grid(aggregate: Aggregate) -> Grid:
+def aggregate_grid(aggregate: Aggregate) -> Grid:
     rows, left = aggregate.rows, aggregate.noise
     differs = [f"{name} {value}" for name, value in aggregate.differs.items()]
     warning = f" ({aggregate.generated}: {NOT_COMPARABLE})" if aggregate.generated else ""
@@ -183,7 +183,7 @@ def _aggregate_grid(aggregate: Aggregate) -> Grid:
     )
 
 
-def _published_grid(scenario: str, figures: Sequence[Figure]) -> Grid:
+def published_grid(scenario: str, figures: Sequence[Figure]) -> Grid:
     sources = list(dict.fromkeys(figure.source for figure in figures))
     return Grid(
         heading=f"Published figures for {scenario}, as their sources print them: real data, the "

@@ -18,19 +18,18 @@ from harness.errors import BenchError
 from harness.records.schema import Record
 from harness.report.columns import Grid, grids, plain_grid, scenarios
 from harness.report.fitting import column_widths, wrapped
+from harness.report.latex import latex
 from harness.text import csv_text, markdown_text, plain_values
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 FORMATS = ("rich", "markdown", "latex", "html", "csv", "json")
-LATEX = str.maketrans(
-    {
-        **{character: f"\\{character}" for character in "&%$#_{}"},
-        **{"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"},
-        **{"<": "$<$", ">": "$>$"},
-    }
-)
+HTML_STYLE = """<style>
+.uda-bench table { border-collapse: collapse; font: 14px/1.4 system-ui, sans-serif; }
+.uda-bench th, .uda-bench td { padding: 2px 8px; border-bottom: 1px solid #8884; }
+.uda-bench p { font: 12px/1.4 system-ui, sans-serif; margin: 4px 0; max-width: 80em; }
+</style>"""
 
 
 def print_rich(
@@ -90,8 +89,10 @@ def render(
         return _csv(tables, per_class, published, aggregate)
     if format == "json":
         return _json(tables, per_class, published, aggregate)
-    write = {"markdown": markdown, "latex": _latex, "html": _html}[format]
-    return "\n".join(write(grid) for grid in grids(tables, per_class, published, aggregate))
+    if format == "latex":
+        return latex(tables, per_class, published, aggregate)
+    made = grids(tables, per_class, published, aggregate)
+    return _html_fragment(made) if format == "html" else "\n".join(map(markdown, made))
 
 
 def _rich_text(records: Iterable[Record], per_class: bool, published: bool, aggregate: bool) -> str:
@@ -122,12 +123,10 @@ def _html(grid: Grid) -> str:
     return "\n".join(part for part in parts if part) + "\n"
 
 
-def _latex(grid: Grid) -> str:
-    """A float whose caption is the heading: what sets a table apart is printed with it."""
-    caption = f"\\caption{{{grid.heading.translate(LATEX)}}}"
-    notes = [note.translate(LATEX) + r"\par" for note in grid.notes]
-    body = [_tabulate(grid, "latex_booktabs"), "", r"\footnotesize", *notes]
-    return "\n".join([r"\begin{table}", caption, *body, r"\end{table}"]) + "\n"
+def _html_fragment(tables: Sequence[Grid]) -> str:
+    """Tables to be put into a page, in UTF-8, with a style that reaches nothing else of it."""
+    body = "\n".join(_html(grid) for grid in tables)
+    return f'<meta charset="utf-8">\n{HTML_STYLE}\n<div class="uda-bench">\n{body}</div>\n'
 
 
 def _tabulate(grid: Grid, style: str, alignment: Sequence[str] | None = None) -> str:

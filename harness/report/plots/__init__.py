@@ -1,0 +1,1 @@
+"""What figures of records look like, one module a kind."""

@@ -1,0 +1,248 @@
+"""Write a static report: pages, plots, images, its style and script. It needs no network."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.analysis.comparison import Table, comparison
+from harness.data.classes import CLASSES, PALETTE, colourise
+from harness.errors import BenchError
+from harness.files import folder_written_whole, temporary_name, write_text
+from harness.records.schema import Record
+from harness.report.plots import kinds
+from harness.report.plots.confusion import shares_of
+from harness.report.plots.curves import LOGGED, MIOU, SPEED, Curves, draw_runs, learning
+from harness.report.plots.qualitative import Example, classes_in
+from harness.report.plots.style import WIDTHS, save, styled
+from harness.report.site.pages import class_sheet, comparison_sheet, flat, percent
+from harness.report.site.reproduce import reproduction
+from harness.text import plain
+
+if TYPE_CHECKING:
+    import jinja2
+
+#: Says that a folder is a report, which another may replace.
+MARK = "uda-bench-report.txt"
+#: Kinds of figures that a table's page shows; those that its records lack are left out.
+SHOWN = ("gain", "cost", "speed", "teachers", "classes")
+Say = Callable[[int, int], None]
+
+
+def build(
+    records: Sequence[Record],
+    out: Path,
+    *,
+    results: Path | None = None,
+    examples: Mapping[str, Sequence[Example]] | None = None,
+    progress: Say = lambda done, total: None,
+) -> None:
+    """Write the report of records into a folder, whole or not at all.
+
+    results: where logs of trainings are looked for. examples: of a run, by its id, images with that
+    run's prediction alone. BenchError where the folder holds anything but an earlier report.
+    """
+    _check_out(out)
+    tables = comparison(records)
+    with folder_written_whole(out, _replace) as building:
+        writer = _Writer(building, results, examples or {})
+        total = len(tables) + sum(len(runs) for t in tables for runs in t.runs.values())
+        for done, _ in enumerate(writer.write(tables), 1):
+            progress(done, total)
+
+
+def _check_out(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise BenchError(f"--out {out} is a file; expected a folder, it is made where missing.")
+    there = sorted(file.name for file in out.iterdir()) if out.exists() else []
+    if there and MARK not in there:
+        raise BenchError(
+            f"--out {out} holds {there[0]}; expected a new or empty folder, or an earlier report, "
+            "which is replaced as a whole: name another."
+        )
+
+
+def _replace(building: Path, out: Path) -> None:
+    """Rename into place; an earlier report is moved aside first, and back where that fails."""
+    aside = temporary_name(out)
+    try:
+        if out.exists():
+            out.rename(aside)
+        building.rename(out)
+    except OSError as error:
+        if aside.exists():
+            aside.rename(out)
+        raise BenchError(
+            f"--out {out} cannot be replaced ({error.strerror}); expected a folder that this "
+            "command may make: name a new one."
+        ) from error
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def environment() -> jinja2.Environment:
+    """Templates that escape every text and show none of its unseen characters."""
+    import jinja2
+
+    def harmless(value: Any) -> Any:
+        is_markup = hasattr(value, "__html__")
+        return plain(value) if isinstance(value, str) and not is_markup else value
+
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("harness.report.site"),
+        autoescape=True,
+        finalize=harmless,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+    )
+
+
+class _Writer:
+    """Writes pages below a folder."""
+
+    def __init__(
+        self, root: Path, results: Path | None, examples: Mapping[str, Sequence[Example]]
+    ) -> None:
+        self.root, self.results, self.examples = root, results, examples
+        self.templates = environment()
+        try:
+            self.version = version("uda-bench")
+        except PackageNotFoundError:
+            self.version = ""
+
+    def write(self, tables: Sequence[Table]) -> Iterable[None]:
+        """All of it, one step for each table and each run."""
+        write_text(self.root / MARK, "A report of uda-bench; `bench report --out` replaces it.\n")
+        (self.root / "static").mkdir()
+        for file in files("harness.report.site").joinpath("static").iterdir():
+            (self.root / "static" / file.name).write_bytes(file.read_bytes())
+        stems = kinds.stems(tables)
+        shown = [
+            {"stem": stem, "heading": table.heading, "failed": table.failed,
+             "sheet": comparison_sheet(table)}
+            for table, stem in zip(tables, stems, strict=True)
+        ]  # fmt: skip
+        runs = [run for table in tables for each in table.runs.values() for run in each]
+        methods = len({run.spec.method for run in runs})
+        self._page("index.html", "index.html", title="Comparison of methods", tables=shown,
+                   runs=len(runs), methods=methods, root="")  # fmt: skip
+        with styled():
+            for table, one in zip(tables, shown, strict=True):
+                self._table(table, one)
+                yield
+                for each in table.runs.values():
+                    for run in each:
+                        self._run(run, table, str(one["stem"]))
+                        yield
+
+    def _page(self, template: str, path: str, **values: Any) -> None:
+        text = self.templates.get_template(template).render(version=self.version, **values)
+        write_text(self.root / path, text)
+
+    def _table(self, table: Table, shown: dict[str, Any]) -> None:
+        if not table.rows:
+            return
+        plots = []
+        for kind in SHOWN:
+            try:
+                (one,) = kinds.figures(kind, [table], WIDTHS["column"])
+            except BenchError:  # nothing of that kind in these records
+                continue
+            file = f"{shown['stem']}-{kind}.svg"
+            save(one.figure, self.root / "plots" / file)
+            plots.append({"file": file, "caption": kinds.KINDS[kind]})
+        self._page("table.html", f"tables/{shown['stem']}.html", title=table.heading, root="../",
+                   table=shown | {"notes": table.notes}, plots=plots,
+                   classes=class_sheet(table))  # fmt: skip
+
+    def _run(self, run: Record, table: Table, stem: str) -> None:
+        assert run.metrics is not None
+        spec, metrics = run.spec, run.metrics
+        known = learning(run, self.results)
+        name = f"{spec.method}, {spec.scenario.title}, seed {spec.seed}"
+        curves = ""
+        if known.curves:
+            curves = f"{run.run_id}-curves.svg"
+            save(draw_runs([run], self.results, WIDTHS["column"], name),
+                 self.root / "runs" / curves)  # fmt: skip
+        confusion, reason = _confusion(run)
+        command, note = reproduction(run)
+        examples = self.examples.get(run.run_id, ())
+        scores = metrics.student.model_dump(mode="json", exclude={"confusion"})
+        if metrics.ema_teacher:
+            ema = metrics.ema_teacher.model_dump(mode="json", exclude={"confusion", "iou"})
+            scores["EMA teacher"] = ema
+        self._page(
+            "run.html", f"runs/{run.run_id}.html", title=f"{name} (run {run.run_id})", root="../",
+            stem=stem, heading=table.heading, made=run.created, generated=table.generated,
+            miou=f"{metrics.student.miou:.1f}", convention=metrics.convention,
+            ema=f"{metrics.ema_teacher.miou:.1f}" if metrics.ema_teacher else "",
+            images=metrics.val_images, command=command, note=note, curves=curves,
+            origin=known.origin, curve_data=_panels(known.curves), confusion=confusion,
+            no_confusion=reason, scores=[(n, _short_number(v)) for n, v in flat(scores)],
+            cost=[(n, _short_number(v)) for n, v in flat(run.cost.model_dump(mode="json"))]
+            if run.cost else [],
+            spec=flat(spec.model_dump(mode="json")), provenance=flat(run.provenance),
+            examples=self._examples(run.run_id, examples), legend=_legend(examples),
+        )  # fmt: skip
+
+    def _examples(self, run_id: str, examples: Sequence[Example]) -> list[dict[str, str]]:
+        from PIL import Image
+
+        shown = []
+        for index, one in enumerate(examples):
+            (prediction,) = one.predictions.values()
+            pictures = {"image": one.image, "label": colourise(one.label),
+                        "prediction": colourise(prediction)}  # fmt: skip
+            values = {"name": one.name}
+            for name, pixels in pictures.items():
+                values[name] = f"{run_id}-{index}-{name}.png"
+                Image.fromarray(pixels).save(self.root / "runs" / values[name], optimize=True)
+            shown.append(values)
+        return shown
+
+
+def _confusion(run: Record) -> tuple[dict[str, Any] | None, str]:
+    try:
+        names, shares = shares_of([run])
+    except BenchError as error:
+        return None, str(error)
+    lines = [
+        [cell._replace(text=cell.text.removesuffix(".0")) for cell in map(percent, line)]
+        for line in shares
+    ]
+    return {"names": names, "lines": lines}, ""
+
+
+def _legend(examples: Sequence[Example]) -> list[tuple[str, str]]:
+    present = classes_in(examples) if examples else []
+    return [(CLASSES[i], "#{:02x}{:02x}{:02x}".format(*PALETTE[i])) for i in present]
+
+
+def _panels(curves: Curves) -> list[dict[str, Any]]:
+    """Curves as uPlot takes them: steps, then a list a name, null where it has no value."""
+    panels = {"mIoU %": MIOU, "logged": LOGGED}
+    by_title: dict[str, list[str]] = {"mIoU %": [], "loss terms": [], "logged": [], "speed": []}
+    for name in curves:
+        title = next((t for t, start in panels.items() if name.startswith(start)), "loss terms")
+        by_title["speed" if name == SPEED else title].append(name)
+    made = []
+    for title, names in by_title.items():
+        if names:
+            steps = sorted({step for name in names for step, _ in curves[name]})
+            values = [dict(curves[name]) for name in names]
+            data: list[list[Any]] = [steps, *([v.get(step) for step in steps] for v in values)]
+            series = [name.removeprefix(LOGGED).removeprefix(MIOU) for name in names]
+            made.append({"title": title, "series": series, "data": data})
+    return made
+
+
+def _short_number(text: str) -> str:
+    """A figure as a reader wants it: six digits, no more."""
+    try:
+        return f"{float(text):.6g}" if "." in text and "," not in text else text
+    except ValueError:
+        return text

@@ -1,0 +1,116 @@
+"""How a run is made again: the command, and whether it is that run with the uda-bench at hand."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any, NamedTuple
+
+from harness.config import catalogue
+from harness.config.planning import Request, resolve
+from harness.config.schema import RunSpec
+from harness.errors import BenchError, in_one_line
+from harness.records.schema import Record, provenance
+
+
+class Reproduction(NamedTuple):
+    """The command, and what a reader has to know of it."""
+
+    command: str
+    note: str
+
+
+def reproduction(record: Record) -> Reproduction:
+    """The command that makes the record's run, checked against its run_id where data is generated.
+
+    Knobs that differ from what the profile gives today are set. What cannot be known from a record
+    (paths of data, weights and plug-ins) stands in capitals.
+    """
+    spec = record.spec
+    request = _request(spec)
+    note = ""
+    try:
+        if not (spec.source.generated and spec.target.generated):
+            raise BenchError("it needs the data sets that the record names")
+        made = resolve(request).spec
+        request = request.model_copy(update={"overrides": _overrides(spec, made)})
+        made = resolve(request).spec
+        if made.run_id == record.run_id:
+            note = "With this uda-bench, this command is exactly this run."
+        else:
+            parts = ", ".join(_differing(spec, made))
+            note = f"With this uda-bench, it is another run: {parts} differ. {_where(record)}"
+    except (BenchError, ValueError) as error:
+        note = f"Not checked: {in_one_line(error)}. {_where(record)}".replace("..", ".")
+    return Reproduction(_command(request, spec), note)
+
+
+def _request(spec: RunSpec) -> Request:
+    values: dict[str, Any] = {"method": spec.method, "scenario": spec.scenario.name}
+    others = [*spec.teachers, *spec.companions]
+    if others and "teacher" in spec.method_config:
+        values["teacher"] = str(others[0].get("network"))
+    return Request(
+        **values, profile=spec.profile.name, student=_student(spec), seed=spec.seed
+    )  # fmt: skip
+
+
+def _student(spec: RunSpec) -> str | None:
+    try:
+        usual = catalogue.profile(spec.profile.name).student
+    except BenchError:
+        usual = ""
+    return None if spec.student == usual else spec.student
+
+
+def _overrides(spec: RunSpec, made: RunSpec) -> tuple[str, ...]:
+    """Knobs and profile fields in which the run differs from what is made without any."""
+    knobs = {n: v for n, v in spec.method_config.items() if made.method_config.get(n) != v}
+    own, usual = (s.profile.model_dump(mode="json") for s in (spec, made))
+    fields = {n: v for n, v in own.items() if n not in _FIXED and usual[n] != v}
+    if "length" in fields:  # the schedule's, which it multiplies
+        fields = {n: v for n, v in fields.items() if n not in ("iterations", "teacher_iterations")}
+    values = {n: v for n, v in knobs.items() if n != "teacher"} | {
+        f"profile.{name}": value for name, value in fields.items()
+    }
+    return tuple(f"{name}={_spelled(value)}" for name, value in sorted(values.items()))
+
+
+#: Of a profile, what is not set: names, and what a spec holds resolved.
+_FIXED = {
+    *("name", "description", "edition", "student", "knobs", "target_knobs", "init", "teacher_init"),
+    *("wants_init", "log_every", "checkpoint_every", "workers", "data_store"),
+}
+
+
+def _spelled(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _differing(spec: RunSpec, made: RunSpec) -> list[str]:
+    own, other = spec.model_dump(mode="json"), made.model_dump(mode="json")
+    names = [name for name in own if own[name] != other[name] and name != "profile"]
+    profile = spec.profile.edition != made.profile.edition
+    return [name.replace("_", " ") for name in names] + ["the profile's edition"] * profile
+
+
+def _where(record: Record) -> str:
+    commit = provenance(record, "code").get("commit")
+    return f"The record was made at commit {commit}." if commit else ""
+
+
+def _command(request: Request, spec: RunSpec) -> str:
+    words = ["bench", "run"]
+    for name in ("method", "scenario", "profile", "student", "teacher"):
+        if value := getattr(request, name):
+            words += [f"--{name}", value]
+    words += ["--seed", str(request.seed)]
+    for override in request.overrides:
+        words += ["--set", override]
+    if spec.init:
+        words += ["--init", spec.init_file or "WEIGHTS"]
+    if not (spec.source.generated and spec.target.generated):
+        words += ["--data-root", "DATA"]
+    for plugin in spec.plugins:
+        words += ["--plugin", f"{plugin}.py"]
+    return shlex.join(words)

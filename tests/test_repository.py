@@ -161,38 +161,6 @@ def test_published_figures_are_valid_json():
     assert json.loads(PUBLISHED.read_text(encoding="utf-8"))["results"]
 
 
-DOCUMENTS = [p for p in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if p.exists()]
-
-
-@pytest.mark.parametrize("path", DOCUMENTS, ids=relative)
-def test_every_documented_command_exists(path):
-    """Verbs and options of each `bench ...` line of a document are those of the command line."""
-    from typer.main import get_command
-
-    from harness.cli.main import app
-
-    command = get_command(app)
-    text = path.read_text(encoding="utf-8").replace("\\\n", " ")
-    for line in re.findall(r"^\s*(?:\$ )?bench (.*)$", text, re.MULTILINE):
-        words = line.split("#")[0].split()
-        here = command
-        while words and words[0] in getattr(here, "commands", {}):
-            here = here.commands[words.pop(0)]
-        assert not getattr(here, "commands", None) or words[:1] in (["--help"], []), line
-        options = {name for parameter in here.params for name in (*parameter.opts,)}
-        options |= {name for parameter in here.params for name in parameter.secondary_opts}
-        for word in words:
-            if word.startswith("--"):
-                assert word.partition("=")[0] in options | {"--help"}, line
-
-
-@pytest.mark.parametrize("path", DOCUMENTS, ids=relative)
-def test_every_link_between_documents_leads_somewhere(path):
-    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
-        if "://" not in target and not target.startswith("mailto:"):
-            assert (path.parent / target).exists(), target
-
-
 def test_no_two_test_files_share_a_name():
     """Pytest imports them by it, and leaves the second out with an error."""
     names = [path.name for path in TESTS if path.name.startswith("test_")]

@@ -125,7 +125,8 @@ def run(
         if record:
             workplace.report.say(
                 f"run {record.run_id} was done by other code, another torch or on another kind of "
-                "device: run again (--keep-other-code shows it instead)"
+                "device, or without the scores that score_every asks for: run again "
+                "(--keep-other-code shows it instead)"
             )
         with workplace.stop.listening():
             record = carry_out(plan, workplace, fresh=fresh)

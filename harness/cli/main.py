@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
-from harness.cli import check, compare, data, methods, run, speed, sweeps, weights
+from harness.cli import check, claims, compare, data, methods, run, speed, sweeps, weights
 from harness.cli.options import DataRoot, Plugins
 from harness.errors import BenchError, Interrupted, explained, in_one_line, unexpected
 from harness.text import any_terminal
@@ -23,6 +23,7 @@ app = typer.Typer(
 app.add_typer(run.app)
 app.add_typer(sweeps.app)
 app.add_typer(compare.app)
+app.add_typer(claims.app)
 app.add_typer(check.app)
 app.add_typer(speed.app)
 app.add_typer(methods.app)

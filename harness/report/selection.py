@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -92,7 +92,7 @@ def _validators(heading: str, one: Selection) -> Grid:
     )
 
 
-def _quality(quality: Quality) -> Sequence[str]:
+def _quality(quality: Quality) -> list[str]:
     def of_all(value: float) -> str:
         return f"{value:.2f} ({quality.checkpoints})" if math.isfinite(value) else NONE
 

@@ -57,10 +57,15 @@ def test_a_table_is_what_its_command_makes_of_the_records(path, monkeypatch):
     first, _, made = path.read_text(encoding="utf-8").partition("\n\n")
     found = re.fullmatch(r"Made by `bench (table .*)`\.", first)
     assert found, first
-    command = re.sub(r"\$\(cat (\S+)\)", lambda m: (ROOT / m[1]).read_text("utf-8"), found[1])
+    assert printed(found[1]) == made.strip()
+
+
+def printed(command: str) -> str:
+    """What `bench` prints, `$(cat FILE)` replaced as a shell would."""
+    command = re.sub(r"\$\(cat (\S+)\)", lambda m: (ROOT / m[1]).read_text("utf-8"), command)
     outcome = bench(*shlex.split(command))
     assert outcome.code == 0, outcome.err
-    assert outcome.out.strip() == made.strip()
+    return outcome.out.strip()
 
 
 def test_the_readmes_rows_are_those_of_the_main_table():
@@ -68,3 +73,19 @@ def test_the_readmes_rows_are_those_of_the_main_table():
     rows = [line for line in made if line.startswith("|")]
     assert len(rows) == 2 * (2 + 13), "two scenarios: header, rule, thirteen methods"
     assert all(row in README for row in rows)
+
+
+CLAIMS = re.findall(r"<!-- bench (claims .*?) -->\n(.*?)\n<!-- /bench claims -->", README, re.S)
+
+
+@pytest.mark.parametrize(("command", "shown"), CLAIMS, ids=[command for command, _ in CLAIMS])
+def test_a_claim_is_what_its_command_makes_of_the_records(command, shown, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert printed(command) == shown
+
+
+def test_claims_are_made_and_none_is_left_open():
+    assert len(CLAIMS) == README.count("<!-- bench claims") == README.count("<!-- /bench claims")
+    said = "".join(shown for _, shown in CLAIMS)
+    for question in ("Beyond chance above", "larger frozen teacher", " alone ", "On photographs"):
+        assert question in said

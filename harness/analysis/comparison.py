@@ -140,7 +140,12 @@ def _scenario_and_profile(conditions: dict[str, Any]) -> tuple[str, str, int]:
 def _differences(
     conditions: dict[str, Any], neighbours: Sequence[dict[str, Any]]
 ) -> dict[str, str]:
-    differing = {n: v for n, v in conditions.items() if any(other[n] != v for other in neighbours)}
+    differing = {
+        name: value
+        for name, value in conditions.items()
+        if any(other[name] != value for other in neighbours)
+        or (name == "selection" and value != "last")
+    }
     return {name: _short(value) for name, value in differing.items()}
 
 

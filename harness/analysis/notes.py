@@ -25,7 +25,7 @@ def table_notes(
     notes = []
     students = {row.student for row in rows}
     if len(students) == 1:
-        notes.append(f"Student {students.pop()}, at the last iteration.")
+        notes.append(f"Student {students.pop()}, {_at_which_step(records)}.")
     for method in dict.fromkeys(row.method for row in rows):
         common = {
             name: shown(name, value)
@@ -52,6 +52,14 @@ def table_notes(
     if repeated:
         notes.append(f"Older records of the same runs, left out: {repeated}.")
     return notes + _measurement_notes(records)
+
+
+def _at_which_step(records: Sequence[Record]) -> str:
+    rules = {record.metrics.selection for record in records if record.metrics}
+    if rules <= {"last"}:
+        return "at the last iteration"
+    chosen = f"at the step that {' and '.join(sorted(rules))} chooses"
+    return chosen + (" by target labels: a bound, no result" if "oracle" in rules else "")
 
 
 def _start_weights(records: Sequence[Record]) -> list[str]:

@@ -9,7 +9,18 @@ from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
-from harness.cli import check, compare, data, figures, methods, run, speed, sweeps, weights
+from harness.cli import (
+    check,
+    claims,
+    compare,
+    data,
+    figures,
+    methods,
+    run,
+    speed,
+    sweeps,
+    weights,
+)
 from harness.cli.grouped import GroupedVerbs, examples
 from harness.cli.options import DataRoot, Plugins
 from harness.errors import CTRL_C, BenchError, Interrupted, explained, in_one_line, unexpected
@@ -41,6 +52,7 @@ app.add_typer(run.app)
 app.add_typer(sweeps.app)
 app.add_typer(compare.app)
 app.add_typer(figures.app)
+app.add_typer(claims.app)
 app.add_typer(check.app)
 app.add_typer(speed.app)
 app.add_typer(methods.app)

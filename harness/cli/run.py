@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 Format = Literal["rich", "markdown", "latex", "csv", "json", "html"]
+Rule = Literal["last", "entropy", "infomax", "snd", "agreement", "oracle", "all"]
 
 
 @app.command(
@@ -172,7 +173,8 @@ def run(
         if record:
             workplace.report.say(
                 f"run {record.run_id} was done by other code, another torch or on another kind of "
-                "device: run again (--keep-other-code shows it instead)"
+                "device, or without the scores that score_every asks for: run again "
+                "(--keep-other-code shows it instead)"
             )
         with workplace.stop.listening():
             record = carry_out(plan, workplace, fresh=fresh)
@@ -224,6 +226,13 @@ def table(
     aggregate: Annotated[
         bool, typer.Option("--aggregate", help="Show a table over all scenarios of a profile too.")
     ] = False,
+    selection: Annotated[
+        Rule,
+        typer.Option(
+            help="The checkpoint that counts, of runs scored while they learned; all: rules "
+            "side by side, and how well validators order checkpoints."
+        ),
+    ] = "last",
     method: Annotated[
         list[str] | None,
         typer.Option(
@@ -286,6 +295,19 @@ def table(
             "`bench run` or `bench sweep` first, or name other files: results/records holds "
             "what this project published."
         )
+    if selection == "all":
+        _show_selections(kept, format_)
+        return
+    if selection != "last":
+        from harness.analysis.selection import selected
+
+        if per_class:
+            raise BenchError(
+                "--per-class: known of the last iteration only; expected no --selection."
+            )
+        kept, without = selected(kept, selection)
+        if without:
+            typer.echo(f"{without} runs without a curve for {selection}: left out", err=True)
     if format_ == "rich":
         formats.print_rich(
             kept, Console(), per_class=per_class, published=published, aggregate=aggregate
@@ -297,3 +319,14 @@ def table(
                 kept, format_, per_class=per_class, published=published, aggregate=aggregate
             )
         )
+
+
+def _show_selections(records: list[Record], format_: str) -> None:
+    from rich.console import Console
+
+    from harness.report.selection import print_selections, render_selections
+
+    if format_ == "rich":
+        print_selections(records, Console())
+    else:
+        print(render_selections(records, format_))

@@ -50,6 +50,7 @@ CHANGE_NO_FIGURE = (
     "data_store",
     "description",
     "log_every",
+    "score_every",
     "wants_init",
     "workers",
 )
@@ -179,6 +180,11 @@ class Profile(Strict):
         "10min",
         description="keep the training state, from which a killed run goes on, every so many "
         "steps (500) or minutes (10min); off: never",
+    )
+    score_every: Annotated[int, Field(ge=0, le=10**9)] = Field(
+        0,
+        description="score student and EMA teacher every so many steps, on target images with and "
+        "without labels, for `bench table --selection`; 0: after the last step only, with labels",
     )
     knobs: Annotated[dict[str, Any], AfterValidator(_finite)] = Field(
         default_factory=dict, description="method knobs of this profile, for methods that have them"

@@ -50,7 +50,8 @@ def evaluate(
     from methods.networks.modes import evaluating
 
     total: Tensor | None = None
-    with evaluating(network), torch.inference_mode():
+    # Not in inference mode: what a network keeps of a forward may serve a training that goes on.
+    with evaluating(network), torch.no_grad():
         for *images, label in batches:
             scored = class_scores(network, images, label.shape[-2:], views, autocast)
             counts = confusion(most_likely(scored), label)

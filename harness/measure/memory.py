@@ -117,9 +117,13 @@ class PeakMemory:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """What a CPU's process allocates inside, and frees again, counts for nothing."""
+        """What the process allocates inside, and frees again, counts for nothing."""
         if self.on_gpu:
+            import torch
+
+            self._earlier = self.state_dict()
             yield
+            torch.cuda.reset_peak_memory_stats(self.device)
             return
         with self._sampling, self._tree.paused():
             yield

@@ -42,16 +42,54 @@ class Golden(RecordModel):
     )
 
 
+#: Of a run, the networks that are scored.
+ScoredNetwork = Literal["student", "ema_teacher"]
+#: How a checkpoint is chosen: harness/evaluation/validators.py.
+Selection = Literal["last", "entropy", "infomax", "snd", "agreement", "oracle"]
+
+
+class NetworkScores(RecordModel):
+    """One network at one step: its mIoU, and its scores on target images without their labels."""
+
+    miou: float = Field(description="percent, on the scored images, in the scenario's convention")
+    entropy: float = Field(description="nats: mean entropy of a pixel's class; lower is better")
+    infomax: float = Field(description="nats: mutual information of pixel and class")
+    snd: float = Field(description="nats: soft neighbourhood density")
+
+
+class CurvePoint(RecordModel):
+    """The networks after so many steps."""
+
+    step: int = Field(description="steps done")
+    student: NetworkScores
+    ema_teacher: NetworkScores | None = None
+    agreement: float | None = Field(
+        None, description="percent: mIoU of the student's classes against the EMA teacher's"
+    )
+
+
+class Curve(RecordModel):
+    """How the networks scored while they learned."""
+
+    images: int = Field(description="target training images that were scored without labels")
+    seconds: float = Field(description="that the scoring took; in no other figure of the training")
+    points: list[CurvePoint] = Field(description="steps ascending, the last one's included")
+    chosen: dict[str, int] = Field(
+        default_factory=dict, description="the step of the student that each rule chooses"
+    )
+
+
 class Metrics(RecordModel):
     convention: str
     student: Scores
     ema_teacher: Scores | None = None
     val_images: int
-    selection: Literal["last"] = "last"
+    selection: Selection = "last"
     losses: dict[str, list[float]] = Field(
         default_factory=dict, description="each loss term at the first steps: the golden losses"
     )
     golden: Golden | None = Field(None, description="the golden losses of the whole schedule")
+    curve: Curve | None = Field(None, description="scores while training, where score_every asks")
 
 
 class Inference(RecordModel):

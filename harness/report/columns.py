@@ -18,7 +18,7 @@ from harness.text import plain
 NONE = "-"
 TEXT_COLUMNS = {
     *("method", "student", "teacher", "class", "network", "role", "convention"),
-    *("name", "knob", "default", "field", "value", "what it is"),
+    *("name", "knob", "default", "field", "value", "what it is", "validator"),
 }
 MEMORY = {
     "gpu allocated": "GPU",
@@ -91,7 +91,7 @@ def _main_grid(table: Table) -> Grid:
         ("method", lambda r: r.label, True),
         ("student", lambda r: r.student, len({r.student for r in rows}) > 1),
         ("teacher", lambda r: " + ".join(r.teachers) or NONE, any(r.teachers for r in rows)),
-        (f"mIoU % ({convention}, {table.profile_name})", lambda r: _spread(r.miou), True),
+        (f"mIoU % ({convention}, {table.profile_name})", lambda r: spread(r.miou), True),
         (
             "gain at equal steps" if timed else "gain",
             lambda r: difference_text(r.gain),
@@ -106,7 +106,7 @@ def _main_grid(table: Table) -> Grid:
             lambda r: number(r.conventions.get(other), ".1f"),
             any(other in r.conventions for r in rows),
         ),
-        ("EMA teacher mIoU %", lambda r: _spread(r.ema_miou), any(r.ema_miou for r in rows)),
+        ("EMA teacher mIoU %", lambda r: spread(r.ema_miou), any(r.ema_miou for r in rows)),
         ("infer img/s", lambda r: number(r.inference_images_per_second), True),
         ("params M", lambda r: number(r.parameters_m, ".2f"), True),
         (
@@ -114,7 +114,7 @@ def _main_grid(table: Table) -> Grid:
             lambda r: number(r.training_parameters_m, ".2f"),
             any(r.training_parameters_m for r in rows),
         ),
-        ("teacher mIoU %", lambda r: _spread(r.teacher_miou), any(r.teacher_miou for r in rows)),
+        ("teacher mIoU %", lambda r: spread(r.teacher_miou), any(r.teacher_miou for r in rows)),
         ("teacher training s", _teacher_seconds, any(r.teachers for r in rows)),
     ]
     shown = [(name, cell) for name, cell, needed in columns if needed]
@@ -215,12 +215,12 @@ def number(value: float | None, style: str = ".3g") -> str:
     return f"{value:.0f}" if style == ".3g" and abs(value) >= 100 else format(value, style)
 
 
-def _spread(value: Summary | None) -> str:
+def spread(value: Summary | None, style: str = ".1f") -> str:
     """mean ± sd (n); no sd from one seed."""
-    if value is None:
+    if value is None or not value.n:
         return NONE
-    sd = f" ± {value.sd:.1f}" if math.isfinite(value.sd) else ""
-    return f"{number(value.mean, '.1f')}{sd} ({value.n})"
+    sd = f" ± {value.sd:{style}}" if math.isfinite(value.sd) else ""
+    return f"{number(value.mean, style)}{sd} ({value.n})"
 
 
 def difference_text(value: Difference | None, enough: int = ENOUGH_SEEDS) -> str:

@@ -89,7 +89,8 @@ def announce(suite: Suite, planned: dict[str, Job], others: int, workplace: Work
     workplace.report.say(f"{suite.name}: {len(planned)} runs, {done} done before")
     if others:
         workplace.report.say(
-            f"{others} runs were done by other code, another torch or on another kind of device: "
+            f"{others} runs were done by other code, another torch or on another kind of device, "
+            "or without the scores that score_every asks for: "
             + ("kept" if workplace.keep_other_code else "run again (--keep-other-code keeps them)")
         )
 

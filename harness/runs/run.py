@@ -49,7 +49,7 @@ from harness.runs.trained import (
     write_stage,
 )
 from harness.runs.training import Outcome, build_method, decode, train
-from harness.runs.workplace import Workplace, new_record
+from harness.runs.workplace import Workplace, has_curve, new_record
 from harness.training.checkpoints import discard
 from harness.training.loop import finite_weights
 from harness.training.precision import computing_threads, set_float32
@@ -133,6 +133,12 @@ def _trained_before(plan: Plan, workplace: Workplace) -> _Networks | None:
             "another kind of device: trained again (--keep-other-code uses them)"
         )
         return None
+    if not has_curve(kept.trained.curve, kept.trained.run_id, plan.spec):
+        workplace.report.say(
+            f"weights {plan.spec.weights_id} were trained without being scored on this target "
+            "(score_every): trained again"
+        )
+        return None
     workplace.report.say(f"weights {plan.spec.weights_id}: trained before, used again")
     return _Networks(kept.trained, True, kept.trained.training.wall_seconds)
 
@@ -170,6 +176,7 @@ def _outcome(
         weights_sha256={},
         losses=trained.losses,
         golden=trained.golden,
+        curve=trained.curve,
         parameters_m=parameters_m(method.student),
         training_parameters_m=parameters_m(method),
         training=trained.training,
@@ -208,6 +215,7 @@ def _score_stage(plan: Plan, workplace: Workplace, trained: _Networks, folder: P
         val_images=spec.target.val_images,
         losses=outcome.losses,
         golden=outcome.golden,
+        curve=outcome.curve if outcome.run_id == spec.run_id else None,
     )
     if trained.whole:
         with suppress(OSError):  # a full disk: the record, smaller, may still find room

@@ -18,7 +18,7 @@ from harness.files import (
     write_text,
     written_whole,
 )
-from harness.records.schema import Golden, RecordModel, TeacherCost, Training
+from harness.records.schema import Curve, Golden, RecordModel, TeacherCost, Training
 from harness.records.store import as_json
 from harness.training.checkpoints import discard
 from harness.weights.find import EMA_WEIGHTS, RUN, WEIGHTS
@@ -41,6 +41,7 @@ class Trained(RecordModel):
     weights_sha256: dict[str, str] = Field(description="of each file of weights")
     losses: dict[str, list[float]]
     golden: Golden | None = None
+    curve: Curve | None = Field(None, description="on the target of the run that trained")
     parameters_m: float
     training_parameters_m: float
     training: Training

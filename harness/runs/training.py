@@ -14,11 +14,12 @@ from harness.data.datasets import Dataset
 from harness.data.loader import TrainLoader
 from harness.data.store_build import ensure
 from harness.errors import BenchError
+from harness.evaluation.curve import CurveMeter
 from harness.measure.clock import StepClock, Stopwatch
 from harness.measure.energy import Energy
 from harness.measure.memory import PeakMemory
 from harness.measure.process_memory import TreeMemory
-from harness.records.schema import Golden, Training, TrainingPhase
+from harness.records.schema import Curve, Golden, Training, TrainingPhase
 from harness.report.progress import Role
 from harness.runs.remaining import afterwards
 from harness.runs.workplace import Workplace
@@ -37,6 +38,7 @@ class Outcome(NamedTuple):
     losses: dict[str, list[float]]  # the first ones
     golden: Golden
     earlier_seconds: float  # of the training, spent by tries that were interrupted
+    curve: Curve | None  # where the profile asks for it
 
 
 def build_method(plan: Plan, student: Segmentor, teachers: Sequence[Segmentor]) -> Method:
@@ -119,6 +121,7 @@ def train(
     clock = StepClock(profile.batch_size * profile.accumulation, workplace.device, workplace.clock)
     golden = loop.Golden(profile.iterations)
     stopwatch = Stopwatch()
+    curve = _curve(plan, workplace) if profile.score_every else None
     processor = Stopwatch(time.process_time)
     with (
         PeakMemory(workplace.device, baseline=memory_before) as memory,
@@ -140,6 +143,7 @@ def train(
             say=workplace.report.say,
             checkpoints=checkpoints,
             meters={"memory": memory, "energy": energy, "wall": stopwatch, "processor": processor},
+            curve=curve,
             resume=resume,
         )
     seconds = stopwatch.seconds
@@ -170,4 +174,12 @@ def train(
         losses,
         Golden(losses=golden.losses, held_mib=golden.held_mib),
         stopwatch.earlier,
+        curve.curve if curve else None,
     )
+
+
+def _curve(plan: Plan, workplace: Workplace) -> CurveMeter:
+    target = plan.sources.target
+    scored = target.open("val")
+    spec = plan.spec
+    return CurveMeter(target.open("train"), scored, spec.scenario, spec.profile, workplace.device)

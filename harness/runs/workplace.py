@@ -11,11 +11,12 @@ from typing import Any, Literal
 import torch
 
 from harness.config.planning import Plan
+from harness.config.schema import RunSpec
 from harness.errors import BenchError, in_one_line, without_folders
 from harness.measure import environment, fingerprint
 from harness.measure.clock import Clock
 from harness.records import store
-from harness.records.schema import Record
+from harness.records.schema import Curve, Record
 from harness.report.progress import Reporter
 from harness.signals import Stop
 
@@ -59,10 +60,17 @@ def record_of(
 
 
 def is_current(record: Record, plan: Plan, workplace: Workplace) -> bool:
-    """Whether this code, torch and kind of device made the record."""
+    """Whether this code, torch and kind of device made the record, and it holds what is asked."""
     kept = record.provenance
     made_by = {name: kept.get(name, {}).get("fingerprint") for name in ("code", "environment")}
-    return made_by == workplace.made_by(plan)
+    curve = record.metrics.curve if record.metrics else None
+    scored = has_curve(curve, record.run_id, plan.spec)
+    return scored and made_by == workplace.made_by(plan)
+
+
+def has_curve(curve: Curve | None, run_id: str, spec: RunSpec) -> bool:
+    """Whether what a run left of its training holds the scores that `score_every` asks for."""
+    return not spec.profile.score_every or (curve is not None and run_id == spec.run_id)
 
 
 def failed_record(plan: Plan, error: str, workplace: Workplace) -> Record:

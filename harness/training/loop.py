@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,13 @@ GOLDEN_STEPS = 5
 #: Parts of the schedule; a record keeps the losses at the first step of each, too.
 GOLDEN_PARTS = 10
 MIB = 2**20
+
+
+class Curve(Meter, Protocol):
+    """Scores the networks while they learn: harness.evaluation.curve, which is above this one."""
+
+    def due(self, done: int) -> bool: ...
+    def score(self, method: Method, done: int, meters: Mapping[str, Meter]) -> None: ...
 
 
 #: Told the step, its loss terms and the images per second: a terminal, a log, or nobody.
@@ -152,6 +159,7 @@ def train(
     say: Callable[[str], None] = print,
     checkpoints: Checkpoints | None = None,
     meters: Mapping[str, Meter] | None = None,
+    curve: Curve | None = None,
     resume: State | None = None,
 ) -> dict[str, list[float]]:
     """Train for profile.iterations steps; return each term's value at the first steps.
@@ -161,12 +169,15 @@ def train(
     `log_every` steps, whole lines whenever the process is killed; `say` is told once where it
     cannot be written. `checkpoints` keeps the state, that of the clock and of further `meters` with
     it; from `resume`, which it kept, training goes on, with the batches after it in `loader`.
+    `curve` scores the networks at steps of its own, while the meters stand still.
     BenchError when a loss is not finite. Interrupted, the state kept, after a signal.
     """
     method.train()
     trainer = Trainer(method, profile, device)
     history = History(golden or Golden(profile.iterations), Log(log, say) if log else None)
     meters = {"clock": clock, "history": history, **(meters or {})}
+    if curve:
+        meters["curve"] = curve
     start = 0
     if resume:
         start = _go_back(trainer, resume, meters)
@@ -193,11 +204,12 @@ def train(
         each_step(done)
         logged = done % profile.log_every == 0 or done == profile.iterations
         due = checkpoints is not None and done < profile.iterations and checkpoints.due(done)
-        if step not in history.golden.steps and not logged and not due:
+        scored = curve is not None and curve.due(done)
+        if step not in history.golden.steps and not logged and not due and not scored:
             continue
         values = finite(terms, step)
+        del terms
         if step in history.golden.steps:
-            del terms
             history.golden.note(step, values, device)
         if step < GOLDEN_STEPS:
             for name, value in values.items():
@@ -207,6 +219,8 @@ def train(
             progress(done, values, speed)
             if history.log:
                 history.log.append({"step": done, **values, "images_per_second": speed})
+        if curve and scored:
+            curve.score(method, done, meters)
         if checkpoints and due:
             checkpoints.write(trainer, done, meters)
     return history.first
@@ -221,8 +235,10 @@ def _go_back(trainer: Trainer, state: State, meters: Mapping[str, Meter]) -> int
             f"the training state of step {state.values['step']} does not fit this run: {error}. "
             "Train from the start: --fresh."
         ) from error
+    kept = state.values["meters"]
     for name, meter in meters.items():
-        meter.load_state_dict(state.values["meters"][name])
+        if name in kept or name != "curve":  # which an earlier try need not have drawn
+            meter.load_state_dict(kept[name])
     return int(state.values["step"])
 
 

@@ -154,3 +154,22 @@ def test_the_peak_of_an_interrupted_try_counts_where_it_was_higher():
     with PeakMemory("cpu", baseline=baseline()) as memory:
         memory.load_state_dict({"kind": "gpu allocated", "mib": 5e6})
     assert memory.mib < 5e6, "another kind of figure"
+
+
+def test_a_gpus_peak_leaves_out_what_a_pause_allocates(monkeypatch):
+    held = {"peak": 0.0}
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda _: held.update(peak=0.0))
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _: held["peak"] * 2**20)
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda _: 900 * 2**20)
+    with PeakMemory("cuda") as memory:
+        held["peak"] = 500.0
+        with memory.paused():
+            held["peak"] = 800.0
+        held["peak"] = 300.0
+    assert memory.mib == pytest.approx(500)
+    with PeakMemory("cuda") as memory:
+        with memory.paused():
+            held["peak"] = 800.0
+        held["peak"] = 300.0
+    assert memory.mib == pytest.approx(300)

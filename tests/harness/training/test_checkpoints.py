@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -181,3 +182,42 @@ def test_a_full_disk_costs_a_word_and_no_training(training, monkeypatch):
     (line,) = training.said
     assert "No space left" in line
     assert checkpoints.cost is None
+
+
+class Noted:
+    """A curve that notes the steps it is asked at: every third and the last of eight."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+
+    def due(self, done):
+        return done % 3 == 0 or done == 8
+
+    def score(self, method, done, meters):
+        self.steps.append(done)
+
+    def paused(self):
+        return nullcontext()
+
+    def state_dict(self):
+        return {"steps": self.steps}
+
+    def load_state_dict(self, state):
+        self.steps = state["steps"]
+
+
+def test_a_curve_is_asked_at_its_own_steps_and_goes_on_where_a_state_was_kept(training):
+    def run(curve, checkpoints, built, resume=None):
+        train(
+            built, batches(8)[resume.values["step"] if resume else 0 :], profile(), CPU,
+            clock=StepClock(1), progress=lambda *_: None, checkpoints=checkpoints, curve=curve,
+            resume=resume,
+        )  # fmt: skip
+
+    first = Noted()
+    run(first, training.checkpoints("4"), method())
+    assert first.steps == [3, 6, 8]
+    later, built = Noted(), method()
+    state = training.checkpoints("4").newest(built, 8, False)
+    run(later, training.checkpoints("4"), built, state)
+    assert later.steps == [3, 6, 8], "step 3 from the state of step 4"

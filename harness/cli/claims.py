@@ -1,0 +1,91 @@
+"""`bench claims`: what records let one say, in sentences."""
+
+from __future__ import annotations
+
+from enum import Enum
+from itertools import groupby
+from pathlib import Path
+from textwrap import fill
+from typing import Annotated
+
+import typer
+
+from harness.cli.options import DataRoot, Plugins, Results
+from harness.cli.selection import select
+from harness.errors import BenchError
+
+app = typer.Typer()
+
+WIDTH = 120
+
+
+class About(str, Enum):
+    """The questions of harness.analysis.claims."""
+
+    GAINS = "gains"
+    POWER = "power"
+    TOGETHER = "together"
+    TEACHERS = "teachers"
+    COMBINED = "combined"
+
+
+@app.command()
+def claims(
+    records_: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[RECORDS]...", help="Files or folders.", show_default="--results"),
+    ] = None,
+    about: Annotated[
+        list[About] | None,
+        typer.Option(help="Only these questions.", show_default="all"),
+    ] = None,
+    method: Annotated[list[str] | None, typer.Option(help="Only these.")] = None,
+    scenario: Annotated[list[str] | None, typer.Option(help="Only these.")] = None,
+    profile: Annotated[str | None, typer.Option(help="Only this.")] = None,
+    student: Annotated[str | None, typer.Option(help="Only this.")] = None,
+    suite: Annotated[str | None, typer.Option(help="Only what it asks for.")] = None,
+    plugin: Plugins = None,
+    data_root: DataRoot = None,
+    results: Results = Path("runs"),
+) -> None:
+    """Say what records let one say, in sentences, each with its interval and n, as Markdown.
+
+    Tested and corrected as the tables of the same records are.
+    """
+    from harness.analysis.claims import claims as made_of
+
+    kept, count, where = select(
+        records_,
+        results,
+        data_root,
+        methods=method or (),
+        scenarios=scenario or (),
+        profile=profile,
+        student=student,
+        suite=suite,
+    )
+    asked = [question.value for question in about or About]
+    said = [claim for claim in made_of(kept) if claim.about in asked]
+    if not said:
+        raise BenchError(
+            f"{len(kept)} of {count} records in {where} let one say nothing about "
+            f"{', '.join(asked)}; expected a method and source_only on three seeds each, in one "
+            "table."
+        )
+    for place, of_place in groupby(said, key=lambda claim: claim.place):
+        print(f"{place}:\n")
+        for claim in of_place:
+            print(_bullet(claim.text))
+        print()
+
+
+def _bullet(text: str) -> str:
+    """As Markdown, in lines that a README may have."""
+    return fill(
+        text,
+        WIDTH,
+        initial_indent="- ",
+        subsequent_indent="  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

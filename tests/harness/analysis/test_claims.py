@@ -1,0 +1,177 @@
+"""Sentences from records: they change with the figures, and none lacks interval and n."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from bench_cli import bench, refused
+from fake_records import fake_cost, fake_record, four_methods
+
+from harness.analysis.claims import claims
+from harness.analysis.wording import joined, signed
+from harness.records import store
+from harness.records.schema import Record
+
+NOISE = (-0.6, 0.1, 0.5)
+
+
+def runs(method: str, miou: float, n: int = 3, **spec) -> list[Record]:
+    return [
+        fake_record(method, seed, miou + wobble, **spec) for seed, wobble in enumerate(NOISE[:n])
+    ]
+
+
+def table(daformer: float, dacs: float, **spec) -> list[Record]:
+    return [
+        *runs("source_only", 30.0, **spec),
+        *runs("daformer", daformer, **spec),
+        *runs("dacs", dacs, **spec),
+        *runs("oracle", 50.0, **spec),
+    ]
+
+
+def texts(records: list[Record], about: str) -> list[str]:
+    return [claim.text for claim in claims(records) if claim.about == about]
+
+
+def test_who_stands_clear_and_who_is_not_told_from_chance():
+    above, untold, ceiling = texts(table(36.0, 30.4), "gains")
+    assert above == (
+        "Beyond chance above source_only: daformer by +6.0 points on GTA5 -> Cityscapes "
+        "[5.0, 7.0] (n = 3 seeds)."
+    )
+    assert untold == (
+        "Not told from source_only on GTA5 -> Cityscapes: dacs, +0.4 points, 95 % intervals "
+        "within [-0.6, 1.4] (n = 3 seeds)."
+    )
+    assert ceiling.startswith("Training on the target's labels (oracle) is worth +20.0 points on")
+
+
+def test_the_sentences_change_with_the_records():
+    below, untold, _ = texts(table(26.0, 30.4), "gains")
+    assert below.startswith("Beyond chance below source_only: daformer by -4.0 points")
+    assert "dacs" in untold
+    (both, _) = texts(table(36.0, 35.0), "gains")
+    assert "daformer by +6.0 points" in both
+    assert "; " in both
+    assert "dacs by +5.0 points" in both
+
+
+def test_two_scenarios_are_one_sentence_and_a_gain_in_one_alone_is_said_so():
+    records = [*table(36.0, 36.0), *table(37.0, 30.2, scenario="synthia2cs")]
+    above, mixed, _ = texts(records, "gains")
+    assert "daformer by +6.0 points on GTA5 -> Cityscapes" in above
+    assert "and +7.0 on SYNTHIA -> Cityscapes" in above
+    assert mixed.startswith(
+        "Beyond chance from source_only in one scenario, not so in another: dacs"
+    )
+    assert "[-0.8, 1.2] ~ (n = 3 seeds; ~: not told from chance)." in mixed
+    (together,) = texts(records, "together")
+    assert "(n = 2 scenarios)" in together
+    (power,) = texts(records, "power")
+    assert re.search(r"\d\.\d points on GTA5 -> Cityscapes \(n = 3 seeds, 3 comparisons\)", power)
+
+
+def test_equal_steps_and_equal_seconds_are_told_apart_at_the_longest_schedule():
+    def at(length, seconds):
+        return {
+            "profile": {"iterations": 800 * length, "length": length},
+            "cost": fake_cost(wall_seconds=seconds),
+        }
+
+    records = [
+        *runs("source_only", 30.0, **at(1, 100.0)),
+        *runs("source_only", 34.0, **at(2, 200.0)),
+        *runs("source_only", 38.0, **at(4, 400.0)),
+        *runs("daformer", 36.0, **at(1, 200.0)),
+        *runs("daformer", 38.2, **at(2, 400.0)),
+    ]
+    told = texts(records, "gains")
+    assert told[0] == (
+        "At equal steps, beyond chance above source_only: daformer x2 by +4.2 points on "
+        "GTA5 -> Cityscapes [3.2, 5.2] (n = 3 seeds)."
+    )
+    assert told[1].startswith(
+        "At equal seconds, not told from source_only on GTA5 -> Cityscapes: daformer x2, +0.2"
+    )
+
+
+def taught(network: str, miou: float, parameters_m: float) -> list[Record]:
+    teachers = [{"network": network, "weights_id": "0" * 10}]
+    made = runs("dualkd", miou, teachers=teachers)
+    for record in made:
+        assert record.cost
+        record.cost.training_parameters_m = parameters_m
+    return made
+
+
+@pytest.mark.parametrize(
+    ("scores", "answer"),
+    [
+        ((36.0, 33.0, 30.0), "No: compared with small, it scores 3.0 points less with middle"),
+        ((33.0, 36.0, 39.0), "Yes: compared with small, it scores 3.0 points more with middle"),
+        ((33.0, 33.2, 39.0), "One does: compared with small, it scores 0.2 points more"),
+        ((33.0, 36.0, 30.0), "One does, another harms: compared with small"),
+        ((33.0, 33.2, 32.9), "Not told: compared with small"),
+    ],
+)
+def test_whether_a_larger_teacher_helps(scores, answer):
+    networks = ("small", "middle", "large")
+    records = [
+        run
+        for number in (2, 0, 1)  # in no order of size
+        for run in taught(networks[number], scores[number], 2.0 + number)
+    ]
+    (said,) = texts([*runs("source_only", 30.0), *records], "teachers")
+    assert f"help dualkd on GTA5 -> Cityscapes? {answer}" in said
+    assert said.index("with middle") < said.index("with large")
+    one_seed = [run for run in records if run.spec.seed == 0]
+    assert not texts([*runs("source_only", 30.0), *one_seed], "teachers")
+
+
+def test_whether_methods_add_up():
+    records = [*table(36.0, 34.0), *runs("mic", 31.0), *runs("dacs+mic", 34.3)]
+    (said,) = texts(records, "combined")
+    assert said.startswith("dacs+mic scores 0.3 points more than dacs alone [")
+    assert "] ~ at 1 times its training seconds and 3.3 points more than mic alone" in said
+    assert said.endswith("on GTA5 -> Cityscapes (n = 3 seeds; ~: not told from chance).")
+
+
+def test_no_claim_is_made_of_few_seeds_and_none_lacks_n_and_interval():
+    few = [record for record in table(40.0, 30.0) if record.spec.seed < 2]
+    assert not claims(few)
+    for claim in claims([*four_methods(), *four_methods(scenario="synthia2cs")]):
+        assert re.search(r"n = \d", claim.text), claim
+        assert claim.about == "power" or re.search(r"\[-?\d", claim.text), claim
+
+
+def test_the_place_says_which_data_and_which_edition():
+    places = {claim.place for claim in claims(table(36.0, 30.4, generated=False))}
+    assert places == {"On real data, profile tiny"}
+    (place,) = {claim.place for claim in claims(four_methods(profile={"edition": 2}))}
+    assert place == "On generated data, profile tiny v2"
+
+
+def test_the_command_prints_bullets_and_refuses_where_nothing_can_be_said(tmp_path):
+    for record in table(36.0, 30.4):
+        store.write(record, tmp_path / "records")
+    outcome = bench("claims", "--results", tmp_path, "--about", "gains")
+    lines = outcome.out.splitlines()
+    assert lines[:2] == ["On generated data, profile tiny:", ""]
+    assert lines[2].startswith("- Beyond chance above source_only: daformer")
+    assert all(len(line) <= 120 for line in lines)
+    line = refused(bench("claims", "--results", tmp_path, "--about", "teachers"))
+    assert "let one say nothing about teachers" in line
+
+
+def test_lists_and_signs():
+    assert [joined(parts) for parts in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == [
+        "", "a", "a and b", "a, b and c",
+    ]  # fmt: skip
+    assert [signed(value) for value in (-0.04, 0.04, -1.25, 2.0)] == [
+        "+0.0",
+        "+0.0",
+        "-1.2",
+        "+2.0",
+    ]

@@ -96,8 +96,7 @@ def _package(network: str) -> Package | None:
     name = one_scale(network)
     if not name.startswith(TIMM):
         return None
-    model, _ = timm_parts(name, "")
-    return PACKAGES.get(model.removesuffix(".in1k"))
+    return PACKAGES.get(timm_parts(name, "").model.removesuffix(".in1k"))
 
 
 def _packaged(network: str) -> Path | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 
 from methods.contract import Segmentor
 from methods.networks import mmcv_ops, mmseg_types
+from methods.networks.modes import evaluating
+from methods.networks.normalise import renormalisation
 from methods.networks.quiet import quiet
 from methods.networks.segmentor import PaddedSegmentor
 from methods.networks.tiles import joined, tiles
@@ -22,20 +25,47 @@ class MMSegModel(PaddedSegmentor):
     """mmsegmentation's backbone, neck (if any) and decode head.
 
     Its features are the backbone's. `fused` is what the head's classifier sees, before dropout.
-    A backbone made for one size of image (BEiT, MAE) sees a larger one in tiles of that size.
+    A backbone made for one size of image (BEiT, MAE) sees a larger one in tiles of that size. Any
+    other sees the image itself; padded where it takes multiples of some number of pixels alone.
+    The image is normalised as the config's data_preprocessor says.
     """
 
-    def __init__(self, name: str, backbone: nn.Module, neck: nn.Module | None, head: Any) -> None:
+    def __init__(
+        self,
+        name: str,
+        backbone: nn.Module,
+        neck: nn.Module | None,
+        head: Any,
+        preprocessor: dict[str, Any] | None = None,
+    ) -> None:
         tile, shapes = _map_shapes(backbone)
-        super().__init__(name, backbone, head, size_multiple=tile or 32)
+        super().__init__(name, backbone, head, size_multiple=tile or 1)
         self.neck = neck if neck is not None else nn.Identity()
         self.tile = tile
+        self.renormalise = _renormalisation(preprocessor)
         # Some backbones (UNet) hand out the coarsest map first; heads know their own order.
         self.order = sorted(range(len(shapes)), key=lambda i: shapes[i][2], reverse=True)
         self.feature_channels = [shapes[i][1] for i in self.order]
         self.fused_channels = head.conv_seg.in_channels
+        if tile is None:
+            self.size_multiple = next((m for m in MULTIPLES if self._takes(m)), MULTIPLES[-1])
+
+    @torch.no_grad()
+    def _takes(self, multiple: int) -> bool:
+        """Whether the network as a whole takes images whose sides are multiples of that alone."""
+        device = next(self.parameters()).device
+        sides = (math.ceil(side / multiple) | 1 for side in TRIAL)  # and of nothing more
+        with evaluating(self):
+            try:
+                self.decode(
+                    self.encode(torch.zeros(1, 3, *(n * multiple for n in sides), device=device))
+                )
+            except Exception:  # each network fails in its own way
+                return False
+        return True
 
     def encode(self, image: Tensor) -> list[Tensor]:
+        image = self.renormalise(image)
         if self.tile is None:
             features = self.encoder(image)
         else:
@@ -60,6 +90,14 @@ class MMSegModel(PaddedSegmentor):
 #: What of a config's model makes the network; the rest is for mmsegmentation's own training.
 _PARTS = ("backbone", "neck", "decode_head")
 
+#: What the config says of the images that its weights expect.
+_NORMALISATION = "data_preprocessor"
+
+#: What the sides of an image may have to be multiples of; most networks take any.
+MULTIPLES = (1, 2, 4, 8, 16, 32)
+#: Height and width of the images on which that is tried, or the next multiples.
+TRIAL = (65, 91)
+
 
 def build(name: str, model: dict[str, Any], num_classes: int) -> Segmentor:
     """The network of a model that `read_config` gave.
@@ -77,7 +115,7 @@ def build(name: str, model: dict[str, Any], num_classes: int) -> Segmentor:
             mmseg_types.check(name, model)
             backbone, neck, head = _build_parts(model, num_classes)
             if getattr(head, "conv_seg", None) is not None:
-                return MMSegModel(name, backbone, neck, head)
+                return MMSegModel(name, backbone, neck, head, model.get(_NORMALISATION))
         except (ImportError, KeyError, TypeError, AttributeError) as error:
             raise _incomplete(name, error) from error
         except ValueError:
@@ -111,7 +149,19 @@ def read_config(config_name: str) -> dict[str, Any]:
             f"mmseg:{config_name} is a {model['type']}: only an EncoderDecoder with one decode "
             "head is supported"
         )
-    return {key: model[key] for key in _PARTS if model.get(key)}
+    preprocessor = model.get(_NORMALISATION) or {}
+    kept = {key: model[key] for key in _PARTS if model.get(key)}
+    if isinstance(_renormalisation(preprocessor), nn.Identity):
+        return kept
+    return kept | {_NORMALISATION: {key: preprocessor[key] for key in ("mean", "std")}}
+
+
+def _renormalisation(preprocessor: dict[str, Any] | None) -> nn.Module:
+    """From ImageNet's mean and deviation to those of a data_preprocessor, in grey levels."""
+    if not preprocessor or not preprocessor.get("mean") or not preprocessor.get("std"):
+        return nn.Identity()
+    mean, std = ([round(v / 255, 6) for v in preprocessor[key]] for key in ("mean", "std"))
+    return renormalisation(mean, std)
 
 
 def _incomplete(name: str, error: Exception) -> ValueError:

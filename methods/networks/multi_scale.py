@@ -51,6 +51,11 @@ class MultiScale(PaddedSegmentor):
     def __init__(self, network: Segmentor) -> None:
         logits = _trial(network)
         stride = TRIAL_SIZE // logits.shape[-1]
+        if stride * logits.shape[-1] != TRIAL_SIZE:
+            raise ValueError(
+                f"{network.name} has logits every {TRIAL_SIZE / logits.shape[-1]:.3g} pixels; "
+                "two scales expect a whole number of pixels: choose an encoder with patches of 16"
+            )
         super().__init__(
             TWO_SCALES + network.name, network.encoder, network.head, size_multiple=2 * stride
         )

@@ -46,8 +46,16 @@ class PaddedSegmentor(Segmentor):
 
     def forward(self, image: Tensor) -> Segmentation:
         """image: (B, 3, H, W), any H and W -> logits at the head's stride, features, fused map."""
-        features = self.features(image)
+        padded = self.pad(image)
+        features = self.encode(padded)
+        # A head that makes finer maps knows where within a cell the image ends.
+        upsamples = getattr(self.head, "upsamples", False)
+        if not upsamples:
+            features = reached(features, image, padded)
         logits, fused = self.decode(features)
+        if upsamples:
+            features = reached(features, image, padded)
+            logits, fused = reached([logits, fused], image, padded)
         return Segmentation(logits, features, fused)
 
     def features(self, image: Tensor) -> list[Tensor]:

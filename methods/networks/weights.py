@@ -24,7 +24,9 @@ from methods.networks.checkpoint_formats import convert
 from methods.networks.checkpoint_shells import Which, network_in
 
 #: Parameters whose first dimension is the number of classes.
-_CLASSIFIER = re.compile(r"head\.(conv_seg|linear_pred|aspp_modules\.\d+\.conv)\.(weight|bias)$")
+_CLASSIFIER = re.compile(
+    r"head\.(?:fusion\.)?(conv_seg|linear_pred|aspp_modules\.\d+\.conv)\.(weight|bias)$"
+)
 
 
 def load_weights(

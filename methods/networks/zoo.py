@@ -9,7 +9,14 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from methods.networks.names import MMSEG, TIMM, TWO_SCALES, one_scale, timm_parts
+from methods.networks.names import (
+    MMSEG,
+    TIMM,
+    TWO_SCALES,
+    one_scale,
+    tapped_blocks,
+    timm_parts,
+)
 
 if TYPE_CHECKING:
     from methods.contract import Segmentor
@@ -35,7 +42,12 @@ HEADS = {
     "segformer": "methods.networks.heads.segformer:SegFormerHead",
     "topdown": "methods.networks.heads.topdown:TopDownHead",
     "dlv2": "methods.networks.heads.dlv2:DLV2Head",
+    "linear": "methods.networks.heads.linear:LinearHead",
+    "upsample": "methods.networks.heads.pyramid:UpsampleHead",
 }
+
+#: Heads that fuse maps of several strides: where an encoder's have one, a pyramid is made of them.
+FUSING = ("daformer", "segformer", "topdown")
 
 _MIT = "methods.networks.encoders.mit:MixTransformer"
 _RESNET = "methods.networks.encoders.resnet:DilatedResNet"
@@ -138,7 +150,7 @@ CONFIGS: dict[str, dict[str, Any]] = {}
 
 
 def names() -> list[str]:
-    """Every registered name; "timm:NAME", "timm:NAME:HEAD" and "mmseg:CONFIG" are taken besides."""
+    """Every registered name; "timm:NAME:HEAD:TAPS" and "mmseg:CONFIG" are taken besides."""
     return list(NETWORKS)
 
 
@@ -231,7 +243,15 @@ def build(name: str, num_classes: int = 19, **overrides: Any) -> Segmentor:
     encoder_args |= {k: v for k, v in overrides.items() if not k.startswith("head_")}
     encoder = _call(spec.encoder, name, encoder_args)
     head_args |= {"in_channels": encoder.channels, "num_classes": num_classes}
-    return EncoderDecoder(name, encoder, _call(HEADS[head_name], name, head_args))
+
+    def make_head(**arguments: Any) -> Any:
+        return _call(HEADS[head_name], name, arguments)
+
+    if head_name in FUSING and getattr(encoder, "one_stride", False):
+        from methods.networks.heads.pyramid import PyramidHead
+
+        return EncoderDecoder(name, encoder, PyramidHead(make_head=make_head, **head_args))
+    return EncoderDecoder(name, encoder, make_head(**head_args))
 
 
 def _once_at_two_scales(name: str) -> str:
@@ -246,7 +266,7 @@ def _spec(name: str) -> NetworkSpec:
     if name in NETWORKS:
         return NETWORKS[name]
     if name.startswith(TIMM):
-        model, head = timm_parts(name, "daformer")
+        model, head, taps = timm_parts(name, "daformer")
         if model in ELSEWHERE:
             raise ValueError(
                 f"{name} names weights of the Hugging Face hub or of a folder; expected timm's own "
@@ -256,12 +276,19 @@ def _spec(name: str) -> NetworkSpec:
             raise ValueError(f"{name}: unknown head {head!r}, expected one of {', '.join(HEADS)}")
         encoder = "methods.networks.encoders.timm:TimmEncoder"
         description = f"timm's {model} with the head {head}"
+        encoder_args: dict[str, Any] = {"model": model}
+        if taps:
+            try:
+                encoder_args["taps"] = tapped_blocks(taps)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
+            description += f" on its {taps.replace('-', ', ')} block" + "s" * ("-" in taps)
         published = f"the Hugging Face model timm/{model}{'' if '.' in model else '.*'}"
         larger = TIMM_LARGER.get(model)
         return NetworkSpec(
             description,
             encoder,
-            {"model": model},
+            encoder_args,
             head,
             larger=larger and name.replace(model, larger, 1),
             pretrained=published,

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import timm
 import torch
-from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from methods.networks.checkpoint_formats import State, efficientnet_names
+from methods.networks.normalise import renormalisation
 from methods.networks.tiles import joined, tiles
+
+#: Blocks whose maps a plain ViT of so many gives, from 0; of others four at even distances.
+#: Sources: UniMatch V2's of 12 blocks, Rein's and SoMA's of 24.
+DEPTHS = {12: (2, 5, 8, 11), 24: (7, 11, 15, 23)}
+
+#: Pixels of an image a token, by patches that divide no usual size. Source: VFM-UDA sees a crop of
+#: 1024 pixels at 1120, in 80 tokens.
+TOKEN = {14: 12.8}
 
 #: What files of timm hold behind the last map, if the network that timm builds has it or not.
 _TAIL = re.compile(r"(norm|fc_norm|head|head_dist|fc|classifier|pre_logits|conv_head|bn2)\b")
@@ -24,31 +34,50 @@ class TimmEncoder(nn.Module):
     """A timm network without its classifier, at random initialisation.
 
     Hierarchical networks give every map at stride 4 and coarser. A network of one stride (a plain
-    ViT) gives four maps at even distances in depth. `size_multiple` is what the sides of an image
-    must be multiples of; by default the coarsest stride, times the window of partitioned attention.
+    ViT) gives the maps after the blocks `taps`, counted from 0, each through its final norm; by
+    default four, DEPTHS; None: that after the last block. `size_multiple` is what the sides of an
+    image must be multiples of; by default the coarsest stride, times the window of partitioned
+    attention. One with patches of 14 pixels resizes an image that they do not divide (`fitting`).
     A network made for one size of image alone sees a larger one in tiles of that size, each by
     itself. Images come normalised by ImageNet's mean and deviation, as everywhere here; where
     timm says that the network's weights expect others, its trunk sees the image by those. Other
     keywords go to timm.create_model. Raises ValueError for what timm does not know.
     """
 
-    def __init__(self, model: str, size_multiple: int | None = None, **model_args: Any) -> None:
+    def __init__(
+        self,
+        model: str,
+        size_multiple: int | None = None,
+        taps: Sequence[int] | None = (),
+        **model_args: Any,
+    ) -> None:
         super().__init__()
         self.trunk = _create(model, model_args)
         self.whole_names = list(self.trunk.state_dict())  # before anything is pruned
         # Some networks hold a list of dictionaries, others timm's FeatureInfo around one.
         info = getattr(self.trunk.feature_info, "info", self.trunk.feature_info)
         strides = [stage["reduction"] for stage in info]
-        self.indices = _chosen_stages(strides)
+        self.one_stride = len(set(strides)) == 1
+        self.indices = _tapped(model, len(info), taps) if self.one_stride else _stages(strides)
+        if taps != () and not self.one_stride:
+            raise ValueError(f"timm:{model} has stages, and gives the map of each: name no taps")
         self.channels = [info[i]["num_chs"] for i in self.indices]
-        self.renormalise = _renormalisation(self.trunk.pretrained_cfg)
-        self.trunk.prune_intermediate_layers(self.indices, prune_norm=True, prune_head=True)
+        self.renormalise = renormalisation(
+            self.trunk.pretrained_cfg["mean"], self.trunk.pretrained_cfg["std"]
+        )
+        self.normed = self.one_stride and _has_final_norm(self.trunk)
+        self.trunk.prune_intermediate_layers(
+            self.indices, prune_norm=not self.normed, prune_head=True
+        )
         windows = [max(getattr(module, "partition_size", (1,))) for module in self.modules()]
         self.size_multiple = size_multiple or max(strides) * max(windows)
         self.tile: int | None = None
         if self.trunk.pretrained_cfg["fixed_input_size"]:
             self.tile = _only_size(model, model_args, self.size_multiple)
             self.size_multiple = self.tile or self.size_multiple
+        self.patch: int | None = None
+        if self.one_stride and self.size_multiple in TOKEN and not self.tile:
+            self.patch, self.size_multiple = self.size_multiple, 1
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """image: (B, 3, H, W) -> one (B, c_i, h_i, w_i) map a stage, finest first."""
@@ -65,64 +94,54 @@ class TimmEncoder(nn.Module):
         """
         trunk = set(self.trunk.state_dict())
         readings = [
-            (state, "encoder of timm"),
-            (efficientnet_names(state, self.whole_names), "encoder of efficientnet_pytorch"),
-            (_filtered(state, self.trunk), "encoder that timm converts"),
+            (self._kept(state), "encoder of timm"),
+            (
+                self._kept(efficientnet_names(state, self.whole_names)),
+                "encoder of efficientnet_pytorch",
+            ),
+            (self._kept(_filtered(state, self.trunk)), "encoder that timm converts"),
         ]
         complete = [r for r in readings if all(name in r[0] for name in trunk if _needed(name))]
+        # What only a pretraining needs, such as DINOv2's mask token, timm leaves out.
+        exact = [r for r in complete if r[0].keys() <= trunk]
         partial = [r for r in readings if not trunk.isdisjoint(r[0])]
         if not complete + partial:
             return None
-        chosen, description = (complete + partial)[0]
+        kept, description = (exact + complete + partial)[0]
+        return {f"trunk.{name}": value for name, value in kept.items()}, description
+
+    def _kept(self, state: State) -> State:
+        """What of a file is the trunk's: its classifier and stages behind the last map go."""
+        trunk = set(self.trunk.state_dict())
         pruned = set(self.whole_names) - trunk
-        kept = {
+        if self.normed:  # where it is behind the pooling in timm's network
+            state = {name.replace("fc_norm.", "norm.", 1): v for name, v in state.items()}
+        return {
             name: value
-            for name, value in chosen.items()
+            for name, value in state.items()
             if name in trunk or not (name in pruned or _TAIL.match(name))
         }
-        return {f"trunk.{name}": value for name, value in kept.items()}, description
 
     def _maps(self, image: Tensor) -> list[Tensor]:
         image = self.renormalise(image)
+        if self.patch:
+            image = fitting(image, self.patch)
+        norm = {"norm": True} if self.normed else {}
         return self.trunk.forward_intermediates(
-            image, indices=self.indices, output_fmt="NCHW", intermediates_only=True
+            image, indices=self.indices, output_fmt="NCHW", intermediates_only=True, **norm
         )
 
 
-class Renormalise(nn.Module):
-    """An image (B, 3, H, W) from one mean and deviation of its channels to another's.
+def fitting(image: Tensor, patch: int) -> Tensor:
+    """The image (B, C, H, W) itself where patches divide it, else resized to a size that they do.
 
-    The same colours stay the same, so that zeros from padding remain the first one's mean colour.
-    Its constants are no parameters and in no file: they belong to the network's name.
+    That is the nearest to TOKEN times its own: 1024 pixels become 1120 for patches of 14.
     """
-
-    scale: Tensor
-    shift: Tensor
-
-    def __init__(
-        self,
-        mean: Sequence[float],
-        std: Sequence[float],
-        new_mean: Sequence[float],
-        new_std: Sequence[float],
-    ) -> None:
-        super().__init__()
-        deviation = torch.tensor(new_std)
-        scale = torch.tensor(std) / deviation
-        shift = (torch.tensor(mean) - torch.tensor(new_mean)) / deviation
-        self.register_buffer("scale", scale.view(3, 1, 1), persistent=False)
-        self.register_buffer("shift", shift.view(3, 1, 1), persistent=False)
-
-    def forward(self, image: Tensor) -> Tensor:
-        return torch.addcmul(self.shift, image, self.scale)
-
-
-def _renormalisation(config: Mapping[str, Any]) -> nn.Module:
-    """From ImageNet's mean and deviation to those that timm gives for the network's weights."""
-    mean, std = config["mean"], config["std"]
-    if (tuple(mean), tuple(std)) == (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD) or len(mean) != 3:
-        return nn.Identity()
-    return Renormalise(IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, mean, std)
+    sides = image.shape[2:]
+    if not any(side % patch for side in sides):
+        return image
+    size = [max(round(side / TOKEN[patch]), 1) * patch for side in sides]
+    return F.interpolate(image, size, mode="bilinear", align_corners=False)
 
 
 def names() -> list[str]:
@@ -212,9 +231,30 @@ def _only_size(model: str, model_args: dict[str, Any], multiple: int) -> int | N
         return None
 
 
-def _chosen_stages(strides: Sequence[int]) -> list[int]:
-    """Indices of the maps to use, out of their strides."""
-    if len(set(strides)) > 1:
-        return [i for i, stride in enumerate(strides) if stride >= 4]
-    count = min(4, len(strides))
-    return [(i + 1) * len(strides) // count - 1 for i in range(count)]
+def _stages(strides: Sequence[int]) -> list[int]:
+    """Indices of the stages whose maps are used, out of their strides."""
+    return [i for i, stride in enumerate(strides) if stride >= 4]
+
+
+def _tapped(model: str, depth: int, taps: Sequence[int] | None) -> list[int]:
+    """Blocks whose maps are used, of a network of so many. ValueError for one that it has not."""
+    if taps is None:
+        return [depth - 1]
+    count = min(4, depth)
+    even = [(i + 1) * depth // count - 1 for i in range(count)]
+    blocks = list(taps) or list(DEPTHS.get(depth, even))
+    if max(blocks) >= depth or len(blocks) > 4:
+        raise ValueError(
+            f"timm:{model} has {depth} blocks; expected the numbers of one to four of them, from 0 "
+            f"to {depth - 1}, not {'-'.join(map(str, blocks))}"
+        )
+    return blocks
+
+
+def _has_final_norm(trunk: Any) -> bool:
+    """Whether its maps can go through its final norm, taken from behind the pooling if need be."""
+    if isinstance(getattr(trunk, "norm", None), nn.Identity):
+        trunk.norm = getattr(trunk, "fc_norm", None) or trunk.norm
+    norm = getattr(trunk, "norm", None)
+    takes = inspect.signature(trunk.forward_intermediates).parameters
+    return norm is not None and not isinstance(norm, nn.Identity) and "norm" in takes

@@ -6,9 +6,10 @@ import sys
 import pytest
 import torch
 
-from methods.networks import zoo
+from methods.networks import mmseg_model, zoo
 from methods.networks.checkpoint_formats import convert
 from methods.networks.weights import load_weights, save_weights
+from methods.parts.augment import MEAN, STD
 
 TIMM = {
     "convnext_atto": {},
@@ -50,8 +51,9 @@ def test_timm_encoder_at_odd_sizes(model):
     assert logits.shape[1] == 19
     assert fused.shape[1] == network.fused_channels == 8
     stride = 109 / features[0].shape[3]
-    patch = 14 if "patch14" in model else 16 if "patch16" in model else 4
+    patch = 12.8 if "patch14" in model else 16 if "patch16" in model else 4
     assert patch * 0.9 < stride <= patch
+    assert 3 < 109 / logits.shape[3] <= 4  # of a plain ViT's map the head makes a finer one
     logits.square().sum().backward()
     assert not [n for n, p in network.encoder.named_parameters() if p.grad is None]
 
@@ -62,7 +64,7 @@ def test_timm_encoder_at_odd_sizes(model):
         ("timm:convnext_tiny", 4),
         ("timm:swin_tiny_patch4_window7_224", 4),
         ("timm:pvt_v2_b2", 4),
-        ("timm:vit_small_patch16_224", 16),
+        ("timm:vit_small_patch16_224:linear", 16),
         ("mmseg:segformer/segformer_mit-b0_8xb1-160k_cityscapes-1024x1024", 4),
     ],
 )
@@ -122,7 +124,7 @@ def test_a_timm_encoder_bound_to_one_size_sees_tiles_of_it():
         for whole, tile in zip(network.features(image), corner, strict=True):
             assert whole.shape == (2, 16, 4, 6)
             torch.testing.assert_close(whole[:, :, 2:, 2:4], tile)
-        assert network(torch.randn(2, 3, 75, 109)).logits.shape == (2, 19, 5, 7)
+        assert network(torch.randn(2, 3, 75, 109)).logits.shape == (2, 19, 19, 28)
 
 
 @pytest.mark.parametrize("name", ["timm:xcit_nano_12_p8_224", "timm:twins_svt_small"])
@@ -155,6 +157,47 @@ def test_mmseg_network(tiny_mmseg, tmp_path):
     assert not any(isinstance(m, torch.nn.SyncBatchNorm) for m in tiny_mmseg.modules())
     save_weights(tiny_mmseg, tmp_path / "own.safetensors", {})
     assert load_weights(tiny_mmseg, tmp_path / "own.safetensors") == "uda-bench weights"
+
+
+@pytest.mark.parametrize("size", [(67, 120), (34, 60)])  # 540 x 960 and 270 x 480, scaled down
+@torch.no_grad()
+def test_mmseg_logits_are_the_librarys_own_at_any_size(tiny_mmseg, size):
+    """Nothing is padded where the backbone takes the image as it is."""
+    tiny_mmseg.eval()
+    image = torch.randn(1, 3, *size)
+    assert tiny_mmseg.size_multiple == 1
+    assert torch.equal(tiny_mmseg(image).logits, tiny_mmseg.head(tiny_mmseg.encoder(image)))
+
+
+@torch.no_grad()
+def test_mmseg_images_are_padded_to_what_the_backbone_takes():
+    """UNet halves the image four times, and refuses what that leaves a rest of."""
+    model = {
+        "backbone": {"type": "UNet", "base_channels": 4, "norm_cfg": {"type": "BN"}},
+        "decode_head": {
+            "type": "FCNHead", "in_channels": 4, "in_index": 4, "channels": 4, "num_convs": 1,
+            "norm_cfg": {"type": "BN"},
+        },
+    }  # fmt: skip
+    network = mmseg_model.build("mmseg:x", model, 19).eval()
+    assert network.size_multiple == 16
+    assert network(torch.randn(1, 3, 40, 70)).logits.shape == (1, 19, 40, 70)
+
+
+@torch.no_grad()
+def test_mmseg_images_are_normalised_as_the_config_says(tmp_path):
+    config = tmp_path / "half.py"
+    preprocessor = 'model["data_preprocessor"] = dict(mean=[127.5] * 3, std=[127.5] * 3)'
+    config.write_text(TINY_CONFIG + preprocessor)
+    read = zoo.read_config(f"mmseg:{config}")
+    assert read["data_preprocessor"] == {"mean": [127.5] * 3, "std": [127.5] * 3}
+    network = zoo.build(f"mmseg:{config}").eval()
+    white = (1 - torch.tensor(MEAN) / 255) / (torch.tensor(STD) / 255)
+    seen = network.renormalise(white.view(1, 3, 1, 1).expand(1, 3, 8, 8))
+    torch.testing.assert_close(seen, torch.ones(1, 3, 8, 8))
+    usual = "dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])"
+    config.write_text(f'{TINY_CONFIG}model["data_preprocessor"] = {usual}')
+    assert "data_preprocessor" not in zoo.read_config(f"mmseg:{config}")
 
 
 @torch.no_grad()
@@ -237,8 +280,6 @@ def test_mmseg_by_the_name_of_a_packaged_config():
 @torch.no_grad()
 def test_mmseg_encoders_bound_to_one_size_see_tiles_of_it(backbone):
     """As in the packaged configs of BEiT and MAE, whose neck has no initialisation of its own."""
-    from methods.networks import mmseg_model
-
     model = {
         "backbone": {
             "type": backbone,

@@ -19,7 +19,7 @@ OPTIONS = {"scenario": "--scenario", "profile": "--profile"}
 
 
 @dataclass(frozen=True)
-class Cost:
+class TrainingCost:
     """What training takes. Seconds with the frozen teachers', where all of them are known."""
 
     seconds: float
@@ -37,7 +37,7 @@ class Side:
     seeds: tuple[int, ...]
     scores: tuple[float, ...]
     iou: dict[str, float | None]  # by class, mean over seeds
-    cost: Cost | None
+    cost: TrainingCost | None
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def _classes(
     return dict(zip(names, corrected(differences, ENOUGH_SEEDS), strict=True))
 
 
-def _cost(runs: Sequence[Record]) -> Cost | None:
+def _cost(runs: Sequence[Record]) -> TrainingCost | None:
     costs = [r.cost.training for r in runs if r.cost]
     if not costs:
         return None
@@ -173,7 +173,7 @@ def _cost(runs: Sequence[Record]) -> Cost | None:
         cost.wall_seconds + (seconds or 0 if all_known else 0)
         for cost, seconds in zip(costs, of_teachers, strict=True)
     ]
-    return Cost(
+    return TrainingCost(
         seconds=median(totals),
         teacher_seconds=fmean(known) if all_known else None,
         memory_mib=max(cost.memory_mib for cost in costs),
@@ -206,7 +206,7 @@ def _evidence(result: HeadToHead) -> str:
     return f"95 % interval {gain.low:.1f} to {gain.high:.1f}; {test}, {n}, {p}"
 
 
-def _at_what_cost(a: Cost | None, b: Cost | None) -> str:
+def _at_what_cost(a: TrainingCost | None, b: TrainingCost | None) -> str:
     if a is None or b is None:
         return ""
     if a.machine != b.machine:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from harness.records.schema import Record
 
 
-class Selection(NamedTuple):
+class SelectedRecords(NamedTuple):
     """The records that pass, how many were read, and where from."""
 
     kept: list[Record]
@@ -28,7 +28,7 @@ def select(
     profile: str | None = None,
     student: str | None = None,
     suite: str | None = None,
-) -> Selection:
+) -> SelectedRecords:
     """Records of the files, by default of `results`; a filter that is empty or None passes all."""
     from harness.config import catalogue
     from harness.records import store
@@ -52,4 +52,4 @@ def select(
         and student in (None, r.spec.student)
         and (asked is None or r.spec.run_id in asked)
     ]
-    return Selection(kept, len(records), ", ".join(map(str, files or [folder])))
+    return SelectedRecords(kept, len(records), ", ".join(map(str, files or [folder])))

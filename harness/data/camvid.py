@@ -82,7 +82,7 @@ TEST_START = "0001TP_008550"
 DUSK_CLIP = "0001TP"
 
 
-class Selection(NamedTuple):
+class TimeOfDay(NamedTuple):
     """Frames of one time of day, out of SegNet's splits."""
 
     splits: tuple[str, ...]
@@ -90,9 +90,9 @@ class Selection(NamedTuple):
 
 
 SELECTIONS = {
-    "day": Selection(("train", "val", "test"), dusk=False),
-    "dusk_train": Selection(("train",), dusk=True),
-    "dusk_test": Selection(("test",), dusk=True),
+    "day": TimeOfDay(("train", "val", "test"), dusk=False),
+    "dusk_train": TimeOfDay(("train",), dusk=True),
+    "dusk_test": TimeOfDay(("test",), dusk=True),
 }
 
 

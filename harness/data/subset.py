@@ -24,7 +24,7 @@ SHARE = 1e-3
 
 
 @dataclass(frozen=True)
-class Selection:
+class ChosenImages:
     """The images that are taken of one split."""
 
     dataset: Dataset
@@ -85,7 +85,7 @@ def _check_place(out: Path, datasets: list[Dataset]) -> None:
             )
 
 
-def _choose(dataset: Dataset, images: int, seed: int, console: Console) -> Selection:
+def _choose(dataset: Dataset, images: int, seed: int, console: Console) -> ChosenImages:
     """First the images that show every class between them, then any others."""
     order = np.random.default_rng(seed).permutation(len(dataset))
     lacking: tuple[str, ...] | None = None
@@ -101,7 +101,7 @@ def _choose(dataset: Dataset, images: int, seed: int, console: Console) -> Selec
             f"its classes; expected that many or more."
         )
     others = [i for i in order.tolist() if i not in cover]
-    return Selection(dataset, sorted((cover + others)[:images]), lacking)
+    return ChosenImages(dataset, sorted((cover + others)[:images]), lacking)
 
 
 def _counts(dataset: Dataset, console: Console) -> npt.NDArray[np.int64]:
@@ -131,7 +131,7 @@ def covering(counts: npt.NDArray[np.int64], order: npt.NDArray[np.int64]) -> lis
     return chosen
 
 
-def _write(selections: list[Selection], data_root: Path, out: Path) -> None:
+def _write(selections: list[ChosenImages], data_root: Path, out: Path) -> None:
     """Copy beside `out`, then rename: a broken-off copy never stands under its name."""
     with folder_written_whole(out.resolve()) as building:
         for selection in selections:
@@ -142,7 +142,7 @@ def _write(selections: list[Selection], data_root: Path, out: Path) -> None:
                     shutil.copyfile(file, copy)
 
 
-def _files(selection: Selection) -> list[Path]:
+def _files(selection: ChosenImages) -> list[Path]:
     """The chosen images with their labels, and the lists of frames that lie beside the folders."""
     files = [file for i in selection.chosen for file in selection.dataset.samples[i]]
     lists = (file for file in walk(selection.dataset.root, depth=0) if file.suffix == ".txt")

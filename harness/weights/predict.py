@@ -36,12 +36,12 @@ ENDINGS: dict[Rendering, str] = {
 OPACITY = 0.5
 
 
-class Task(NamedTuple):
+class Prediction(NamedTuple):
     image: Path
     out: Path
 
 
-def plan_predictions(images: Sequence[Path], out: Path, rendering: Rendering) -> list[Task]:
+def plan_predictions(images: Sequence[Path], out: Path, rendering: Rendering) -> list[Prediction]:
     """Pair every image with the file that its prediction goes to.
 
     Folders are searched to their depth, and their own folders are kept below `out`. Cityscapes'
@@ -53,7 +53,7 @@ def plan_predictions(images: Sequence[Path], out: Path, rendering: Rendering) ->
     """
     if out.exists() and not out.is_dir():
         raise BenchError(f"--out {out} is a file; expected a folder, it is made where missing.")
-    tasks: list[Task] = []
+    tasks: list[Prediction] = []
     inputs: list[Path] = []  # nothing is written over these, whether they are read or not
     for given in images:
         files, there = _search(given, out) if given.is_dir() else ([given], [given])
@@ -65,7 +65,7 @@ def plan_predictions(images: Sequence[Path], out: Path, rendering: Rendering) ->
             if reason := not_a_file(image):
                 raise BenchError(f"{image}: {reason}; expected an image or a folder of images.")
             name = f"{plain_stem(image)}_{ENDINGS[rendering]}.png"
-            tasks.append(Task(image, out / image.parent.relative_to(root) / name))
+            tasks.append(Prediction(image, out / image.parent.relative_to(root) / name))
     _refuse_clashes(tasks, inputs)
     return tasks
 
@@ -92,7 +92,7 @@ def _below(path: Path, out: Path, folder: Path) -> bool:
     return inside != folder.resolve() and path.parent.resolve().is_relative_to(inside)
 
 
-def _refuse_clashes(tasks: Sequence[Task], inputs: Sequence[Path]) -> None:
+def _refuse_clashes(tasks: Sequence[Prediction], inputs: Sequence[Path]) -> None:
     images = {file.resolve() for file in inputs}
     writers: dict[Path, Path] = {}
     for task in tasks:
@@ -109,7 +109,7 @@ def _refuse_clashes(tasks: Sequence[Task], inputs: Sequence[Path]) -> None:
 
 def predict(
     network: Segmentor,
-    tasks: Sequence[Task],
+    tasks: Sequence[Prediction],
     rendering: Rendering,
     *,
     size: tuple[int, int] | None,

@@ -125,6 +125,9 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what the run would cost and do; run nothing.")
     ] = False,
+    format_: Annotated[
+        Literal["text", "json"], typer.Option("--format", help="The form of --dry-run's answer.")
+    ] = "text",
 ) -> None:
     """Train one method on one scenario, score it, and record the figures.
 
@@ -133,6 +136,7 @@ def run(
     """
     from rich.console import Console
 
+    from harness.cli.dry_run import confirm_long_run
     from harness.config.planning import Request, resolve
     from harness.measure.environment import choose_device
     from harness.report.progress import Reporter, hashing_shown
@@ -156,10 +160,17 @@ def run(
         plan = resolve(request, data_root)
     console = Console()
     if dry_run:
-        from harness.runs.estimate import show_estimate
+        from harness.cli.dry_run import show
 
-        show_estimate(plan, choose_device(device), console)
+        with hashing_shown():
+            plain = resolve(
+                Request(method=method, scenario=scenario, profile=profile),
+                data_root,
+            )
+        show(plan, plain, choose_device(device), results, format_)
         return
+    if format_ != "text":
+        raise BenchError(f"--format {format_}: it is for --dry-run; expected both.")
     workplace = Workplace(results, choose_device(device), Reporter(console), keep_other_code)
     record = None if fresh else record_of(plan, workplace)
     if record and is_current(record, plan, workplace):
@@ -176,6 +187,7 @@ def run(
                 "device, or without the scores that score_every asks for: run again "
                 "(--keep-other-code shows it instead)"
             )
+        confirm_long_run(plan, workplace.device)
         with workplace.stop.listening():
             record = carry_out(plan, workplace, fresh=fresh)
     _show(record, workplace)

@@ -126,13 +126,21 @@ def predict_(
     checkpoint: Weights,
     out: Annotated[Path, typer.Option(metavar="DIR", help="The folder for the PNG files.")],
     as_: Annotated[
-        Literal["palette", "overlay", "labelids", "trainids"],
+        Literal["palette", "overlay", "side", "labelids", "trainids"],
         typer.Option(
             "--as",
-            help="Classes in Cityscapes' colours, those over the image, its label ids (what its "
-            "evaluation script takes), or its train ids.",
+            help="What to write: palette, the classes in Cityscapes' colours; overlay, those over "
+            "the image; side, image, prediction and --truth side by side; labelids, which "
+            "Cityscapes' evaluation script takes; or trainids.",
         ),
     ] = "palette",
+    truth: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="For --as side: the folder with the images' labels, in Cityscapes' label ids.",
+        ),
+    ] = None,
     student: Student = None,
     part: PartOption = "student",
     size: Annotated[
@@ -169,9 +177,10 @@ def predict_(
     from harness.data.walk import noting_left_out
     from harness.evaluation.inference import Views
     from harness.measure.environment import choose_device
+    from harness.report.figures import legend
     from harness.report.progress import Reporter
     from harness.weights.find import find_checkpoint, load_network, network_name, own_size
-    from harness.weights.predict import plan_predictions, predict
+    from harness.weights.predict import COLOURED, plan_predictions, predict, save, with_truth
 
     weights = find_checkpoint(checkpoint, results, part)
     name = network_name(weights, student)
@@ -185,6 +194,10 @@ def predict_(
     pixels = _width_and_height(size) or own_size(weights)
     with noting_left_out() as left_out:
         tasks = plan_predictions(images, out, as_)
+    if truth:
+        if as_ != "side":
+            raise BenchError(f"--truth {truth}: expected --as side with it.")
+        tasks = with_truth(tasks, truth)
     torch_device = choose_device(device)
     network, description = load_network(weights, name, part)
     report = Reporter(Console())
@@ -201,6 +214,9 @@ def predict_(
             progress=progress,
         )
     report.say(f"{out}: {len(tasks)} images as {as_}")
+    if as_ in COLOURED:
+        save(legend(), out / "legend.png")
+        report.say(f"{out / 'legend.png'}: the classes' colours")
     if left_out:
         report.say(f"left out: {left_out}")
 

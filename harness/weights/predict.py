@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from harness.data.classes import CITYSCAPES_IDS, PALETTE, colourise
+from harness.data.encodings import CITYSCAPES
 from harness.data.forms import is_derived, labels_among, plain_stem
 from harness.data.images import not_a_file, read_upright
 from harness.data.loader import at_scales, normalise
@@ -19,19 +20,23 @@ from harness.data.walk import SUFFIXES, is_image_name, leave_out, walk
 from harness.errors import BenchError
 from harness.evaluation.inference import Views, class_scores, most_likely, within_memory
 from harness.files import written_whole
+from harness.report.figures import side_by_side
 from harness.training.precision import autocast
 from methods.contract import Segmentor
 from methods.networks.modes import evaluating
 
-Rendering = Literal["palette", "overlay", "labelids", "trainids"]
+Rendering = Literal["palette", "overlay", "side", "labelids", "trainids"]
 
 #: How a file's name ends that holds a prediction of that kind.
 ENDINGS: dict[Rendering, str] = {
     "palette": "palette",
     "overlay": "overlay",
+    "side": "side",
     "labelids": "labelIds",
     "trainids": "trainIds",
 }
+#: Those in classes' colours: a legend lies beside them.
+COLOURED: tuple[Rendering, ...] = ("palette", "overlay", "side")
 #: Share of the colours in an overlay.
 OPACITY = 0.5
 
@@ -39,6 +44,7 @@ OPACITY = 0.5
 class Prediction(NamedTuple):
     image: Path
     out: Path
+    truth: Path | None = None  # its label, in Cityscapes' label ids
 
 
 def plan_predictions(images: Sequence[Path], out: Path, rendering: Rendering) -> list[Prediction]:
@@ -48,9 +54,16 @@ def plan_predictions(images: Sequence[Path], out: Path, rendering: Rendering) ->
     CITY_SEQUENCE_FRAME_leftImg8bit.png gives CITY_SEQUENCE_FRAME_labelIds.png, as its evaluation
     script finds it. Labels of a data set, and what was made from an image beside it, are left out,
     which `walk.noting_left_out` tells, as whatever else a folder holds and is not read.
-    BenchError where there is nothing to read, or where a file would be written twice or over an
-    image.
+    BenchError where there is nothing to read, where `out` is a folder of the images, or where a
+    file would be written twice or over an image.
     """
+    for given in images:
+        folder = given if given.is_dir() else given.parent
+        if folder.exists() and out.resolve() == folder.resolve():
+            raise BenchError(
+                f"--out {out} is the folder of the images; expected another one: predictions among "
+                "them would be taken for images."
+            )
     if out.exists() and not out.is_dir():
         raise BenchError(f"--out {out} is a file; expected a folder, it is made where missing.")
     tasks: list[Prediction] = []
@@ -68,6 +81,27 @@ def plan_predictions(images: Sequence[Path], out: Path, rendering: Rendering) ->
             tasks.append(Prediction(image, out / image.parent.relative_to(root) / name))
     _refuse_clashes(tasks, inputs)
     return tasks
+
+
+def with_truth(tasks: Sequence[Task], folder: Path) -> list[Task]:
+    """The tasks with the labels of their images: files below a folder that begin as they do.
+
+    BenchError where the folder holds none of any image.
+    """
+    labels = [file for file in walk(folder) if file.suffix.lower() == ".png"]
+    found = []
+    for task in tasks:
+        stem = plain_stem(task.image)
+        own = [file for file in labels if file.stem == stem or file.name.startswith(f"{stem}_")]
+        ids = [file for file in own if file.stem.lower().endswith("labelids")]
+        found.append(task._replace(truth=next(iter(ids or own), None)))
+    if not any(task.truth for task in found):
+        raise BenchError(
+            f"--truth {folder}: no label of any image found; expected PNG files of Cityscapes' "
+            "label ids whose names begin as the images': "
+            f"{plain_stem(tasks[0].image)}_labelIds.png."
+        )
+    return found
 
 
 def _search(folder: Path, out: Path) -> tuple[list[Path], list[Path]]:
@@ -133,7 +167,12 @@ def predict(
             scored = class_scores(
                 network, inputs, image.shape[:2], views, lambda: autocast(device, precision)
             )
-            write_prediction(task.out, most_likely(scored)[0].cpu().numpy(), rendering, image)
+            train_ids = most_likely(scored)[0].cpu().numpy()
+            if rendering == "side":
+                truth = CITYSCAPES.table[CITYSCAPES.read(task.truth)] if task.truth else None
+                save(side_by_side(image, train_ids, truth), task.out)
+            else:
+                write_prediction(task.out, train_ids, rendering, image)
             progress(done, len(tasks))
 
 
@@ -144,7 +183,11 @@ def write_prediction(
 
     Label ids are Cityscapes', 0 (unlabelled) for ignored pixels.
     """
-    picture = _draw(train_ids.astype(np.uint8), rendering, image)
+    save(_draw(train_ids.astype(np.uint8), rendering, image), path)
+
+
+def save(picture: Image.Image, path: Path) -> None:
+    """Write a picture as PNG, whole or not at all."""
     with written_whole(path) as partial:
         picture.save(partial, format="PNG")
 

@@ -13,13 +13,14 @@ from bench_cli import bench, refused
 from fake_records import fake_record
 from PIL import Image
 
-from harness.data.classes import CITYSCAPES_IDS, CLASSES, colourise
+from harness.data.classes import CITYSCAPES_IDS, CLASSES, PALETTE, colourise
 from harness.data.datasets import open_dataset
 from harness.data.images import read_upright
 from harness.data.loader import at_scales, eval_batches, normalise
 from harness.data.scenes import write_dataset
 from harness.evaluation.inference import Views, class_scores
 from harness.evaluation.metrics import confusion, evaluate, iou
+from harness.report.figures import CAPTION, GAP
 from harness.training.precision import autocast
 from harness.weights.predict import write_prediction
 from methods.networks import zoo
@@ -135,7 +136,7 @@ def test_folders_are_searched_and_kept(picture, weights, tmp_path):
         assert "2 images" in outcome.out
     written = sorted(p for p in (picture.parent / "out").rglob("*") if p.is_file())
     names = [p.relative_to(picture.parent / "out").as_posix() for p in written]
-    assert names == ["day/a/grey_palette.png", "street_palette.png"]
+    assert names == ["day/a/grey_palette.png", "legend.png", "street_palette.png"]
 
 
 def test_bad_input_is_refused_in_one_line_and_what_was_written_stays(picture, weights, tmp_path):
@@ -170,7 +171,8 @@ def test_no_image_is_written_over(picture, weights):
     own = folder / "street_palette.png"
     Image.new("RGB", (8, 8)).save(own)
     before = own.read_bytes()
-    assert "is one of the images" in refused(run(folder, weights, folder))
+    for images in (folder, picture):
+        assert "is the folder of the images" in refused(run(images, weights, folder))
     assert own.read_bytes() == before
     own.unlink()
     Image.open(picture).save(folder / "street.jpg")
@@ -271,9 +273,41 @@ def test_every_photograph_of_a_folder_is_read_and_the_rest_is_named(picture, wei
     out = tmp_path / "out"
     outcome = run(folder, weights, out)
     assert outcome.code == 0, outcome.err
-    written = sorted(p.relative_to(out).as_posix() for p in out.rglob("*.png"))
+    written = sorted(p.relative_to(out).as_posix() for p in out.rglob("*_palette.png"))
     names = ("UPPER", "images/a", "linked/night", "street", "x")
     assert written == [f"{name}_palette.png" for name in names]
     text = " ".join(outcome.out.split())
     assert "left out: 1 hidden (._a.png); 2 no files but broken links or devices" in text
     assert "3 labels, or made from images beside them" in text
+
+
+def test_image_prediction_and_truth_are_side_by_side(picture, weights, tmp_path):
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    Image.new("L", (50, 34), 23).save(labels / "street_labelIds.png")  # sky
+    out = tmp_path / "out"
+    for arguments, panels in (([], 2), (["--truth", labels], 3)):
+        outcome = run(picture, weights, out, "--as", "side", *arguments)
+        assert outcome.code == 0, outcome.err
+        sheet = np.asarray(Image.open(out / "street_side.png"))
+        shown = [
+            sheet[CAPTION : CAPTION + 34, GAP + i * (50 + GAP) : GAP + i * (50 + GAP) + 50]
+            for i in range(panels)
+        ]
+        assert (shown[0] == read_upright(picture)).all()
+        assert (shown[1] == colourise(predicted(picture))).all()
+    assert (shown[2] == PALETTE[CLASSES.index("sky")]).all()
+    assert "--as side" in refused(run(picture, weights, out, "--truth", labels))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    assert "no label of any image" in refused(
+        run(picture, weights, out, "--as", "side", "--truth", elsewhere)
+    )
+
+
+def test_a_legend_lies_beside_what_is_coloured(picture, weights, tmp_path):
+    run(picture, weights, tmp_path / "ids", "--as", "labelids")
+    assert not (tmp_path / "ids" / "legend.png").exists()
+    run(picture, weights, tmp_path / "overlay", "--as", "overlay")
+    colours = Image.open(tmp_path / "overlay" / "legend.png").getcolors(10**6)
+    assert {tuple(colour) for colour in PALETTE} <= {colour for _, colour in colours}

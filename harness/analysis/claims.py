@@ -155,7 +155,7 @@ def _untold(_: str, methods: dict[str, list[_Gain]]) -> str:
 
 def _points(each: Sequence[_Gain]) -> str:
     """`+6.3 points on A [3.3, 9.2] and +8.9 on B [6.4, 11.5]`."""
-    texts = []
+    texts: list[str] = []
     for one in each:
         unit = "" if texts else " points"
         at = f"{signed(one.difference.mean)}{unit} on {one.scenario} {interval(one.difference)}"

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from harness.config import catalogue
 from harness.config.network_files import (
     check_batch_of_one,
+    check_parts,
     configs,
     outline,
     pinned,
@@ -142,17 +143,18 @@ def resolve(request: Request, data_root: Path | None = None) -> Plan:
         start(request.teacher_init, profile.teacher_init if trains_teacher else None),
     )
     resolved = plan(request.method, knobs, scenario, profile, request.seed, data, *starts)
-    _check_batch(resolved)
+    _check_trained(resolved)
     return resolved
 
 
-def _check_batch(plan: Plan) -> None:
-    """BenchError where a network cannot be trained on the profile's batches of one image."""
+def _check_trained(plan: Plan) -> None:
+    """BenchError where a network cannot be trained as the profile says: a batch of one, parts."""
     profile = plan.spec.profile
-    if profile.batch_size == 1:
-        trained = [teacher.network for teacher in plan.teachers if teacher.plan]
-        for network in (plan.spec.student, *trained, *(c.network for c in plan.companions)):
+    trained = [teacher.network for teacher in plan.teachers if teacher.plan]
+    for network in (plan.spec.student, *trained, *(c.network for c in plan.companions)):
+        if profile.batch_size == 1:
             check_batch_of_one(network, profile.crop)
+        check_parts(network, profile.freeze_encoder, profile.lora_rank)
 
 
 def use_plugins(paths: Iterable[Path]) -> None:

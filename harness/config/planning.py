@@ -63,10 +63,11 @@ class Request(BaseModel):
 
 @dataclass(frozen=True)
 class Teacher:
-    """A frozen teacher: a file, or the plan of the run that trains it."""
+    """A frozen teacher: a file, an encoder as it starts, or the plan of the run that trains it."""
 
     network: str
     checkpoint: Path | None = None
+    init: Path | None = None  # of one that is never trained
     plan: Plan | None = None
 
 
@@ -265,12 +266,13 @@ def plan(
         wanted = method.frozen_teachers(config, profile.student)
         beside = method.companions(config, profile.student)
     except ValueError as error:
-        raise BenchError(f"{error}: --teacher NETWORK.") from error
+        raise BenchError(f"{error}.") from error
     other_option = "--teacher-init" if teacher_init else "--init"  # of networks beside the student
     teachers = []
     references: list[dict[str, Any]] = []
-    for network, checkpoint in wanted:
+    for network, checkpoint, trained in wanted:
         network = _network(network)
+        own_start = start_beside(network, profile.student, init, teacher_init)
         if checkpoint and teacher_init:
             raise BenchError(
                 f"--teacher-init {teacher_init}: the frozen teacher is read from {checkpoint} and "
@@ -279,12 +281,22 @@ def plan(
         if checkpoint:
             teachers.append(Teacher(network, checkpoint=Path(checkpoint)))
             references.append({"network": network, "checkpoint_sha256": file_hash(checkpoint)})
+        elif not trained:
+            weights = located(own_start, network, other_option) if own_start else None
+            if weights is None:
+                raise BenchError(
+                    f"the frozen teacher {network} is not trained here, and starts from no weights;"
+                    f" expected its published ones ({sources(network)}): --teacher-init FILE, or "
+                    "imagenet to look for them on this machine."
+                )
+            check_init(weights, network, other_option)
+            teachers.append(Teacher(network, init=weights))
+            references.append({"network": network} | start_reference(weights))
         else:
             own = profile.model_copy(
                 update={"student": network, "iterations": profile.teacher_iterations}
             )
             source_knobs = {"loss_stride": config.loss_stride}
-            own_start = start_beside(network, profile.student, init, teacher_init)
             teacher = plan(
                 "source_only", source_knobs, scenario, own, seed, data, own_start,
                 init_option=other_option,

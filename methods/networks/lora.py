@@ -91,6 +91,6 @@ def merge_adapters(module: nn.Module) -> None:
 
     for name, layer in list(module.named_modules()):
         if isinstance(layer, LoraLayer):
-            layer.merge()  # type: ignore[operator]
+            layer.merge()
             parent, _, attribute = name.rpartition(".")
             setattr(module.get_submodule(parent), attribute, layer.get_base_layer())

@@ -68,6 +68,7 @@ class TeacherSpec(NamedTuple):
 
     network: str  # name in the zoo
     checkpoint: str | None = None  # a weight file; None: a source-only run that the harness makes
+    trained: bool = True  # False: as its encoder starts, never trained; its head then is random
 
 
 class CompanionSpec(NamedTuple):

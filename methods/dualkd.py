@@ -5,6 +5,11 @@ frozen teacher of any architecture and size, trained on the source, teaches feat
 fixes that much; the loss, its layers and its weight are our reading, each a knob of its own, set by
 an ablation on generated data (results/tables/dualkd_ablation.md).
 
+Beyond the paper, the frozen teacher may be a foundation encoder that never learned on the source
+(`teacher_training=none`). The nearest published method is VFM-UDA++ (2025), whose distance,
+projector, teacher's input size, images and weight are choices here (benchmarks/suites/
+foundation_teacher.toml); none of them is a default.
+
     L = CE(source) + CE(mixed; pseudo-labels) + lambda_kd * D(P(student's maps), frozen maps)
 """
 
@@ -17,11 +22,20 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from methods.contract import Batch, Segmentation, Segmentor, TeacherSpec
+from methods.contract import ADDED_LATER, Batch, Segmentation, Segmentor, TeacherSpec
 from methods.daformer import DAFormer, Mixed
-from methods.parts.distillation import Projections, Stage, distill, stage_channels, stage_maps
-from methods.parts.ema import Frozen
+from methods.parts.distillation import (
+    Distance,
+    Projection,
+    Projections,
+    Stage,
+    distill,
+    stage_channels,
+    stage_maps,
+)
+from methods.parts.ema import Frozen, without_head
 from methods.parts.feature_distance import class_mask as thing_mask
+from methods.parts.losses import upsample
 
 
 class DualKD(DAFormer):
@@ -36,17 +50,28 @@ class DualKD(DAFormer):
     class Config(DAFormer.Config):
         teacher: str | None = Field(None, description="frozen network; none: one size up")
         teacher_checkpoint: str | None = Field(None, description="its weights; none: trained first")
+        teacher_training: Literal["source", "none"] = Field(
+            "source",
+            description="of the frozen network; none: an encoder as published",
+            json_schema_extra=ADDED_LATER,
+        )
+        teacher_size: int | None = Field(
+            None,
+            ge=1,
+            le=2**15,
+            description="the teacher sees images resized to this shorter side; none: as they are",
+            json_schema_extra=ADDED_LATER,
+        )
         stages: tuple[Stage, ...] = Field(
             ("fused",), description="maps that are taught: 1-4, fused"
         )
-        projection: Literal["auto", "conv"] = Field(
-            "auto", description="student to teacher width: identity where equal, or always 1x1 conv"
+        projection: Projection = Field(
+            "auto",
+            description="student to teacher width: identity where equal, always 1x1 conv, or mlp",
         )
         projection_lr_factor: float = Field(1.0, gt=0, description="projections' rate / encoder's")
         normalise: bool = Field(True, description="unit L2 norm over channels before the distance")
-        distance: Literal["l2", "mse", "cosine", "kl"] = Field(
-            "cosine", description="of two pixels"
-        )
+        distance: Distance = Field("cosine", description="of two pixels")
         images: tuple[Literal["source", "target", "mixed"], ...] = Field(
             ("target",), description="on which the features are taught"
         )
@@ -64,12 +89,25 @@ class DualKD(DAFormer):
     def frozen_teachers(cls, config: Any, student: str) -> list[TeacherSpec]:
         from methods.networks.zoo import one_size_up
 
-        return [TeacherSpec(config.teacher or one_size_up(student), config.teacher_checkpoint)]
+        network = config.teacher or one_size_up(student)
+        trained = config.teacher_training == "source"
+        if not trained and config.teacher_checkpoint:
+            raise ValueError(
+                "teacher_training=none takes an encoder alone: its weights by --teacher-init, not "
+                "--teacher-checkpoint"
+            )
+        if not trained and "fused" in config.stages:
+            raise ValueError(
+                "with teacher_training=none the frozen teacher has no head that learned; expected "
+                "stages of encoders, such as --set stages=4, not fused"
+            )
+        return [TeacherSpec(network, config.teacher_checkpoint, trained)]
 
     def setup(self, frozen_teachers: Sequence[Segmentor], companions: Sequence[Segmentor]) -> None:
         super().setup(frozen_teachers, companions)
         (teacher,) = frozen_teachers
-        self.frozen = Frozen(teacher)
+        untrained = self.config.teacher_training == "none"
+        self.frozen = Frozen(without_head(teacher) if untrained else teacher)
         self.projections = Projections(
             stage_channels(self.student, self.config.stages),
             stage_channels(teacher, self.config.stages),
@@ -123,6 +161,9 @@ class DualKD(DAFormer):
 
     def frozen_maps(self, image: Tensor) -> list[Tensor]:
         """The frozen teacher's maps, without its head where none of them is the head's."""
+        if self.config.teacher_size:
+            share = self.config.teacher_size / min(image.shape[-2:])
+            image = upsample(image, tuple(round(side * share) for side in image.shape[-2:]))
         if "fused" in self.config.stages:
             return stage_maps(self.frozen(image), self.config.stages)
         features = self.frozen.features(image)

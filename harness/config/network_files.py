@@ -110,6 +110,26 @@ def check_batch_of_one(name: str, crop: tuple[int, int]) -> None:
             raise BenchError(f"{name}: {reason}") from error
 
 
+@cache
+def check_parts(name: str, freeze_encoder: int | str, lora_rank: int) -> None:
+    """BenchError where the network's encoder has not what is to stand still, or to be adapted."""
+    if freeze_encoder == "none" and not lora_rank:
+        return
+    from methods.networks.freezing import freeze
+    from methods.networks.lora import attention_layers
+
+    network = outline(name)
+    try:
+        if freeze_encoder != "none":
+            freeze(network, freeze_encoder)
+        if lora_rank:
+            attention_layers(network)
+    except ValueError as error:
+        raise BenchError(f"--set {error}.") from error
+    except Exception:  # it cannot run without storage: the training tells
+        return
+
+
 def _failure(network: Segmentor) -> str:
     """What is wrong with the features of an odd-sized image; "" when nothing is."""
     import torch

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from harness.config import catalogue
 from harness.config.network_files import (
     check_batch_of_one,
+    check_parts,
     configs,
     outline,
     pinned,
@@ -62,10 +63,11 @@ class Request(BaseModel):
 
 @dataclass(frozen=True)
 class Teacher:
-    """A frozen teacher: a file, or the plan of the run that trains it."""
+    """A frozen teacher: a file, an encoder as it starts, or the plan of the run that trains it."""
 
     network: str
     checkpoint: Path | None = None
+    init: Path | None = None  # of one that is never trained
     plan: Plan | None = None
 
 
@@ -142,17 +144,18 @@ def resolve(request: Request, data_root: Path | None = None) -> Plan:
         start(request.teacher_init, profile.teacher_init if trains_teacher else None),
     )
     resolved = plan(request.method, knobs, scenario, profile, request.seed, data, *starts)
-    _check_batch(resolved)
+    _check_trained(resolved)
     return resolved
 
 
-def _check_batch(plan: Plan) -> None:
-    """BenchError where a network cannot be trained on the profile's batches of one image."""
+def _check_trained(plan: Plan) -> None:
+    """BenchError where a network cannot be trained as the profile says: a batch of one, parts."""
     profile = plan.spec.profile
-    if profile.batch_size == 1:
-        trained = [teacher.network for teacher in plan.teachers if teacher.plan]
-        for network in (plan.spec.student, *trained, *(c.network for c in plan.companions)):
+    trained = [teacher.network for teacher in plan.teachers if teacher.plan]
+    for network in (plan.spec.student, *trained, *(c.network for c in plan.companions)):
+        if profile.batch_size == 1:
             check_batch_of_one(network, profile.crop)
+        check_parts(network, profile.freeze_encoder, profile.lora_rank)
 
 
 def use_plugins(paths: Iterable[Path]) -> None:
@@ -263,12 +266,13 @@ def plan(
         wanted = method.frozen_teachers(config, profile.student)
         beside = method.companions(config, profile.student)
     except ValueError as error:
-        raise BenchError(f"{error}: --teacher NETWORK.") from error
+        raise BenchError(f"{error}.") from error
     other_option = "--teacher-init" if teacher_init else "--init"  # of networks beside the student
     teachers = []
     references: list[dict[str, Any]] = []
-    for network, checkpoint in wanted:
+    for network, checkpoint, trained in wanted:
         network = _network(network)
+        own_start = start_beside(network, profile.student, init, teacher_init)
         if checkpoint and teacher_init:
             raise BenchError(
                 f"--teacher-init {teacher_init}: the frozen teacher is read from {checkpoint} and "
@@ -277,12 +281,22 @@ def plan(
         if checkpoint:
             teachers.append(Teacher(network, checkpoint=Path(checkpoint)))
             references.append({"network": network, "checkpoint_sha256": file_hash(checkpoint)})
+        elif not trained:
+            weights = located(own_start, network, other_option) if own_start else None
+            if weights is None:
+                raise BenchError(
+                    f"the frozen teacher {network} is not trained here, and starts from no weights;"
+                    f" expected its published ones ({sources(network)}): --teacher-init FILE, or "
+                    "imagenet to look for them on this machine."
+                )
+            check_init(weights, network, other_option)
+            teachers.append(Teacher(network, init=weights))
+            references.append({"network": network} | start_reference(weights))
         else:
             teacher_profile = profile.model_copy(
                 update={"student": network, "iterations": profile.teacher_iterations}
             )
             source_knobs = {"loss_stride": config.loss_stride}
-            own_start = start_beside(network, profile.student, init, teacher_init)
             teacher = plan(
                 "source_only", source_knobs, scenario, teacher_profile, seed, data, own_start,
                 init_option=other_option,

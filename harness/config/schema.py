@@ -111,6 +111,20 @@ class Profile(Strict):
     optimiser: Literal["adamw", "sgd"] = "adamw"
     lr: float = Field(gt=0, description="learning rate of the encoder")
     head_lr_factor: float = Field(10.0, gt=0, description="the head's rate over the encoder's")
+    encoder_lr_factor: float = Field(
+        1.0,
+        gt=0,
+        description="times lr: what encoders learn at, where lr is to be that of the rest",
+    )
+    layer_decay: float = Field(
+        1.0, gt=0, le=1, description="times the rate, once a block of the encoder from its end on"
+    )
+    freeze_encoder: Count | Literal["none", "all"] = Field(
+        "none", description="stands still: all of the encoder, or so many of its first blocks"
+    )
+    lora_rank: CountOrZero = Field(
+        0, description="of low-rank adapters, which then learn in the encoder's place; 0: none"
+    )
     weight_decay: float = Field(0.01, ge=0)
     warmup: Annotated[int, Field(ge=0, le=10**9)] = Field(
         1500, description="steps of linear warm-up"

@@ -57,6 +57,7 @@ from harness.weights.find import EMA_WEIGHTS, RUN, WEIGHTS, load
 from methods import registry
 from methods.contract import Method, Segmentor
 from methods.networks import zoo
+from methods.networks.lora import merge_adapters
 
 
 def run(plan: Plan, workplace: Workplace, *, fresh: bool = False) -> Record:
@@ -161,7 +162,11 @@ def _train_stage(
     with workplace.stop.held():  # from the first step until its outcome is on the disk
         trained = train(method, plan, workplace, folder, memory_before)
         finite_weights(method)
+        held_m = parameters_m(method)
+        if spec.profile.lora_rank:
+            merge_adapters(method)
         outcome = _outcome(plan, workplace, method, trained, [cost for _, cost in teachers])
+        outcome = outcome.model_copy(update={"training_parameters_m": held_m})
         whole = _write_weights(method, outcome, workplace, folder)
     return _Networks(outcome, whole, trained.earlier_seconds, method.student, method.ema_teacher)
 

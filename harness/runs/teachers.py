@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+import torch
+
 from harness.config.planning import Plan, Teacher
 from harness.config.schema import DataRef, RunSpec
 from harness.errors import GOES_ON, BenchError, Interrupted, in_one_line
@@ -29,14 +31,16 @@ def frozen_teacher(
     It trains in a process of its own, so that what it leaves in memory is not the student's.
     `steps_after` are those of the run that it is for, which follow.
     """
-    network = zoo.build(teacher.network)
-    if teacher.checkpoint:
-        load(network, teacher.checkpoint)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # what a file does not hold is the same whenever a training goes on
+        network = zoo.build(teacher.network)
+    if file := teacher.checkpoint or teacher.init:
+        load(network, file, part="all" if teacher.checkpoint else "encoder")
         return network, TeacherCost(
             network=teacher.network,
             parameters_m=parameters_m(network),
             weights_id=None,
-            checkpoint=teacher.checkpoint.name,
+            checkpoint=file.name,
             reused=True,
         )
     assert teacher.plan is not None

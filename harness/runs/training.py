@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 
 from harness.config.planning import Plan
+from harness.config.schema import Profile
 from harness.data.datasets import Dataset
 from harness.data.loader import TrainLoader
 from harness.data.store_build import ensure
@@ -29,6 +30,8 @@ from harness.weights.find import load
 from methods import registry
 from methods.contract import Method, Segmentor
 from methods.networks import zoo
+from methods.networks.freezing import freeze
+from methods.networks.lora import add_adapters
 
 
 class Outcome(NamedTuple):
@@ -48,6 +51,8 @@ def build_method(plan: Plan, student: Segmentor, teachers: Sequence[Segmentor]) 
         if companion.init:
             load(network, companion.init, part="encoder")
     try:
+        for network in (student, *companions):
+            restrict(network, plan.spec.profile)
         return registry.load(plan.spec.method)(
             plan.config,
             student,
@@ -58,6 +63,14 @@ def build_method(plan: Plan, student: Segmentor, teachers: Sequence[Segmentor]) 
         )
     except ValueError as error:  # networks that the method cannot bring together
         raise BenchError(f"method {plan.spec.method}: {error}.") from error
+
+
+def restrict(network: Segmentor, profile: Profile) -> None:
+    """Let of the network learn what the profile says. ValueError where it has no such parts."""
+    if profile.freeze_encoder != "none":
+        freeze(network, profile.freeze_encoder)
+    if profile.lora_rank:
+        add_adapters(network, profile.lora_rank)
 
 
 def decode(method: Method, plan: Plan, workplace: Workplace) -> None:

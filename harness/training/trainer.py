@@ -12,6 +12,7 @@ from harness.config.schema import Profile
 from harness.training.execution import laid_out
 from harness.training.precision import autocast
 from methods.contract import Batch, Method
+from methods.networks.encoder_rates import with_encoder_rates
 
 #: Of the critics' Adam, whatever the student's optimiser is. Source: AdaptSegNet's code.
 CRITIC_BETAS = (0.9, 0.99)
@@ -38,7 +39,12 @@ def rate_factor(step: int, profile: Profile) -> float:
 
 def make_optimiser(method: Method, profile: Profile) -> torch.optim.Optimizer:
     """AdamW or SGD on the method's own parameter groups."""
-    groups = method.param_groups(profile.lr, profile.weight_decay, profile.head_lr_factor)
+    groups = with_encoder_rates(
+        method.param_groups(profile.lr, profile.weight_decay, profile.head_lr_factor),
+        method,
+        profile.encoder_lr_factor,
+        profile.layer_decay,
+    )
     if profile.optimiser == "sgd":
         return torch.optim.SGD(groups, lr=profile.lr, momentum=0.9)
     # Fused: 3 ms instead of 14 for the small student on a CPU, whose tensors are many and small.

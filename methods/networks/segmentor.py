@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from methods.contract import Segmentation, Segmentor
+from methods.networks.freezing import stands_still
 
 
 class PaddedSegmentor(Segmentor):
@@ -35,6 +36,14 @@ class PaddedSegmentor(Segmentor):
         self.head = head
         self.size_multiple = size_multiple
         self.min_size = min_size
+
+    def train(self, mode: bool = True) -> PaddedSegmentor:
+        """As usual, but for what stands still (methods/networks/freezing.py): it evaluates."""
+        super().train(mode)
+        for module in self.modules():
+            if stands_still(module):
+                module.eval()
+        return self
 
     def encode(self, image: Tensor) -> list[Tensor]:
         """image: (B, 3, H, W) of a size that fits -> one map a stage, finest first."""

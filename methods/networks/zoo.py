@@ -210,7 +210,9 @@ def one_size_up(name: str) -> str:
     name = one_scale(name)
     larger = None if name.startswith(MMSEG) else _spec(name).larger
     if larger is None:
-        raise ValueError(f"the zoo has no network one size up from {name!r}: name the teacher")
+        raise ValueError(
+            f"the zoo has no network one size up from {name!r}: name the teacher: --teacher NETWORK"
+        )
     return larger
 
 

@@ -7,13 +7,15 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 
 from methods.contract import Segmentation, Segmentor
 from methods.parts.losses import upsample
 
 Stage = Literal["1", "2", "3", "4", "fused"]
-Distance = Literal["l2", "mse", "cosine", "kl"]
+Distance = Literal["l2", "mse", "cosine", "kl", "cosine+smooth_l1"]
+Projection = Literal["auto", "conv", "mlp"]
 
 
 def stage_maps(output: Segmentation, stages: Sequence[Stage]) -> list[Tensor]:
@@ -22,7 +24,13 @@ def stage_maps(output: Segmentation, stages: Sequence[Stage]) -> list[Tensor]:
 
 
 def stage_channels(network: Segmentor, stages: Sequence[Stage]) -> list[int]:
-    """Channels of each stage's map."""
+    """Channels of each stage's map. ValueError for a stage that the network has not."""
+    count = len(network.feature_channels)
+    if missing := [s for s in stages if s != "fused" and int(s) > count]:
+        raise ValueError(
+            f"stage {missing[0]} of {network.name}, whose encoder gives {count} maps; expected "
+            f"stages up to {count}"
+        )
     return [
         network.fused_channels if s == "fused" else network.feature_channels[int(s) - 1]
         for s in stages
@@ -33,16 +41,33 @@ class Projections(nn.ModuleList):
     """One projection a stage on the student's side, used in training only."""
 
     def __init__(
-        self, student: Sequence[int], teacher: Sequence[int], kind: Literal["auto", "conv"]
+        self, student: Sequence[int], teacher: Sequence[int], projection: Projection
     ) -> None:
-        """`auto` is the identity where widths match, else a 1x1 convolution; `conv` always one."""
+        """`auto` is the identity where widths match, else a 1x1 convolution; `conv` always one.
+
+        `mlp` is VFM-UDA++'s: two of them, four times the student's channels between.
+        """
         super().__init__(
-            nn.Identity() if kind == "auto" and width == wanted else nn.Conv2d(width, wanted, 1)
+            _perceptron(width, wanted)
+            if projection == "mlp"
+            else nn.Identity()
+            if projection == "auto" and width == wanted
+            else nn.Conv2d(width, wanted, 1)
             for width, wanted in zip(student, teacher, strict=True)
         )
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         return [project(m) for project, m in zip(self, maps, strict=True)]
+
+
+def _perceptron(channels: int, out_channels: int) -> nn.Sequential:
+    hidden = 4 * channels
+    return nn.Sequential(
+        nn.Conv2d(channels, hidden, 1),
+        LayerNorm2d(hidden),
+        nn.GELU(),
+        nn.Conv2d(hidden, out_channels, 1),
+    )
 
 
 def distill(
@@ -75,9 +100,20 @@ def divergence(student: Tensor, teacher: Tensor) -> Tensor:
     ).sum(1)
 
 
+def _cosine(student: Tensor, teacher: Tensor) -> Tensor:
+    return 1 - F.cosine_similarity(student, teacher, dim=1)
+
+
+def _cosine_and_smooth_l1(student: Tensor, teacher: Tensor) -> Tensor:
+    """Source: VFM-UDA++'s code."""
+    smooth_l1 = F.smooth_l1_loss(student, teacher, reduction="none").mean(1)
+    return 0.9 * _cosine(student, teacher) + 0.1 * smooth_l1
+
+
 _DISTANCES = {
     "l2": lambda s, t: torch.linalg.vector_norm(s - t, dim=1),
     "mse": lambda s, t: (s - t).square().mean(1),
-    "cosine": lambda s, t: 1 - F.cosine_similarity(s, t, dim=1),
+    "cosine": _cosine,
     "kl": divergence,
+    "cosine+smooth_l1": _cosine_and_smooth_l1,
 }

@@ -28,7 +28,8 @@ class EMATeacher(nn.Module):
         """Switch BatchNorm between batch and running statistics; all else stays in eval mode."""
         super().train(False)
         for module in self.network.modules():
-            if isinstance(module, _BatchNorm):
+            still = getattr(module, "stands_still", False)  # frozen in the student
+            if isinstance(module, _BatchNorm) and not still:
                 module.train(mode)
         return self
 

@@ -150,3 +150,48 @@ def test_the_teacher_is_one_size_up_unless_named():
 def test_unknown_choices_are_refused(config):
     with pytest.raises(ValidationError):
         method(**config)
+
+
+def test_cosine_and_smooth_l1_are_weighed_as_in_vfm_uda():
+    """Of one pixel: vectors at a right angle, their difference of 3 and 0.5 in two channels."""
+    student, teacher = torch.tensor([3.0, 0.0]), torch.tensor([0.0, 0.5])
+    maps = [x.view(1, 2, 1, 1) for x in (student, teacher)]
+    found = distill(*maps, "cosine+smooth_l1", normalise=False)
+    smooth_l1 = (3 - 0.5 + 0.5**2 / 2) / 2
+    torch.testing.assert_close(found, torch.tensor(0.9 + 0.1 * smooth_l1))
+
+
+def test_the_mlp_projects_through_four_times_the_width(batch):
+    model = method(projection="mlp")
+    (first, norm, _, last) = model.projections[0]
+    assert (first.in_channels, first.out_channels) == (32, 128)
+    assert norm.normalized_shape == (128,)
+    assert last.out_channels == model.frozen.network.feature_channels[3]
+    assert terms(model, batch)["kd_source"].isfinite()
+
+
+def test_a_teacher_sees_images_at_a_size_of_its_own(batch):
+    seen = []
+    model = method(teacher_size=32)
+    model.frozen.network.encoder.register_forward_pre_hook(lambda _, x: seen.append(x[0].shape))
+    terms(model, batch)
+    assert set(seen) == {(2, 3, 32, 48)}
+
+
+def test_a_teacher_that_never_learned_has_no_head(batch):
+    model = method(teacher_training="none")
+    assert not list(model.frozen.network.head.parameters())
+    assert terms(model, batch)["kd_source"] > 0
+    assert DualKD.frozen_teachers(model.config, "test_mit")[0].trained is False
+    for change, reason in (
+        ({"stages": ["fused"]}, "no head that learned"),
+        ({"teacher_checkpoint": "x.pth"}, "not --teacher-checkpoint"),
+    ):
+        config = DualKD.Config.model_validate(PLAIN | {"teacher_training": "none"} | change)
+        with pytest.raises(ValueError, match=reason):
+            DualKD.frozen_teachers(config, "test_mit")
+
+
+def test_a_stage_that_a_network_has_not_is_named():
+    with pytest.raises(ValueError, match=r"stage 4 of timm:test_vit:linear:last, .* gives 1 maps"):
+        method("timm:test_vit:linear:last")

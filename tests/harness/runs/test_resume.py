@@ -11,10 +11,12 @@ import psutil
 import pytest
 from bench_cli import QUICK, bench
 from kills import command, figures, finished, left, lines, moments, records, start, wait_for
+from safetensors.torch import load_file
 
 from harness.config.planning import Request, resolve
 from harness.records import store
 from harness.training.trainer import Trainer
+from methods.networks import zoo
 
 DACS = [
     "run", "--method", "dacs", "--scenario", "gta2cs", *QUICK,
@@ -37,6 +39,12 @@ def signalled(monkeypatch):
         monkeypatch.setattr(Trainer, "step", interrupted)
 
     return at
+
+
+PARTS = [
+    "--set", "freeze_encoder=1", "--set", "lora_rank=2", "--set", "encoder_lr_factor=0.5",
+    "--set", "layer_decay=0.9",
+]  # fmt: skip
 
 
 def without_memory(record):
@@ -77,6 +85,28 @@ def test_a_signal_keeps_the_step_and_the_same_command_goes_on(
     logs = [next(folder.glob("artifacts/*/log.jsonl")) for folder in (results, tmp_path / "whole")]
     steps = [[json.loads(line)["step"] for line in log.read_text().splitlines()] for log in logs]
     assert steps == [[1, 2, 3, 4, 5, 6]] * 2
+
+
+def test_adapters_go_on_and_leave_a_plain_network(tmp_path, signalled, monkeypatch):
+    """With frozen blocks and rates of their own: resumed, scored, stored and exported."""
+    pytest.importorskip("peft")
+    assert bench(*DACS, *PARTS, "--results", tmp_path / "whole").code == 0
+    with monkeypatch.context():
+        signalled(4, signal.SIGTERM)
+        assert bench(*DACS, *PARTS, "--results", tmp_path / "cut").code == 75
+        monkeypatch.undo()
+    again = bench(*DACS, *PARTS, "--results", tmp_path / "cut")
+    assert "goes on at step 5 of 6" in again.out
+    record, expected = (
+        store.read_all(tmp_path / folder / "records")[0] for folder in ("cut", "whole")
+    )
+    assert without_memory(record) == without_memory(expected)
+    assert record.cost.training_parameters_m > 2 * record.cost.parameters_m  # and adapters
+    plain = zoo.build("test_mit").state_dict()
+    for file in tmp_path.glob("whole/artifacts/*/*.safetensors"):  # the EMA teacher's too
+        assert load_file(file).keys() == plain.keys()
+    cut = ["--results", tmp_path / "cut", "--checkpoint", record.run_id]
+    assert bench("export", *cut, "--no-onnx", "--out", tmp_path / "exported").code == 0
 
 
 def test_fresh_goes_on_from_nothing(tmp_path, signalled, monkeypatch):

@@ -1,0 +1,66 @@
+"""A frozen teacher that is never trained: an encoder as published."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from bench_cli import QUICK, bench, refused
+from rich.console import Console
+
+from harness.config.planning import Teacher
+from harness.files import file_hash
+from harness.records import store
+from harness.report.progress import Reporter
+from harness.runs.teachers import frozen_teacher
+from harness.runs.workplace import Workplace
+from methods.networks import zoo
+from methods.networks.weights import save_weights
+
+FOUNDATION = [
+    "run", "--method", "dualkd", "--scenario", "gta2cs", *QUICK, "--teacher", "test_deeplab",
+    "--set", "teacher_training=none", "--set", "stages=4", "--set", "projection=mlp",
+    "--set", "distance=cosine+smooth_l1", "--set", "teacher_size=48", "--set", "normalise=false",
+    "--set", "images=source,target", "--set", "lambda_kd=0.1",
+]  # fmt: skip
+
+
+@pytest.fixture
+def weights(tmp_path):
+    torch.manual_seed(3)
+    save_weights(zoo.build("test_deeplab"), tmp_path / "encoder.safetensors", {})
+    return tmp_path / "encoder.safetensors"
+
+
+def test_an_encoder_that_never_learned_on_the_source_teaches(weights, tmp_path):
+    results = tmp_path / "results"
+    done = bench(*FOUNDATION, "--teacher-init", weights, "--results", results)
+    assert done.code == 0, done.err
+    (record,) = store.read_all(results / "records")
+    assert record.spec.teachers == [
+        {"network": "test_deeplab", "init": file_hash(weights), "init_file": weights.name}
+    ]
+    (teacher,) = record.cost.teachers
+    assert (teacher.checkpoint, teacher.weights_id, teacher.training) == (weights.name, None, None)
+    assert record.metrics.losses["kd_source"][0] > 0
+    assert record.metrics.losses["kd_target"][0] > 0
+
+
+def test_its_weights_are_the_files_and_its_head_is_the_same_every_time(weights, tmp_path):
+    workplace = Workplace(tmp_path, torch.device("cpu"), Reporter(Console()))
+    teacher = Teacher("test_deeplab", init=weights)
+    first, second = (frozen_teacher(teacher, workplace)[0].state_dict() for _ in range(2))
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    torch.manual_seed(3)
+    published = zoo.build("test_deeplab").state_dict()
+    assert all(torch.equal(first[n], v) for n, v in published.items() if n.startswith("encoder."))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ([], "is not trained here, and starts from no weights; expected its published ones"),
+        (["--set", "stages=fused"], "has no head that learned; expected stages of encoders"),
+    ],
+)
+def test_what_it_cannot_be(changes, reason, tmp_path):
+    assert reason in refused(bench(*FOUNDATION, *changes, "--results", tmp_path))

@@ -13,6 +13,7 @@ from harness.cli.options import (
     Device,
     Fresh,
     KeepOtherCode,
+    Log,
     Overrides,
     Plugins,
     Results,
@@ -71,6 +72,7 @@ def run(
     plugin: Plugins = None,
     data_root: DataRoot = None,
     results: Results = Path("runs"),
+    log: Log = None,
     device: Device = None,
     fresh: Fresh = False,
     keep_other_code: KeepOtherCode = False,
@@ -87,6 +89,7 @@ def run(
 
     from harness.config.planning import Request, resolve
     from harness.measure.environment import choose_device
+    from harness.report.loggers import Logging, loggers
     from harness.report.progress import Reporter, hashing_shown
     from harness.runs.run import run as carry_out
     from harness.runs.trained import tidy
@@ -104,6 +107,7 @@ def run(
         seed=seed,
         overrides=tuple(set_ or ()),
     )
+    watching = loggers(log or ())
     with hashing_shown():
         plan = resolve(request, data_root)
     console = Console()
@@ -112,7 +116,9 @@ def run(
 
         show_estimate(plan, choose_device(device), console)
         return
-    workplace = Workplace(results, choose_device(device), Reporter(console), keep_other_code)
+    report = Reporter(console)
+    logging = Logging(watching, report.say)
+    workplace = Workplace(results, choose_device(device), report, keep_other_code, logging)
     record = None if fresh else record_of(plan, workplace)
     if record and is_current(record, plan, workplace):
         tidy(workplace.weights(plan.spec.weights_id), record.run_id)
@@ -127,8 +133,9 @@ def run(
                 f"run {record.run_id} was done by other code, another torch or on another kind of "
                 "device: run again (--keep-other-code shows it instead)"
             )
-        with workplace.stop.listening():
+        with workplace.stop.listening(), logging.run(plan.spec, results):
             record = carry_out(plan, workplace, fresh=fresh)
+            logging.scored(record)
     _show(record, workplace)
 
 

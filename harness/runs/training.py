@@ -122,7 +122,7 @@ def train(
             profile,
             workplace.device,
             clock=clock,
-            progress=progress,
+            progress=workplace.logging.also(progress, profile, memory),
             golden=golden,
             log=folder / "log.jsonl",
             say=workplace.report.say,

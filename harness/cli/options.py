@@ -53,6 +53,15 @@ KeepOtherCode = Annotated[
         "made, instead of making them again.",
     ),
 ]
+Log = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--log",
+        metavar="NAME",
+        help="Tell another program of the run as well: tensorboard, wandb or mlflow, each an extra "
+        "of that name. May be given several times.",
+    ),
+]
 Device = Annotated[
     str | None,
     typer.Option(

@@ -21,6 +21,7 @@ from harness.cli.options import (
     Device,
     Fresh,
     KeepOtherCode,
+    Log,
     Overrides,
     Plugins,
     Results,
@@ -119,6 +120,7 @@ def run(
     plugin: Plugins = None,
     data_root: DataRoot = None,
     results: Results = Path("runs"),
+    log: Log = None,
     device: Device = None,
     fresh: Fresh = False,
     keep_other_code: KeepOtherCode = False,
@@ -139,6 +141,7 @@ def run(
     from harness.cli.dry_run import confirm_long_run
     from harness.config.planning import Request, resolve
     from harness.measure.environment import choose_device
+    from harness.report.loggers import Logging, loggers
     from harness.report.progress import Reporter, hashing_shown
     from harness.runs.run import run as carry_out
     from harness.runs.trained import tidy
@@ -156,6 +159,7 @@ def run(
         seed=seed,
         overrides=tuple(set_ or ()),
     )
+    watching = loggers(log or ())
     with hashing_shown():
         plan = resolve(request, data_root)
     console = Console()
@@ -171,7 +175,9 @@ def run(
         return
     if format_ != "text":
         raise BenchError(f"--format {format_}: it is for --dry-run; expected both.")
-    workplace = Workplace(results, choose_device(device), Reporter(console), keep_other_code)
+    report = Reporter(console)
+    logging = Logging(watching, report.say)
+    workplace = Workplace(results, choose_device(device), report, keep_other_code, logging)
     record = None if fresh else record_of(plan, workplace)
     if record and is_current(record, plan, workplace):
         tidy(workplace.weights(plan.spec.weights_id), record.run_id)
@@ -188,8 +194,9 @@ def run(
                 "(--keep-other-code shows it instead)"
             )
         confirm_long_run(plan, workplace.device)
-        with workplace.stop.listening():
+        with workplace.stop.listening(), logging.run(plan.spec, results):
             record = carry_out(plan, workplace, fresh=fresh)
+            logging.scored(record)
     _show(record, workplace)
 
 

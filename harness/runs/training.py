@@ -149,7 +149,7 @@ def train(
             profile,
             workplace.device,
             clock=clock,
-            progress=progress,
+            progress=workplace.logging.also(progress, profile, memory),
             each_step=progress.step,
             golden=golden,
             log=folder / "log.jsonl",

@@ -17,6 +17,7 @@ from harness.measure import environment, fingerprint
 from harness.measure.clock import Clock
 from harness.records import store
 from harness.records.schema import Curve, Record
+from harness.report.loggers import Logging
 from harness.report.progress import Reporter
 from harness.signals import Stop
 
@@ -29,6 +30,7 @@ class Workplace:
     device: torch.device
     report: Reporter
     keep_other_code: bool = False  # use weights that other code or another torch made
+    logging: Logging = field(default_factory=Logging)  # other programs that watch
     side_by_side: int = 1  # runs that a sweep has going at a time
     #: Measures the speeds; `bench check` has one that a busy machine does not slow.
     clock: Clock = time.perf_counter

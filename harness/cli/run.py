@@ -22,6 +22,7 @@ from harness.cli.selection import select
 from harness.errors import BenchError, unexpected
 
 if TYPE_CHECKING:
+    from harness.config.planning import Plan
     from harness.records.schema import Record
     from harness.runs.workplace import Workplace
 
@@ -72,6 +73,14 @@ def run(
     data_root: DataRoot = None,
     results: Results = Path("runs"),
     device: Device = None,
+    devices: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Processes that train together, a device each; they share out batch_size.",
+            show_default="the profile's: 1",
+        ),
+    ] = None,
     fresh: Fresh = False,
     keep_other_code: KeepOtherCode = False,
     dry_run: Annotated[
@@ -88,10 +97,14 @@ def run(
     from harness.config.planning import Request, resolve
     from harness.measure.environment import choose_device
     from harness.report.progress import Reporter, hashing_shown
-    from harness.runs.run import run as carry_out
+    from harness.runs.group import carry_out, check_devices, dismiss
     from harness.runs.trained import tidy
     from harness.runs.workplace import Workplace, is_current, record_of
+    from harness.training.distributed import asked, own_device, own_rank
 
+    overrides = tuple(set_ or ())
+    if devices or asked() > 1:
+        overrides += (f"devices={devices or asked()}",)
     request = Request(
         method=method,
         scenario=scenario,
@@ -102,18 +115,21 @@ def run(
         teacher_init=teacher_init,
         init=init,
         seed=seed,
-        overrides=tuple(set_ or ()),
+        overrides=overrides,
     )
     with hashing_shown():
         plan = resolve(request, data_root)
-    console = Console()
+    console = Console(quiet=own_rank() > 0)
     if dry_run:
         from harness.runs.estimate import show_estimate
 
         show_estimate(plan, choose_device(device), console)
         return
-    workplace = Workplace(results, choose_device(device), Reporter(console), keep_other_code)
-    record = None if fresh else record_of(plan, workplace)
+    workplace = Workplace(
+        results, choose_device(own_device(device)), Reporter(console), keep_other_code
+    )
+    check_devices(plan.spec.profile.devices, workplace.device)
+    record = None if fresh or own_rank() else record_of(plan, workplace)
     if record and is_current(record, plan, workplace):
         tidy(workplace.weights(plan.spec.weights_id), record.run_id)
         workplace.report.say(
@@ -128,8 +144,33 @@ def run(
                 "device: run again (--keep-other-code shows it instead)"
             )
         with workplace.stop.listening():
-            record = carry_out(plan, workplace, fresh=fresh)
+            if plan.spec.profile.devices > asked():
+                record = _on_devices(plan, workplace, device, fresh)
+            else:
+                record = carry_out(plan, workplace, fresh=fresh)
+        if record:  # of several processes one has it
+            _show(record, workplace)
+        return
+    dismiss(workplace.device)
     _show(record, workplace)
+
+
+def _on_devices(plan: Plan, workplace: Workplace, device: str | None, fresh: bool) -> Record | None:
+    """Carry out a plan in a process a device. What goes wrong there, they have said."""
+    from harness.runs.group import run_on_devices
+    from harness.runs.launchers import Task
+    from harness.runs.workplace import record_of
+
+    task = Task.of(
+        plan,
+        workplace.results,
+        device=device,
+        fresh=fresh,
+        keep_other_code=workplace.keep_other_code,
+    )
+    if run_on_devices(task, plan.spec.profile.devices, workplace.stop):
+        raise typer.Exit(2)
+    return record_of(plan, workplace)
 
 
 def _show(record: Record, workplace: Workplace) -> None:

@@ -147,9 +147,17 @@ def resolve(request: Request, data_root: Path | None = None) -> Plan:
 
 
 def _check_batch(plan: Plan) -> None:
-    """BenchError where a network cannot be trained on the profile's batches of one image."""
+    """BenchError where devices cannot share out a batch, or networks not learn from one image."""
     profile = plan.spec.profile
-    if profile.batch_size == 1:
+    size, devices = profile.batch_size, profile.devices
+    if size % devices:
+        shares = [str(n) for n in range(1, size + 1) if size % n == 0]
+        raise BenchError(
+            f"devices = {devices}: batch_size = {size} images cannot be shared out evenly; "
+            f"expected {' or '.join(shares)} devices, or another batch: --set "
+            f"batch_size={devices * -(-size // devices)}."
+        )
+    if size == 1 or (size == devices and not profile.sync_batchnorm):
         trained = [teacher.network for teacher in plan.teachers if teacher.plan]
         for network in (plan.spec.student, *trained, *(c.network for c in plan.companions)):
             check_batch_of_one(network, profile.crop)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGTERM
@@ -242,11 +242,16 @@ def command(task: Path, module: str = "harness.runs.worker") -> list[str]:
 
 
 def carry_out(
-    task: Task, say: Callable[[str], None], inherit: bool, stop: Stop | None = None
+    task: Task,
+    say: Callable[[str], None],
+    inherit: bool,
+    stop: Stop | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> int:
     """Carry out a task in a process of its own -> its exit code.
 
     `inherit` lets it write to this process's terminal; else `say` is told each line it prints.
+    `variables` go before those of this process's environment.
     Signals that `stop` hears go on to the process, whose end is waited for. Interrupted then.
     """
     stop = stop or Stop()
@@ -255,7 +260,11 @@ def carry_out(
         path.write_text(task.model_dump_json(), encoding="utf-8")
         streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         with subprocess.Popen(
-            command(path), encoding="utf-8", errors="replace", **({} if inherit else streams)
+            command(path),
+            encoding="utf-8",
+            errors="replace",
+            env={**os.environ, **(variables or {})},
+            **({} if inherit else streams),
         ) as process:
             try:
                 with stop.forwarded(process):

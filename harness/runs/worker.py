@@ -20,8 +20,9 @@ def main(path: str) -> None:
     from harness.measure.environment import choose_device
     from harness.measure.own_time import own_time
     from harness.report.progress import Reporter
-    from harness.runs.run import run
+    from harness.runs.group import carry_out, check_devices, run_on_devices
     from harness.runs.workplace import Workplace
+    from harness.training.distributed import asked, own_device, own_rank
 
     any_terminal()
     task = Task.model_validate_json(read_text(Path(path)))
@@ -35,14 +36,18 @@ def main(path: str) -> None:
             )
         workplace = Workplace(
             task.results,
-            choose_device(task.device),
-            Reporter(Console()),
+            choose_device(own_device(task.device)),
+            Reporter(Console(quiet=own_rank() > 0)),
             keep_other_code=task.keep_other_code,
             side_by_side=task.side_by_side,
             clock=own_time if task.own_time else time.perf_counter,
         )
+        devices = plan.spec.profile.devices
+        check_devices(devices, workplace.device)
         with workplace.stop.listening():
-            run(plan, workplace, fresh=task.fresh)
+            if devices > asked():
+                sys.exit(run_on_devices(task, devices, workplace.stop))
+            carry_out(plan, workplace, fresh=task.fresh)
     except Interrupted as end:
         sys.exit(end.exit_code)
     except (BenchError, OSError) as error:

@@ -6,10 +6,10 @@ threshold.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
-import socket
-import subprocess
-import sys
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from harness.config.catalogue import profile
+from harness.training.distributed import free_port, variables
 from harness.training.trainer import Trainer
 from methods import registry
 from methods.contract import Batch, Method
@@ -119,29 +120,42 @@ def all_gradients() -> dict[str, Tensor]:
         del zoo.NETWORKS[small_network.NAME]
 
 
-def start(folder: Path) -> list[subprocess.Popen[bytes]]:
-    """The processes, each of which is to leave its gradients in the folder."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    common = {"WORLD_SIZE": str(PROCESSES), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    return [
-        subprocess.Popen(
-            [sys.executable, __file__, str(folder)],
-            env={
-                **os.environ,
-                **common,
-                "RANK": str(rank),
-                "PYTHONPATH": os.pathsep.join(sys.path),
-            },
-        )
-        for rank in range(PROCESSES)
-    ]
+def write_gradients(folder: Path) -> None:
+    """What one of the processes does, those of all cases."""
+    dist.init_process_group("gloo")
+    save_file(all_gradients(), folder / os.environ["RANK"])
+    dist.destroy_process_group()
 
 
 def left_in(folder: Path) -> list[dict[str, Tensor]]:
     """What each process found, by rank."""
     return [load_file(folder / str(rank)) for rank in range(PROCESSES)]
+
+
+def started(function: Callable[..., object], *arguments: object) -> list[BaseProcess]:
+    """Processes of a group, forks of this one, that call the function."""
+    port = free_port()
+    processes = [
+        multiprocessing.get_context("fork").Process(
+            target=_call, args=(rank, port, function, arguments)
+        )
+        for rank in range(PROCESSES)
+    ]
+    for process in processes:
+        process.start()
+    return processes
+
+
+def ended(processes: list[BaseProcess]) -> list[int | None]:
+    """Their exit codes, by rank."""
+    for process in processes:
+        process.join(timeout=300)
+    return [process.exitcode for process in processes]
+
+
+def _call(rank: int, port: int, function: Callable[..., object], arguments: tuple) -> None:
+    os.environ |= variables(rank, PROCESSES, port)
+    function(*arguments)
 
 
 def worst(one: dict[str, Tensor], other: dict[str, Tensor], prefix: str) -> float:
@@ -155,9 +169,3 @@ def worst(one: dict[str, Tensor], other: dict[str, Tensor], prefix: str) -> floa
         for key, value in one.items()
         if key.startswith(prefix) and float(value.abs().max()) > 1e-9 * largest
     )
-
-
-if __name__ == "__main__":
-    dist.init_process_group("gloo")
-    save_file(all_gradients(), Path(sys.argv[1]) / os.environ["RANK"])
-    dist.destroy_process_group()

@@ -98,13 +98,12 @@ def run_on_devices(task: Task, count: int, stop: Stop) -> int:
 def _wait(processes: list[subprocess.Popen[bytes]], port: int) -> list[int]:
     """Wait for all; where one fails or rank 0 is done, end those that do not end by themselves."""
     until: float | None = None
-    while any(process.poll() is None for process in processes):
-        codes = [process.returncode for process in processes]
+    while None in (codes := [process.poll() for process in processes]):
         if until is None and (any(codes) or codes[0] == 0):
             until = time.monotonic() + GRACE
-            killed = [n for n, code in enumerate(codes) if code is not None and code < 0]
-            if killed and codes[0] is None:
-                _tell(f"process {killed[0]} of {len(codes)}: {ending(codes[killed[0]])}", port)
+            killed = [(n, code) for n, code in enumerate(codes) if code is not None and code < 0]
+            for number, code in killed:
+                _tell(f"process {number} of {len(codes)}: {ending(code)}", port)
         if until is not None and time.monotonic() > until:
             for process in processes:
                 process.kill()

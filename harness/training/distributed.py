@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -29,7 +30,7 @@ Value = TypeVar("Value")
 PATIENCE = timedelta(days=7)
 MEETING = timedelta(minutes=10)
 #: What the first process to fail says of it, and how long the others wait for its word.
-FAILED, WORD = "uda-bench/failed", timedelta(seconds=10)
+FAILED, WORD = "uda-bench/failed", 10.0
 
 _store: Any = None
 
@@ -142,9 +143,12 @@ def tell_failure(store: Any, reason: str) -> None:
 
 def failure() -> str:
     """Why another process failed, in one line; waits a moment for its word."""
-    with suppress(RuntimeError):
-        _store.wait([FAILED], WORD)
-        return _store.get(FAILED).decode("utf-8", "replace")
+    until = time.monotonic() + WORD
+    with suppress(RuntimeError):  # the process that holds the store is gone
+        while time.monotonic() < until:
+            if _store.check([FAILED]):
+                return _store.get(FAILED).decode("utf-8", "replace")
+            time.sleep(0.1)
     return "another process of this run ended without a word, perhaps out of memory"
 
 

@@ -18,9 +18,9 @@ TOLERANCE = 1e-9
 def computed(tmp_path_factory) -> tuple[dict[str, Tensor], list[dict[str, Tensor]]]:
     """All cases in one process, and in each of two."""
     folder = tmp_path_factory.mktemp("gradients")
-    processes = two_processes.start(folder)
+    processes = two_processes.started(two_processes.write_gradients, folder)
     one = two_processes.all_gradients()
-    assert [process.wait(timeout=300) for process in processes] == [0, 0]
+    assert two_processes.ended(processes) == [0, 0]
     return one, two_processes.left_in(folder)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -175,21 +174,16 @@ class Dies(SourceOnly):
 """
 
 
-def test_a_process_that_is_killed_ends_the_command_in_one_line(tmp_path):
+def test_a_process_that_is_killed_ends_the_command_in_one_line(tmp_path, capfd):
     (tmp_path / "dies.py").write_text(DIES)
-    arguments = ["run", "--method", "dies", "--plugin", str(tmp_path / "dies.py"), "--devices", "2"]
-    command = [sys.executable, "-c", "from harness.cli.main import main; main()", *arguments]
-    ended = subprocess.run(
-        [*command, "--scenario", "gta2cs", *QUICK, "--results", str(tmp_path / "results")],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    assert ended.returncode == 2
-    assert ended.stderr == (
+    asked = ["run", "--method", "dies", "--plugin", tmp_path / "dies.py", "--devices", "2"]
+    outcome = bench(*asked, "--scenario", "gta2cs", *QUICK, "--results", tmp_path / "results")
+    assert outcome.code == 2
+    assert "Traceback" not in outcome.out
+    assert outcome.err == ""
+    assert capfd.readouterr().err == (
         "bench: process 1 of 2: killed by signal 9 (SIGKILL), perhaps out of memory\n"
     )
-    assert "Traceback" not in ended.stdout
 
 
 def test_devices_that_cannot_share_out_a_batch(tmp_path):

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from methods.bases.large_teacher import LargeTeacher
 from methods.contract import Batch, Segmentor
 from methods.parts.distillation import distill
+from methods.parts.joined import average_
 from methods.parts.pseudo_labels import PseudoLabel
 
 #: The parameters of one layer, each with the student's of the same name.
@@ -133,16 +134,21 @@ def saliency_rates(
 ) -> Tensor:
     """Share (L,) of each layer's parameters whose influence is above factor times the mean of all.
 
-    Influence is the first-order change of the loss without the parameter, |w * dL/dw|; dL/dw is
-    the gradient that a parameter holds, less the one it held `before`.
+    Influence is the first-order change of the joined batch's loss without the parameter,
+    |w * dL/dw|; dL/dw is the gradient that a parameter holds, less the one it held `before`.
     """
     before = before or {}
 
-    def influence(w: nn.Parameter) -> Tensor:
+    def gained(w: nn.Parameter) -> Tensor:
         gradient = torch.zeros_like(w) if w.grad is None else w.grad
-        return (w * (gradient - before[w] if w in before else gradient)).abs().flatten()
+        return gradient - before[w] if w in before else gradient.clone()
 
-    influences = [torch.cat([influence(w) for w, _ in layer]) for layer in layers]
+    gains = [[gained(w) for w, _ in layer] for layer in layers]
+    average_([gain for layer in gains for gain in layer])
+    influences = [
+        torch.cat([(w * gain).abs().flatten() for (w, _), gain in zip(layer, own, strict=True)])
+        for layer, own in zip(layers, gains, strict=True)
+    ]
     threshold = factor * torch.cat(influences).mean()
     return torch.stack([(layer > threshold).float().mean() for layer in influences])
 

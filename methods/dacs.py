@@ -13,6 +13,7 @@ from torch import Tensor
 
 from methods.contract import ADDED_LATER, IGNORE, Segmentation
 from methods.daformer import DAFormer
+from methods.parts.joined import processes, total
 
 
 class DACS(DAFormer):
@@ -46,4 +47,4 @@ class DACS(DAFormer):
             return loss
         stride = self.config.loss_stride
         valid = label[:, ::stride, ::stride] != IGNORE
-        return loss * valid.numel() / valid.sum().clamp(min=1)
+        return loss * valid.numel() / (total(valid.sum()).clamp(min=1) / processes())

@@ -26,6 +26,7 @@ from torch import Tensor
 from methods.bases.large_teacher import LargeTeacher
 from methods.contract import NUM_CLASSES, Batch, CompanionSpec, Segmentor
 from methods.parts.distillation import divergence
+from methods.parts.joined import total
 from methods.parts.losses import upsample
 
 
@@ -85,7 +86,8 @@ class DUDA(LargeTeacher):
         teacher = upsample(self.teacher_logits(batch).float(), student.shape[-2:])
         label = teacher.argmax(1)  # (B, h, w)
         alpha = self.config.inconsistency_alpha
-        self.overlap.mul_(alpha).add_(class_overlap(student.argmax(1), label))
+        overlap = total(class_overlap(student.argmax(1), label))
+        self.overlap.mul_(alpha).add_(overlap)
         return (divergence(student, teacher) * class_weights(self.overlap)[label]).mean()
 
 

@@ -22,6 +22,7 @@ from methods.contract import ADDED_LATER, Batch
 from methods.daformer import DAFormer
 from methods.parts.augment import strong_augment
 from methods.parts.device import send
+from methods.parts.joined import gathered, own_rows, processes
 from methods.parts.pseudo_labels import PseudoLabel
 
 
@@ -79,17 +80,23 @@ class MIC(DAFormer):
 
 
 def half_source(batch: Batch, pseudo: PseudoLabel) -> tuple[Tensor, Tensor, Tensor]:
-    """The first half of a batch from the source, at weight 1, and as many of the target's images.
+    """The first half of the batch from the source, at weight 1, and as many of the target's images.
 
     Images (B, 3, H, W), labels and weights (B, H, W), as many as the batch has; of an odd number
-    the target has one more. Source: MIC's code, `separate`, for batches of two.
+    the target has one more. Halves are the joined batch's, of which these are this process's rows.
+    Source: MIC's code, `separate`, for batches of two.
     """
-    count = len(batch.target_image) // 2
-    rest = len(batch.target_image) - count
-    image = torch.cat([batch.source_image[:count], batch.target_image[:rest]])
-    label = torch.cat([batch.source_label[:count], pseudo.label[:rest]])
-    sure = torch.ones_like(pseudo.weight[:count])
-    return image, label, torch.cat([sure, pseudo.weight[:rest]])
+    count = len(batch.target_image) * processes() // 2
+
+    def halves(source: Tensor, target: Tensor) -> Tensor:
+        source, target = gathered(source), gathered(target)
+        return own_rows(torch.cat([source[:count], target[: len(target) - count]]))
+
+    return (
+        halves(batch.source_image, batch.target_image),
+        halves(batch.source_label, pseudo.label),
+        halves(torch.ones_like(pseudo.weight), pseudo.weight),
+    )
 
 
 def shown(image: Tensor, ratio: float, block: int, generator: torch.Generator) -> Tensor:
@@ -100,5 +107,6 @@ def shown(image: Tensor, ratio: float, block: int, generator: torch.Generator) -
     """
     size = image.shape[-2:]
     grid = [max(1, round(side / block)) for side in size]
-    cells = torch.rand(len(image), 1, *grid, generator=generator) >= ratio
-    return F.interpolate(send(cells, image.device).to(image.dtype), size)
+    count = len(image) * processes()  # a draw for each of the joined batch
+    cells = own_rows(torch.rand(count, 1, *grid, generator=generator) >= ratio)
+    return F.interpolate(send(cells.contiguous(), image.device).to(image.dtype), size)

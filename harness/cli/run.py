@@ -31,6 +31,9 @@ from harness.cli.selection import select
 from harness.errors import BenchError, unexpected
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness.config.planning import Plan
     from harness.records.schema import Record
     from harness.runs.workplace import Workplace
 
@@ -122,6 +125,14 @@ def run(
     results: Results = Path("runs"),
     log: Log = None,
     device: Device = None,
+    devices: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Processes that train together, a device each; they share out batch_size.",
+            show_default="the profile's: 1",
+        ),
+    ] = None,
     fresh: Fresh = False,
     keep_other_code: KeepOtherCode = False,
     dry_run: Annotated[
@@ -143,10 +154,14 @@ def run(
     from harness.measure.environment import choose_device
     from harness.report.loggers import Logging, loggers
     from harness.report.progress import Reporter, hashing_shown
-    from harness.runs.run import run as carry_out
+    from harness.runs.group import carry_out, check_devices, dismiss
     from harness.runs.trained import tidy
     from harness.runs.workplace import Workplace, is_current, record_of
+    from harness.training.distributed import asked, own_device, own_rank
 
+    overrides = tuple(set_ or ())
+    if devices or asked() > 1:
+        overrides += (f"devices={devices or asked()}",)
     request = Request(
         method=method,
         scenario=scenario,
@@ -157,12 +172,12 @@ def run(
         teacher_init=teacher_init,
         init=init,
         seed=seed,
-        overrides=tuple(set_ or ()),
+        overrides=overrides,
     )
-    watching = loggers(log or ())
+    watching = loggers(log or ()) if own_rank() == 0 else []
     with hashing_shown():
         plan = resolve(request, data_root)
-    console = Console()
+    console = Console(quiet=own_rank() > 0)
     if dry_run:
         from harness.cli.dry_run import show
 
@@ -177,8 +192,10 @@ def run(
         raise BenchError(f"--format {format_}: it is for --dry-run; expected both.")
     report = Reporter(console)
     logging = Logging(watching, report.say)
-    workplace = Workplace(results, choose_device(device), report, keep_other_code, logging)
-    record = None if fresh else record_of(plan, workplace)
+    chosen = choose_device(own_device(device))
+    workplace = Workplace(results, chosen, report, keep_other_code, logging)
+    check_devices(plan.spec.profile.devices, workplace.device)
+    record = None if fresh or own_rank() else record_of(plan, workplace)
     if record and is_current(record, plan, workplace):
         tidy(workplace.weights(plan.spec.weights_id), record.run_id)
         workplace.report.say(
@@ -193,11 +210,42 @@ def run(
                 "device, or without the scores that score_every asks for: run again "
                 "(--keep-other-code shows it instead)"
             )
-        confirm_long_run(plan, workplace.device)
-        with workplace.stop.listening(), logging.run(plan.spec, results):
-            record = carry_out(plan, workplace, fresh=fresh)
-            logging.scored(record)
+        if own_rank() == 0:
+            confirm_long_run(plan, workplace.device)
+        with workplace.stop.listening():
+            if plan.spec.profile.devices > asked():
+                record = _on_devices(plan, workplace, device, fresh, log)
+            else:
+                with logging.run(plan.spec, results):
+                    record = carry_out(plan, workplace, fresh=fresh)
+                    if record:
+                        logging.scored(record)
+        if record:  # of several processes one has it
+            _show(record, workplace)
+        return
+    dismiss(workplace.device)
     _show(record, workplace)
+
+
+def _on_devices(
+    plan: Plan, workplace: Workplace, device: str | None, fresh: bool, log: Sequence[str] | None
+) -> Record | None:
+    """Carry out a plan in a process a device. What goes wrong there, they have said."""
+    from harness.runs.group import run_on_devices
+    from harness.runs.launchers import Task
+    from harness.runs.workplace import record_of
+
+    task = Task.of(
+        plan,
+        workplace.results,
+        device=device,
+        fresh=fresh,
+        keep_other_code=workplace.keep_other_code,
+        log=log or [],
+    )
+    if run_on_devices(task, plan.spec.profile.devices, workplace.stop):
+        raise typer.Exit(2)
+    return record_of(plan, workplace)
 
 
 def _show(record: Record, workplace: Workplace) -> None:

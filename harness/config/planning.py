@@ -149,11 +149,20 @@ def resolve(request: Request, data_root: Path | None = None) -> Plan:
 
 
 def _check_trained(plan: Plan) -> None:
-    """BenchError where a network cannot be trained as the profile says: a batch of one, parts."""
+    """BenchError where a batch cannot be shared out or learnt from, or a network lacks parts."""
     profile = plan.spec.profile
+    size, devices = profile.batch_size, profile.devices
+    if size % devices:
+        shares = [str(n) for n in range(1, size + 1) if size % n == 0]
+        raise BenchError(
+            f"devices = {devices}: batch_size = {size} images cannot be shared out evenly; "
+            f"expected {' or '.join(shares)} devices, or another batch: --set "
+            f"batch_size={devices * -(-size // devices)}."
+        )
+    one_image = size == 1 or (size == devices and not profile.sync_batchnorm)
     trained = [teacher.network for teacher in plan.teachers if teacher.plan]
     for network in (plan.spec.student, *trained, *(c.network for c in plan.companions)):
-        if profile.batch_size == 1:
+        if one_image:
             check_batch_of_one(network, profile.crop)
         check_parts(network, profile.freeze_encoder, profile.lora_rank)
 

@@ -101,7 +101,15 @@ class Profile(Strict):
         description="width, height that each data set's images are resized to"
     )
     crop: tuple[Side, Side] = Field(description="height, width of a training crop")
-    batch_size: Count = Field(description="source images a step; as many target images")
+    batch_size: Count = Field(
+        description="source images a step, of all devices together; as many target images"
+    )
+    devices: Count = Field(
+        1, description="processes that train together, a device each; they share out batch_size"
+    )
+    sync_batchnorm: bool = Field(
+        True, description="with several devices, batch norms take statistics of the whole batch"
+    )
     accumulation: Count = Field(1, description="batches a step of the optimiser")
     iterations: Steps = Field(description="steps of the optimiser")
     teacher_iterations: Steps = Field(description="the same for a frozen teacher's own run")

@@ -30,6 +30,7 @@ from harness.errors import DataError
 from methods.contract import Batch
 from methods.parts.augment import MEAN, STD
 from methods.parts.device import constant
+from methods.parts.joined import own_rows, processes, total
 
 # Streams of randomness; each number is used once.
 _SOURCE, _TARGET, _SOURCE_ORDER, _TARGET_ORDER = range(4)
@@ -62,7 +63,8 @@ _NOTHING = torch.empty(0, dtype=torch.uint8)
 class TrainLoader:
     """Iterates over the batches of steps `start_step` to `steps`, one a micro-batch.
 
-    Steps count micro-batches: `Profile.accumulation` of them make one step of the optimiser.
+    Steps count micro-batches: `Profile.accumulation` of them make one step of the optimiser. Where
+    several processes train together, each iterates over its own rows of the same batches.
     `target=None` is for methods that never look at the target: its image is then empty
     (0, 3, H, W). `source=None` is for those that never look at the source: its image is empty
     likewise, its label (0, H, W), and the target's crops are the same. Target labels are read only
@@ -89,8 +91,8 @@ class TrainLoader:
         self._views = _TrainViews(source, target, profile, seed, target_labels)
         self._loader = DataLoader(
             self._views,
-            batch_size=profile.batch_size,
-            sampler=range(start_step * profile.batch_size, steps * profile.batch_size),
+            batch_size=profile.batch_size // processes(),
+            sampler=own_rows(range(start_step * profile.batch_size, steps * profile.batch_size)),
             # It draws a seed when it starts: from torch's own generator, but where a run goes on.
             generator=torch.Generator() if start_step else None,
             **worker_options(profile.workers, self.device),
@@ -104,10 +106,13 @@ class TrainLoader:
             yield self._batch(*(part.to(self.device, non_blocking=True) for part in views))
 
     def unknown_ids(self) -> list[str]:
-        """A line a data set on values in its labels that are no ids, of the labels read so far."""
+        """A line a data set on values in its labels that are no ids, of the labels read so far.
+
+        Labels that other processes have read are counted too: all of them are to ask.
+        """
         lines = []
         for pixels, counts in self._views.unknown:
-            labels = counts.sum(0)
+            labels = total(counts.sum(0))
             if labels.any():
                 ids = ", ".join(f"{i} in {labels[i]}" for i in labels.nonzero().flatten().tolist())
                 lines.append(
@@ -272,6 +277,8 @@ def eval_batches(
 ) -> Iterator[tuple[Tensor, ...]]:
     """Yield every image once, in order, whole: (B, 3, H, W) normalised and (B, h, w) int64.
 
+    Where several processes train together, each yields its own share of the images.
+
     Images are resized into `size` = (width, height), labels keep their full resolution. With
     several `scales` there is an image for each before the label, resized from the file's own
     pixels. B is `batch` at most: images of other sizes than the one before begin a batch of their
@@ -280,7 +287,8 @@ def eval_batches(
     device = torch.device(device)
     views = _EvalViews(dataset, size, scales, data_store)
     options = {"collate_fn": _stacked, **worker_options(workers, device)}
-    for stacks in patient(DataLoader(views, batch, **options)):
+    loader = DataLoader(views, batch, sampler=own_rows(range(len(views))), **options)
+    for stacks in patient(loader):
         for *images, label in stacks:
             yield (
                 *(normalise(image.to(device, non_blocking=True)) for image in images),

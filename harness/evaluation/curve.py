@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -81,6 +81,10 @@ class CurveMeter:
     @contextmanager
     def paused(self) -> Iterator[None]:
         yield
+
+    def of_all(self, states: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Every process has scored the same images of the same networks: the first one's."""
+        return states[0]
 
     def state_dict(self) -> dict[str, Any]:
         """The points so far, as JSON."""

@@ -44,10 +44,12 @@ def evaluate(
 
     batches yields (image (B, 3, H, W), label (B, h, w)), with an image for each scale of the
     views; logits are resized bilinearly to the image and again to the label, as the reference does.
+    Where several processes train together, the matrix is over the batches of all.
     """
     import torch
 
     from methods.networks.modes import evaluating
+    from methods.parts import joined
 
     total: Tensor | None = None
     # Not in inference mode: what a network keeps of a forward may serve a training that goes on.
@@ -56,8 +58,10 @@ def evaluate(
             scored = class_scores(network, images, label.shape[-2:], views, autocast)
             counts = confusion(most_likely(scored), label)
             total = counts if total is None else total + counts
+    if total is None and joined.processes() > 1:  # fewer images than processes
+        total = torch.zeros(len(CLASSES), len(CLASSES), dtype=torch.int64)
     assert total is not None, "no validation image"
-    return total.cpu().numpy()
+    return joined.total(total.cpu()).numpy()
 
 
 def iou(matrix: Matrix) -> npt.NDArray[np.float64]:

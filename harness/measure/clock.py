@@ -6,7 +6,7 @@ import itertools
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -114,6 +114,11 @@ class Stopwatch:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.earlier = state["seconds"]
 
+    @staticmethod
+    def of_all(states: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """What stands for the processes of a training: the longest."""
+        return {"seconds": max(state["seconds"] for state in states)}
+
 
 class _Step(NamedTuple):
     """Marks of one step: pairs around waiting for data and around computing, and its end."""
@@ -198,6 +203,15 @@ class StepClock:
         """Go on after the steps of an earlier clock."""
         self._settled = [(waiting, computing) for waiting, computing in state["steps"]]
         self._ends = list(state["ends"])
+
+    @staticmethod
+    def of_all(states: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """What stands for the processes of a training: at every step the slowest of them."""
+        steps = zip(*(state["steps"] for state in states), strict=True)
+        return {
+            "steps": [max(times, key=sum) for times in steps],
+            "ends": [max(ends) for ends in zip(*(s["ends"] for s in states), strict=True)],
+        }
 
     def _mark(self) -> Any:
         now = self.marks.mark()

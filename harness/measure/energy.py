@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,15 @@ class Energy:
         return {"kj": self._drawn()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what was drawn before now."""
         self._earlier = state["kj"] or 0.0
+        self._start = gpu_energy_mj(self.device)
+
+    @staticmethod
+    def of_all(states: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """What the GPUs of a training drew together; None where one of them does not tell."""
+        drawn = [state["kj"] for state in states]
+        return {"kj": None if None in drawn else sum(drawn)}
 
     def _drawn(self) -> float | None:
         now = gpu_energy_mj(self.device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -144,6 +144,11 @@ class PeakMemory:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The peak of an interrupted try counts where it is of the same kind and the higher one."""
         self._earlier = state
+
+    @staticmethod
+    def of_all(states: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """What stands for the processes of a training: the one with the highest peak."""
+        return max(states, key=lambda state: state["mib"])
 
     def _take(self, state: dict[str, Any]) -> None:
         self.mib = state["mib"]

@@ -73,7 +73,7 @@ def _runner(
     from harness.measure.environment import choose_device
     from harness.report.progress import Reporter
     from harness.runs.launchers import Task, carry_out
-    from harness.runs.run import check_data
+    from harness.runs.training import check_data
     from harness.runs.workplace import Workplace, failed_record, record_of
 
     for record in store.read_all(baseline):

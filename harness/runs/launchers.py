@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGTERM
@@ -43,6 +43,7 @@ class Task(BaseModel):
     side_by_side: int = 1
     role: str = "student"  # of its network in the run that was asked for
     steps_after: int = 0  # training steps of that run that follow this one's
+    log: list[str] = []  # programs that watch, by the names of --log
     own_time: bool = False  # timed by a clock that other work on the machine does not slow
 
     @classmethod
@@ -244,11 +245,16 @@ def command(task: Path, module: str = "harness.runs.worker") -> list[str]:
 
 
 def carry_out(
-    task: Task, say: Callable[[str], None], inherit: bool, stop: Stop | None = None
+    task: Task,
+    say: Callable[[str], None],
+    inherit: bool,
+    stop: Stop | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> int:
     """Carry out a task in a process of its own -> its exit code.
 
     `inherit` lets it write to this process's terminal; else `say` is told each line it prints.
+    `variables` go before those of this process's environment.
     Signals that `stop` hears go on to the process, whose end is waited for. Interrupted then.
     """
     stop = stop or Stop()
@@ -257,7 +263,11 @@ def carry_out(
         path.write_text(task.model_dump_json(), encoding="utf-8")
         streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         with subprocess.Popen(
-            command(path), encoding="utf-8", errors="replace", **({} if inherit else streams)
+            command(path),
+            encoding="utf-8",
+            errors="replace",
+            env={**os.environ, **(variables or {})},
+            **({} if inherit else streams),
         ) as process:
             try:
                 with stop.forwarded(process):

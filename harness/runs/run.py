@@ -13,9 +13,6 @@ import torch
 from safetensors import SafetensorError
 
 from harness.config.planning import Plan
-from harness.data.cache import check_cache
-from harness.data.rare_class import class_statistics
-from harness.data.verify import quick_check
 from harness.errors import in_one_line
 from harness.evaluation.scoring import score
 from harness.files import write_text
@@ -33,7 +30,6 @@ from harness.records.schema import (
     Scores,
     TeacherCost,
 )
-from harness.report.progress import Reporter
 from harness.runs.inference import BATCH, inference_speed
 from harness.runs.stage import NOTHING, before_training, kept_of_training, only_one, optional, stage
 from harness.runs.teachers import frozen_teacher
@@ -48,13 +44,13 @@ from harness.runs.trained import (
     tidy,
     write_stage,
 )
-from harness.runs.training import Outcome, build_method, decode, train
+from harness.runs.training import Outcome, build_method, check_data, decode, new_student, train
 from harness.runs.workplace import Workplace, has_curve, new_record
 from harness.training.checkpoints import discard
+from harness.training.distributed import ask, copy_weights, failing_together
 from harness.training.loop import finite_weights
 from harness.training.precision import computing_threads, set_float32
 from harness.weights.find import EMA_WEIGHTS, RUN, WEIGHTS, load
-from methods import registry
 from methods.contract import Method, Segmentor
 from methods.networks import zoo
 from methods.networks.lora import merge_adapters
@@ -74,6 +70,7 @@ def run(plan: Plan, workplace: Workplace, *, fresh: bool = False) -> Record:
     workplace.report.headline(plan)
     with before_training("preparing the data", workplace):
         check_data(plan, workplace.report)
+        ask("data")
     folder = workplace.weights(plan.spec.weights_id)
     set_float32(plan.spec.profile.tf32)
     with computing_threads(plan.spec.profile.threads, workplace.device):
@@ -151,19 +148,16 @@ def _train_stage(
     folder: Path,
     memory_before: TreeMemory,
 ) -> _Networks:
-    spec = plan.spec
-    torch.manual_seed(spec.seed)
-    student = zoo.build(spec.student)
-    if plan.init:
-        load(student, plan.init, part="encoder")
-    method = build_method(plan, student, [network for network, _ in teachers]).to(workplace.device)
+    ask("train")
+    networks = [network for network, _ in teachers]
+    method = build_method(plan, new_student(plan), networks).to(workplace.device)
     decode(method, plan, workplace)
     begin(folder)
     with workplace.stop.held():  # from the first step until its outcome is on the disk
         trained = train(method, plan, workplace, folder, memory_before)
         finite_weights(method)
         held_m = parameters_m(method)
-        if spec.profile.lora_rank:
+        if plan.spec.profile.lora_rank:
             merge_adapters(method)
         outcome = _outcome(plan, workplace, method, trained, [cost for _, cost in teachers])
         outcome = outcome.model_copy(update={"training_parameters_m": held_m})
@@ -213,8 +207,8 @@ def _score_stage(plan: Plan, workplace: Workplace, trained: _Networks, folder: P
     assert trained.student is not None
     metrics = Metrics(
         convention=spec.scenario.convention,
-        student=_scores(workplace.role, trained.student, plan, workplace),
-        ema_teacher=_scores("EMA teacher", trained.ema_teacher, plan, workplace)
+        student=_scores("student", workplace.role, trained.student, plan, workplace),
+        ema_teacher=_scores("ema_teacher", "EMA teacher", trained.ema_teacher, plan, workplace)
         if trained.ema_teacher
         else None,
         val_images=spec.target.val_images,
@@ -290,28 +284,11 @@ def _keep_record(record: Record, workplace: Workplace, folder: Path, whole: bool
     tidy(folder, record.run_id)
 
 
-def check_data(plan: Plan, report: Reporter) -> None:
-    """Generate what is missing, and stop before training when a file is missing or broken.
-
-    DataError with one line a problem. Counts the source's classes too, once for all runs.
-    BenchError where the cache, which holds them, cannot be written.
-    """
-    check_cache()
-    method = registry.load(plan.spec.method)
-    source, target = plan.sources.source, plan.sources.target
-    with report.counting(f"drawing street scenes, {source.ref.dataset}-like") as progress:
-        labelled = source.open("train", progress)
-    with report.counting(f"drawing street scenes, {target.ref.dataset}-like") as progress:
-        unlabelled = target.open("train", progress)
-    quick_check(labelled)
-    quick_check(unlabelled, labels=method.needs_target_labels)
-    quick_check(target.open("val"))
-    if plan.spec.profile.rare_class_sampling and method.uses_source:
-        with report.counting(f"counting the classes of {source.ref.dataset}, once") as progress:
-            class_statistics(labelled, progress)
-
-
-def _scores(name: str, network: Segmentor, plan: Plan, workplace: Workplace) -> Scores:
+@failing_together()
+def _scores(role: str, shown: str, network: Segmentor, plan: Plan, workplace: Workplace) -> Scores:
+    """Of the student or the EMA teacher, as `role` says, by all processes of the run."""
     spec, images = plan.spec, plan.sources.target.open("val")
-    with workplace.report.counting(f"scoring {name}") as scored:
+    ask("score", role, network.name)
+    copy_weights(network)
+    with workplace.report.counting(f"scoring {shown}") as scored:
         return score(network, images, spec.scenario, spec.profile, workplace.device, scored)

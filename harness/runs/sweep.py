@@ -19,11 +19,11 @@ from harness.runs import jobs as kept
 from harness.runs.graph import Job, announce, labels, planned_jobs, ready, skip_orphans
 from harness.runs.launchers import End, Launcher, Local, Start, Task, dealt_gpus, visible_gpus
 from harness.runs.outlook import training_seconds
-from harness.runs.run import check_data, measured_speed
+from harness.runs.run import measured_speed
 from harness.runs.slurm import Options, Slurm
 from harness.runs.stage import before_training, optional
 from harness.runs.trained import tidy
-from harness.runs.training import build_method
+from harness.runs.training import build_method, check_data
 from harness.runs.workplace import Workplace, failed_record, record_of
 from methods.networks import zoo
 
@@ -49,7 +49,7 @@ def sweep(
     the processes, whose end is waited for, and leaves SLURM's jobs alone; Interrupted then.
     """
     chosen = _slurm_device(device) if slurm else choose_device(device)
-    workplace = Workplace(results, chosen, report, keep_other_code, jobs)
+    workplace = Workplace(results, chosen, report, keep_other_code, side_by_side=jobs)
     launcher: Launcher
     if slurm:
         launcher = Slurm(results, slurm, suite.name, chosen, report.say)

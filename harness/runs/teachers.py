@@ -18,9 +18,11 @@ from harness.records.schema import TeacherCost
 from harness.runs.launchers import Task, carry_out
 from harness.runs.trained import look, read_outcome
 from harness.runs.workplace import Workplace
+from harness.training.distributed import ask, free_port, variables
 from harness.weights.find import RUN, WEIGHTS, load
 from methods.contract import Segmentor
 from methods.networks import zoo
+from methods.parts.joined import processes, rank
 
 
 def frozen_teacher(
@@ -48,7 +50,9 @@ def frozen_teacher(
     folder = workplace.weights(weights_id)
     reused = is_usable(teacher.plan, workplace)
     if not reused:
-        _train_apart(teacher, workplace, steps_after)
+        port = free_port()
+        ask("teacher", weights_id, port)
+        train_apart(teacher, workplace, port, steps_after)
     load(network, folder / WEIGHTS)
     trained = read_outcome(folder)
     return network, TeacherCost(
@@ -83,14 +87,18 @@ def is_usable(plan: Plan, workplace: Workplace) -> bool:
     return usable and (folder / RUN).is_file()
 
 
-def _train_apart(teacher: Teacher, workplace: Workplace, steps_after: int) -> None:
-    """Train a frozen teacher in a process of its own. BenchError where that fails."""
+def train_apart(teacher: Teacher, workplace: Workplace, port: int, steps_after: int = 0) -> None:
+    """Train a frozen teacher in a process of its own. BenchError where that fails.
+
+    Each process of a run of several starts one; these meet at the port.
+    """
     assert teacher.plan is not None
     workplace.report.say(f"frozen teacher {teacher.network}: trained on the source first")
     task = Task.of(
         teacher.plan,
         workplace.results,
-        device=str(workplace.device),
+        # Its process is to take the GPU of its own number, as this one has.
+        device=workplace.device.type if processes() > 1 else str(workplace.device),
         keep_other_code=workplace.keep_other_code,
         side_by_side=workplace.side_by_side,
         role="teacher",
@@ -103,7 +111,8 @@ def _train_apart(teacher: Teacher, workplace: Workplace, steps_after: int) -> No
         last[0] = line or last[0]
         workplace.report.say(line)
 
-    code = carry_out(task, relay, inherit=terminal, stop=workplace.stop)
+    own = variables(rank(), processes(), port) if processes() > 1 else {}
+    code = carry_out(task, relay, inherit=terminal, stop=workplace.stop, variables=own)
     if code == GOES_ON:  # its process alone was told to stop
         raise Interrupted(signal.SIGTERM)
     if code:

@@ -11,27 +11,34 @@ import torch
 
 from harness.config.planning import Plan
 from harness.config.schema import Profile
+from harness.data.cache import check_cache
 from harness.data.datasets import Dataset
 from harness.data.loader import TrainLoader
+from harness.data.rare_class import class_statistics
 from harness.data.store_build import ensure
+from harness.data.verify import quick_check
 from harness.errors import BenchError
 from harness.evaluation.curve import CurveMeter
+from harness.files import content_hash
 from harness.measure.clock import StepClock, Stopwatch
 from harness.measure.energy import Energy
 from harness.measure.memory import PeakMemory
 from harness.measure.process_memory import TreeMemory
 from harness.records.schema import Curve, Golden, Training, TrainingPhase
-from harness.report.progress import Role
+from harness.report.progress import Reporter, Role
 from harness.runs.remaining import afterwards
 from harness.runs.workplace import Workplace
 from harness.training import execution, loop
-from harness.training.checkpoints import Checkpoints
+from harness.training.checkpoints import Checkpoints, of_all
+from harness.training.distributed import check_alike, copy_weights, failing_together
+from harness.training.state import shared
 from harness.weights.find import load
 from methods import registry
 from methods.contract import Method, Segmentor
 from methods.networks import zoo
 from methods.networks.freezing import freeze
 from methods.networks.lora import add_adapters
+from methods.parts.joined import rank
 
 
 class Outcome(NamedTuple):
@@ -42,6 +49,15 @@ class Outcome(NamedTuple):
     golden: Golden
     earlier_seconds: float  # of the training, spent by tries that were interrupted
     curve: Curve | None  # where the profile asks for it
+
+
+def new_student(plan: Plan) -> Segmentor:
+    """The plan's student, its encoder from the weights that it starts from, all else seeded."""
+    torch.manual_seed(plan.spec.seed)
+    student = zoo.build(plan.spec.student)
+    if plan.init:
+        load(student, plan.init, part="encoder")
+    return student
 
 
 def build_method(plan: Plan, student: Segmentor, teachers: Sequence[Segmentor]) -> Method:
@@ -71,6 +87,27 @@ def restrict(network: Segmentor, profile: Profile) -> None:
         freeze(network, profile.freeze_encoder)
     if profile.lora_rank:
         add_adapters(network, profile.lora_rank)
+
+
+def check_data(plan: Plan, report: Reporter) -> None:
+    """Generate what is missing, and stop before training when a file is missing or broken.
+
+    DataError with one line a problem. Counts the source's classes too, once for all runs.
+    BenchError where the cache, which holds them, cannot be written.
+    """
+    check_cache()
+    method = registry.load(plan.spec.method)
+    source, target = plan.sources.source, plan.sources.target
+    with report.counting(f"drawing street scenes, {source.ref.dataset}-like") as progress:
+        labelled = source.open("train", progress)
+    with report.counting(f"drawing street scenes, {target.ref.dataset}-like") as progress:
+        unlabelled = target.open("train", progress)
+    quick_check(labelled)
+    quick_check(unlabelled, labels=method.needs_target_labels)
+    quick_check(target.open("val"))
+    if plan.spec.profile.rare_class_sampling and method.uses_source:
+        with report.counting(f"counting the classes of {source.ref.dataset}, once") as progress:
+            class_statistics(labelled, progress)
 
 
 def decode(method: Method, plan: Plan, workplace: Workplace) -> None:
@@ -105,11 +142,19 @@ def _role(method: Method, plan: Plan, workplace: Workplace) -> Role:
     return Role(f"{workplace.role} {plan.spec.student}", follows)
 
 
+@failing_together()
 def train(
     method: Method, plan: Plan, workplace: Workplace, folder: Path, memory_before: TreeMemory
 ) -> Outcome:
-    """Train the method, from where an earlier try's state in the folder lets it go on."""
+    """Train the method, from where an earlier try's state in the folder lets it go on.
+
+    Where several processes train together all call this; rank 0 has the weights, the state and the
+    folder, and its outcome is that of all.
+    """
     spec, profile = plan.spec, plan.spec.profile
+    copy_weights(method)
+    if rank():  # draws of its own: dropout, drop-path
+        torch.manual_seed(int(content_hash([spec.seed, rank()]), 16))
     unmet = execution.prepare(method, profile, workplace.device)
     for wish in unmet:
         workplace.report.say(wish)
@@ -120,7 +165,10 @@ def train(
         workplace.report.say,
         workplace.stop,
     )
-    resume = checkpoints.newest(method, profile.iterations, workplace.keep_other_code)
+    resume = None
+    if rank() == 0:
+        resume = checkpoints.newest(method, profile.iterations, workplace.keep_other_code)
+    resume = shared(resume)
     start_step = resume.values["step"] if resume else 0
     loader = TrainLoader(
         *_data(method, plan),
@@ -152,14 +200,17 @@ def train(
             progress=workplace.logging.also(progress, profile, memory),
             each_step=progress.step,
             golden=golden,
-            log=folder / "log.jsonl",
+            log=None if rank() else folder / "log.jsonl",
             say=workplace.report.say,
             checkpoints=checkpoints,
             meters={"memory": memory, "energy": energy, "wall": stopwatch, "processor": processor},
             curve=curve,
             resume=resume,
         )
-    seconds = stopwatch.seconds
+        check_alike(method)
+        seconds = of_all(stopwatch)["seconds"]
+        for meter in (clock, memory, energy):
+            meter.load_state_dict(of_all(meter))
     speed = clock.summary()
     for line in loader.unknown_ids():
         workplace.report.say(line)

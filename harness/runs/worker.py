@@ -19,9 +19,11 @@ def main(path: str) -> None:
     from harness.config.planning import replan, use_plugins
     from harness.measure.environment import choose_device
     from harness.measure.own_time import own_time
+    from harness.report.loggers import Logging, loggers
     from harness.report.progress import Reporter
-    from harness.runs.run import run
+    from harness.runs.group import carry_out, check_devices, run_on_devices
     from harness.runs.workplace import Workplace
+    from harness.training.distributed import asked, own_device, own_rank
 
     any_terminal()
     task = Task.model_validate_json(read_text(Path(path)))
@@ -33,18 +35,28 @@ def main(path: str) -> None:
                 f"method {task.spec.method}: its code, {task.spec.plugins} when the sweep began, "
                 f"is {plan.spec.plugins} now; start the sweep again."
             )
+        report = Reporter(Console(quiet=own_rank() > 0))
+        logging = Logging(loggers(task.log) if own_rank() == 0 else (), report.say)
         workplace = Workplace(
             task.results,
-            choose_device(task.device),
-            Reporter(Console()),
+            choose_device(own_device(task.device)),
+            report,
             keep_other_code=task.keep_other_code,
+            logging=logging,
             side_by_side=task.side_by_side,
             role=task.role,
             steps_after=task.steps_after,
             clock=own_time if task.own_time else time.perf_counter,
         )
+        devices = plan.spec.profile.devices
+        check_devices(devices, workplace.device)
         with workplace.stop.listening():
-            run(plan, workplace, fresh=task.fresh)
+            if devices > asked():
+                sys.exit(run_on_devices(task, devices, workplace.stop))
+            with logging.run(plan.spec, task.results):
+                record = carry_out(plan, workplace, fresh=task.fresh)
+                if record:
+                    logging.scored(record)
     except Interrupted as end:
         sys.exit(end.exit_code)
     except (BenchError, OSError) as error:

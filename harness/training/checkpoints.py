@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,9 +14,11 @@ from safetensors import SafetensorError
 from harness.errors import Interrupted, in_one_line
 from harness.records.schema import CheckpointCost
 from harness.signals import Stop
+from harness.training.distributed import check_alike, everyones, largest, wait_for_all
 from harness.training.state import State, StateError, capture, check_fit, load, save
 from harness.training.trainer import Trainer
 from methods.contract import Method
+from methods.parts.joined import rank
 
 #: Of the folder of a training's weights; its states, by the number of steps done.
 FOLDER, NAME = "checkpoints", "step-"
@@ -31,10 +33,15 @@ class Meter(Protocol):
     def paused(self) -> AbstractContextManager[None]: ...
     def state_dict(self) -> dict[str, Any]: ...
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
+    def of_all(self, states: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """The state that stands for all processes of a training, of each one's."""
 
 
 class Checkpoints:
-    """The training states of one run in its folder of weights."""
+    """The training states of one run in its folder of weights.
+
+    Where several processes train together, rank 0 reads and writes them, and they agree on when.
+    """
 
     def __init__(
         self,
@@ -54,6 +61,7 @@ class Checkpoints:
         self._clock = clock
         self._last = clock()
         self._own: list[Path] = []  # states of this training, the oldest first
+        self._tried: int | None = None  # the steps that were done when one was last written
         self._failed = False
 
     def newest(self, method: Method, iterations: int, keep_other_code: bool) -> State | None:
@@ -89,26 +97,32 @@ class Checkpoints:
         if self.every == "off":
             return False
         if self.every.endswith("min"):
-            return self._clock() - self._last >= 60 * float(self.every.removesuffix("min"))
+            late = self._clock() - self._last >= 60 * float(self.every.removesuffix("min"))
+            return bool(largest(late))
         return done % int(self.every) == 0
 
     def write(self, trainer: Trainer, done: int, meters: Mapping[str, Meter]) -> None:
         """Keep the state after so many steps; what that costs is in none of the meters.
 
-        A state that cannot be written is said once: training needs none.
+        A state that cannot be written is said once: training needs none. BenchError where the
+        networks of several processes differ.
         """
         start = time.perf_counter()
         with ExitStack() as pauses:
             for meter in meters.values():
                 pauses.enter_context(meter.paused())
+            check_alike(trainer.method)
             state = capture(trainer)
             state.values |= {
                 "step": done,
-                "meters": {name: meter.state_dict() for name, meter in meters.items()},
+                "meters": {name: of_all(meter) for name, meter in meters.items()},
                 "made_by": self.made_by,
                 "resumed": self.resumed,
             }
-            self._save(state, done, start)
+            if rank() == 0:
+                self._save(state, done, start)
+            wait_for_all()
+        self._tried = done
         self._last = self._clock()
 
     def _save(self, state: State, done: int, start: float) -> None:
@@ -132,13 +146,27 @@ class Checkpoints:
         self.cost = CheckpointCost(count=count + 1, seconds=seconds, mib=mib)
 
     def stop_here(self, trainer: Trainer, done: int, meters: Mapping[str, Meter]) -> None:
-        """Where a signal has asked for it, keep the state and raise Interrupted."""
-        if self.stop.number is None:
+        """Where a signal to any process has asked for it, keep the state and raise Interrupted."""
+        number = largest(self.stop.number or 0)
+        if not number:
             return
-        written = self._own and steps_done(self._own[-1]) == done
-        if done and not written and self.every != "off":
+        if done and self._tried != done and self.every != "off":
             self.write(trainer, done, meters)
-        raise Interrupted(self.stop.number)
+        raise Interrupted(number)
+
+    def went_on(self, done: int) -> None:
+        """The state after so many steps is the one that this training goes on from."""
+        self._tried = done
+
+    def stop_without(self) -> None:
+        """Raise Interrupted where a signal has asked for it, whatever other processes do."""
+        if self.stop.number is not None:
+            raise Interrupted(self.stop.number)
+
+
+def of_all(meter: Meter) -> dict[str, Any]:
+    """The state of a meter that stands for all processes."""
+    return meter.of_all(everyones(meter.state_dict()))
 
 
 def stored(folder: Path) -> list[Path]:

@@ -16,6 +16,8 @@ from harness.errors import in_one_line
 from methods.contract import Batch, Method, Segmentor
 from methods.networks.modes import set_checkpointing
 from methods.parts.ema import Frozen
+from methods.parts.joined import processes
+from methods.parts.joined_norm import join_norms
 
 #: What each choice of the profile asks of torch.compile.
 OPTIONS: dict[str, dict[str, str]] = {
@@ -32,6 +34,8 @@ def prepare(method: Method, profile: Profile, device: torch.device) -> list[str]
     Returns a line for each setting that this machine does not support.
     """
     unmet = []
+    if processes() > 1 and profile.sync_batchnorm and (left := join_norms(method)):
+        unmet.append(f"sync_batchnorm=true: {', '.join(left)} cannot: statistics of each device")
     if profile.channels_last:
         method.to(memory_format=torch.channels_last)
     if profile.checkpointing:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from harness.training.checkpoints import Checkpoints, Meter
 from harness.training.state import State, StateError, restore
 from harness.training.trainer import Trainer
 from methods.contract import Batch, Method
+from methods.parts.joined import processes, total
 
 #: First steps whose losses a record keeps: what `bench check` holds tightly.
 GOLDEN_STEPS = 5
@@ -144,6 +145,11 @@ class History:
         if self.log:
             self.log.begin(state["log"])
 
+    @staticmethod
+    def of_all(states: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Every process knows the same, and the first has the log."""
+        return states[0]
+
 
 def train(
     method: Method,
@@ -181,6 +187,8 @@ def train(
     start = 0
     if resume:
         start = _go_back(trainer, resume, meters)
+        if checkpoints:
+            checkpoints.went_on(start)
     elif history.log:
         history.log.begin()
     batches = iter(loader)
@@ -194,7 +202,9 @@ def train(
             RuntimeError,
             BenchError,
         ):  # a signal to all processes has ended the loader's workers too
-            if checkpoints:
+            if checkpoints and processes() > 1:  # which may be in the middle of the step
+                checkpoints.stop_without()
+            elif checkpoints:
                 checkpoints.stop_here(trainer, step, meters)
             raise
         with clock.compute():
@@ -207,7 +217,7 @@ def train(
         scored = curve is not None and curve.due(done)
         if step not in history.golden.steps and not logged and not due and not scored:
             continue
-        values = finite(terms, step)
+        values = finite(over_processes(terms), step)
         del terms
         if step in history.golden.steps:
             history.golden.note(step, values, device)
@@ -240,6 +250,14 @@ def _go_back(trainer: Trainer, state: State, meters: Mapping[str, Meter]) -> int
         if name in kept or name != "curve":  # which an earlier try need not have drawn
             meter.load_state_dict(kept[name])
     return int(state.values["step"])
+
+
+def over_processes(terms: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Each term's mean over the processes: that of the joined batch."""
+    if processes() == 1:
+        return terms
+    mean = total(torch.stack([value.float() for value in terms.values()])) / processes()
+    return dict(zip(terms, mean, strict=True))
 
 
 def finite_weights(method: Method) -> None:

@@ -23,9 +23,11 @@ from torch import Tensor
 
 from harness.errors import BenchError
 from harness.files import content_hash, file_hash, folder_written_whole, written_whole
+from harness.training.distributed import copy_, everyones, share
 from harness.training.trainer import Trainer
 from methods.contract import Method
 from methods.parts.ema import Frozen
+from methods.parts.joined import processes, rank
 
 TENSORS, VALUES = "tensors.safetensors", "values.json"
 
@@ -46,7 +48,8 @@ def capture(trainer: Trainer) -> State:
     """The state of a trainer: networks, optimisers, gradient scaler, random streams.
 
     Its tensors are the trainer's own: it is to be saved before the next step. Networks that never
-    learn are in it by the hash of their weights.
+    learn are in it by the hash of their weights. Of several processes, which all are to call this,
+    it holds this one's networks and the random streams of each.
     """
     networks = {f"method/{key}": value for key, value in learnt(trainer.method).items()}
     tensors: dict[str, Tensor] = {}
@@ -65,8 +68,10 @@ def capture(trainer: Trainer) -> State:
             tensors[key] = value
         else:
             plain[key] = value
-    streams, stream_values = random_streams(trainer)
+    (streams, stream_values), *others = everyones(random_streams(trainer))
     tensors |= streams
+    for number, (further, _) in enumerate(others, 1):
+        tensors |= {f"{_process(number)}{key}": stream for key, stream in further.items()}
     return State(
         tensors,
         {
@@ -75,6 +80,7 @@ def capture(trainer: Trainer) -> State:
             "optimisers": plain,
             "scaler": trainer.scaler.state_dict(),
             "random": stream_values,
+            "random_of_others": [values for _, values in others],
         },
     )
 
@@ -105,7 +111,12 @@ def restore(trainer: Trainer, state: State) -> None:
 
 
 def check_fit(method: Method, state: State) -> None:
-    """StateError unless the method's networks have the state's names, shapes and frozen weights."""
+    """StateError unless the method's networks have the state's names, shapes and frozen weights.
+
+    So it is for a state that another number of processes has left.
+    """
+    if (left_by := 1 + len(state.values.get("random_of_others", ()))) != processes():
+        raise StateError(f"it was left by a training on --devices {left_by}, not {processes()}")
     if frozen_hashes(method) != state.values["frozen"]:
         raise StateError("its frozen networks have other weights")
     stored = {key for key in (*state.tensors, *state.values["shared"]) if key.startswith("method/")}
@@ -198,17 +209,42 @@ def random_streams(trainer: Trainer) -> tuple[dict[str, Tensor], dict[str, Any]]
 
 
 def restore_streams(trainer: Trainer, state: State) -> None:
-    """Set every source of randomness back."""
+    """Set every source of randomness of this process back."""
+    own = _process(rank())
+    values = state.values["random"] if not own else state.values["random_of_others"][rank() - 1]
     for name, generator in _generators(trainer.method).items():
-        generator.set_state(state.tensors[f"random/{name}"])
-    torch.set_rng_state(state.tensors["random/torch"])
+        generator.set_state(state.tensors[f"{own}random/{name}"])
+    torch.set_rng_state(state.tensors[f"{own}random/torch"])
     if trainer.device.type == "cuda":
-        torch.cuda.set_rng_state(state.tensors["random/cuda"], trainer.device)
-    name, *rest = state.values["random"]["numpy"]
-    key = state.tensors["random/numpy"].numpy().astype(np.uint32)
+        torch.cuda.set_rng_state(state.tensors[f"{own}random/cuda"], trainer.device)
+    name, *rest = values["numpy"]
+    key = state.tensors[f"{own}random/numpy"].numpy().astype(np.uint32)
     np.random.set_state((name, key, *rest))
-    version, words, following = state.values["random"]["python"]
+    version, words, following = values["python"]
     random.setstate((version, tuple(words), following))
+
+
+def _process(number: int) -> str:
+    """What names of the streams of a process begin with."""
+    return f"process {number}/" if number else ""
+
+
+def shared(state: State | None) -> State | None:
+    """The state that rank 0 has read, in every process."""
+    if processes() == 1:
+        return state
+    described: tuple[dict[str, Any], dict[str, Any]] | None = None
+    if state:
+        described = state.values, {k: (t.shape, t.dtype) for k, t in state.tensors.items()}
+    described = share(described)
+    if described is None:
+        return None
+    values, forms = described
+    tensors = {
+        key: copy_(state.tensors[key] if state else torch.empty(shape, dtype=dtype))
+        for key, (shape, dtype) in forms.items()
+    }
+    return State(tensors, values)
 
 
 def _generators(method: Method) -> dict[str, torch.Generator]:

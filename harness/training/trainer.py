@@ -13,6 +13,7 @@ from harness.training.execution import laid_out
 from harness.training.precision import autocast
 from methods.contract import Batch, Method
 from methods.networks.encoder_rates import with_encoder_rates
+from methods.parts.joined import average_gradients
 
 #: Of the critics' Adam, whatever the student's optimiser is. Source: AdaptSegNet's code.
 CRITIC_BETAS = (0.9, 0.99)
@@ -89,7 +90,10 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(device.type, enabled=profile.precision == "fp16")
 
     def step(self, batches: Iterable[Batch], step: int) -> dict[str, Tensor]:
-        """One step of the optimisers on `accumulation` batches -> mean of every term, detached."""
+        """One step of the optimisers on `accumulation` batches -> mean of every term, detached.
+
+        Terms are those of this process's rows; gradients are the mean over all processes.
+        """
         if self.profile.compile == "cudagraphs":  # what the last step's graphs hold is free
             torch.compiler.cudagraph_mark_step_begin()
         for optimiser, factor in self.schedules.items():
@@ -107,6 +111,7 @@ class Trainer:
                 for name, value in group_terms.items():
                     terms[name] = terms.get(name, 0) + value.detach() * share
         with self.watch("optimiser"):
+            average_gradients(self.parameters())
             for optimiser in self.schedules:
                 if has_gradients(optimiser):  # fp16's scaler refuses critics that rested
                     self.scaler.step(optimiser)
@@ -115,14 +120,18 @@ class Trainer:
             self.method.after_step(step)
         return terms
 
+    def parameters(self) -> list[Tensor]:
+        """All that learns: the student's, its companions' and the critics'."""
+        groups = (group for optimiser in self.schedules for group in optimiser.param_groups)
+        return [p for group in groups for p in group["params"]]
+
     def backward(self, loss: Tensor) -> None:
         """Add a group's gradients to those of earlier groups, all parameters in one operation.
 
         Left to autograd it is one a parameter: a thousand launches a step of MiT-B5. The price is
         memory for the gradients of one more group, once the group's activations are gone.
         """
-        groups = (group for optimiser in self.schedules for group in optimiser.param_groups)
-        parameters = [p for group in groups for p in group["params"] if p.grad is not None]
+        parameters = [p for p in self.parameters() if p.grad is not None]
         earlier = [p.grad for p in parameters]
         for parameter in parameters:
             parameter.grad = None

@@ -83,7 +83,7 @@ def plan_predictions(images: Sequence[Path], out: Path, rendering: Rendering) ->
     return tasks
 
 
-def with_truth(tasks: Sequence[Task], folder: Path) -> list[Task]:
+def with_truth(tasks: Sequence[Prediction], folder: Path) -> list[Prediction]:
     """The tasks with the labels of their images: files below a folder that begin as they do.
 
     BenchError where the folder holds none of any image.

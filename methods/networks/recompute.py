@@ -26,7 +26,7 @@ def gelu_linear(x: Tensor, linear: nn.Linear) -> Tensor:
 def norm_relu_conv(x: Tensor, bn: nn.Module, conv: nn.Conv2d) -> Tensor:
     """conv(relu(bn(x))) of x (B, C, H, W); in training what the norm and ReLU give is not kept."""
     if (
-        not (isinstance(bn, nn.BatchNorm2d) and _of_the_batch(bn) and _worth_it(x))
+        not (type(bn) is nn.BatchNorm2d and _of_the_batch(bn) and _worth_it(x))
         or conv.bias is not None
     ):
         return conv(F.relu_(bn(x)))

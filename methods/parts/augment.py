@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from methods.parts.device import constant
+from methods.parts.joined import own_rows, processes
 
 #: ImageNet's statistics in grey levels, RGB.
 MEAN = (123.675, 116.28, 103.53)
@@ -118,17 +119,23 @@ def strong_augment(
 ) -> Tensor:
     """Augment normalised images (B, 3, H, W).
 
-    Whether to jitter and to blur is drawn once for the batch, the parameters once an image: jitter
-    on the de-normalised image in [0, 1], sigma uniform in 0.15..1.15 (DACS).
+    Whether to jitter and to blur is drawn once for the joined batch, the parameters once an image:
+    jitter on the de-normalised image in [0, 1], sigma uniform in 0.15..1.15 (DACS).
     """
     jitter, blur = (torch.rand(2, generator=generator) < torch.tensor(
         [jitter_probability, blur_probability])).tolist()  # fmt: skip
+    draws = [
+        (
+            draw_jitter(generator, strength) if jitter else None,
+            0.15 + torch.rand((), generator=generator).item() if blur else None,
+        )
+        for _ in range(len(images) * processes())
+    ]
     augmented = []
-    for image in images:
-        if jitter:
-            jittered = colour_jitter(denormalise(image), draw_jitter(generator, strength))
-            image = renormalise(jittered)
-        if blur:
-            image = gaussian_blur(image, 0.15 + torch.rand((), generator=generator).item())
+    for image, (jitter_drawn, sigma) in zip(images, own_rows(draws), strict=True):
+        if jitter_drawn:
+            image = renormalise(colour_jitter(denormalise(image), jitter_drawn))
+        if sigma:
+            image = gaussian_blur(image, sigma)
         augmented.append(image)
     return torch.stack(augmented)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from methods.contract import IGNORE
 from methods.parts.device import send
+from methods.parts.joined import gathered, own_rows
 
 #: Label values are bytes.
 VALUES = 256
@@ -26,17 +27,18 @@ def draw_classes(
 ) -> list[Tensor]:
     """Draw, for each image, half (rounded up) of the label values `present` (B, 256).
 
-    `whole_batch` draws from the values of all images, `ignore` counts 255 among them: both as in
-    the reference.
+    `whole_batch` draws from the values of all images of the joined batch, `ignore` counts 255
+    among them: both as in the reference.
     """
     drawn = []
+    present = gathered(present)
     for image in present:
         values = (present.any(0) if whole_batch else image).nonzero()[:, 0]
         if not ignore:
             values = values[values != IGNORE]
         order = torch.randperm(len(values), generator=generator)
         drawn.append(values[order[: (len(values) + 1) // 2]])
-    return drawn
+    return own_rows(drawn)
 
 
 def class_mask(labels: Tensor, classes: list[Tensor]) -> Tensor:

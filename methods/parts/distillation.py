@@ -11,6 +11,7 @@ from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 
 from methods.contract import Segmentation, Segmentor
+from methods.parts.joined import mean_over
 from methods.parts.losses import upsample
 
 Stage = Literal["1", "2", "3", "4", "fused"]
@@ -77,7 +78,7 @@ def distill(
     normalise: bool,
     mask: Tensor | None = None,
 ) -> Tensor:
-    """Distance between maps (B, c, h, w) and (B, c, h', w'), mean over kept pixels.
+    """Distance between maps (B, c, h, w) and (B, c, h', w'), mean over kept pixels (joined batch).
 
     The teacher's map is resized bilinearly to the student's grid; `normalise` scales each pixel's
     channels to unit L2 norm; mask (B, H, W) bool keeps pixels, 0 where it keeps none.
@@ -90,7 +91,7 @@ def distill(
     if mask is None:
         return per_pixel.mean()
     kept = F.interpolate(mask[:, None].float(), size=per_pixel.shape[-2:])[:, 0]
-    return (per_pixel * kept).sum() / kept.sum().clamp(min=1)
+    return mean_over(per_pixel, kept)
 
 
 def divergence(student: Tensor, teacher: Tensor) -> Tensor:

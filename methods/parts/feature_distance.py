@@ -8,6 +8,7 @@ from torch import Tensor
 
 from methods.contract import IGNORE, NUM_CLASSES
 from methods.parts.device import constant
+from methods.parts.joined import mean_over
 
 #: Countable objects: the classes whose ImageNet features are worth keeping.
 THINGS = (6, 7, 11, 12, 13, 14, 15, 16, 17, 18)
@@ -50,7 +51,7 @@ def class_mask(cells: Tensor, classes: tuple[int, ...] = THINGS) -> Tensor:
 
 
 def feature_distance(features: Tensor, reference: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Mean over kept cells of the L2 norm over channels; 0 where no cell is kept.
+    """Mean over the joined batch's kept cells of the L2 norm over channels; 0 where there is none.
 
     features, reference (B, c, h, w); mask (B, h, w) bool. The reference implementation logs NaN
     for an empty mask, with zero gradient.
@@ -59,4 +60,4 @@ def feature_distance(features: Tensor, reference: Tensor, mask: Tensor | None = 
     distance = torch.linalg.vector_norm(features.float() - reference.float(), dim=1)  # (B, h, w)
     if mask is None:
         return distance.mean()
-    return (distance * mask).sum() / mask.sum().clamp(min=1)
+    return mean_over(distance, mask)

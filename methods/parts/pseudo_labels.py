@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from methods.parts.joined import processes, total
 from methods.parts.losses import upsample
 
 
@@ -25,11 +26,11 @@ def pseudo_labels(
 ) -> PseudoLabel:
     """Arg max of the logits (B, C, h, w) at `size` (H, W), with one weight for the whole batch.
 
-    The weight is the share of all the batch's pixels whose largest probability reaches
+    The weight is the share of all the joined batch's pixels whose largest probability reaches
     `threshold`; the crop's top and bottom rows get 0. Source: DACS; DAFormer, equation 3.
     """
     probability, label = upsample(logits.float(), size).softmax(1).max(1)
-    share = (probability >= threshold).float().mean()
+    share = total((probability >= threshold).float().mean()) / processes()
     weight = share.expand_as(probability).clone()
     weight[:, :ignore_top] = 0
     if ignore_bottom:

@@ -95,6 +95,25 @@ def test_any_step_resumes_exactly(source, target, profile):
     assert same(whole[4:], tail)
 
 
+def test_processes_that_train_together_share_out_the_same_samples(
+    monkeypatch, source, target, profile
+):
+    alone = batches(source, target, profile)
+    scored = [label for _, label in eval_batches(target, (32, 24))]
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    for rank in (0, 1):
+        monkeypatch.setattr(torch.distributed, "get_rank", lambda rank=rank: rank)
+        own = batches(source, target, profile)
+        assert len(own) == len(alone)
+        for one, other in zip(own, alone, strict=True):
+            assert torch.equal(one.source_image, other.source_image[rank::2])
+            assert torch.equal(one.target_image, other.target_image[rank::2])
+        labels = [label for _, label in eval_batches(target, (32, 24))]
+        assert len(labels) == len(scored[rank::2])
+        assert all(map(torch.equal, labels, scored[rank::2]))
+
+
 def test_seeds_differ_and_repeat(source, target, profile):
     first = batches(source, target, profile, seed=1)
     assert same(first, batches(source, target, profile, seed=1))

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from harness.measure import clock as clock_module
-from harness.measure.clock import StepClock
+from harness.measure.clock import StepClock, Stopwatch
 from harness.measure.energy import Energy
 from harness.measure.flops import counted, gflops, parameters_m
 from harness.measure.inference_speed import measure_inference, repeat
@@ -86,6 +86,25 @@ def test_a_clock_without_steps_measures_nothing():
     speed = StepClock(2).summary()
     assert speed.steps == 0
     assert math.isnan(speed.images_per_second)
+
+
+def test_of_several_processes_the_slowest_of_every_step_counts():
+    states = [
+        {"steps": [(1.0, 2.0), (0.0, 1.0)], "ends": [0.0, 3.0, 4.5]},
+        {"steps": [(0.0, 2.0), (2.0, 0.5)], "ends": [0.0, 2.0, 5.0]},
+    ]
+    clock = StepClock(4)
+    clock.load_state_dict(clock.of_all(states))
+    assert clock.steps == [(1.0, 2.0), (2.0, 0.5)]
+    assert [phase.images_per_second for phase in clock.phases(1)] == [8 / 5.0]
+    assert Stopwatch.of_all([{"seconds": 1.0}, {"seconds": 3.0}]) == {"seconds": 3.0}
+
+
+def test_of_several_processes_the_highest_peak_and_all_energy_count():
+    peaks = [{"kind": "gpu allocated", "mib": mib, "reserved_mib": 2 * mib} for mib in (3.0, 5.0)]
+    assert PeakMemory.of_all(peaks) == peaks[1]
+    assert Energy.of_all([{"kj": 1.5}, {"kj": 2.0}]) == {"kj": 3.5}
+    assert Energy.of_all([{"kj": 1.5}, {"kj": None}]) == {"kj": None}
 
 
 def test_energy_is_none_without_a_gpu():

@@ -35,6 +35,11 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+#: What --columns takes: the keys of `harness.report.columns.COLUMNS`, whose import takes long.
+COLUMN_NAMES = (
+    "method, student, teacher, miou, gain, gain_seconds, seconds, train_speed, memory, other_miou, "
+    "ema, infer_speed, params, training_params, teacher_miou, teacher_seconds"
+)
 Format = Literal["rich", "markdown", "latex", "csv", "json", "html"]
 
 
@@ -212,6 +217,7 @@ def _show(record: Record, workplace: Workplace) -> None:
     epilog=examples(
         "bench table",
         "bench table results/records --scenario gta2cs --profile tiny",
+        "bench table --columns method,miou,gain --sort miou",
         "bench table --format csv > figures.csv",
     )
 )
@@ -236,6 +242,22 @@ def table(
     aggregate: Annotated[
         bool, typer.Option("--aggregate", help="Show a table over all scenarios of a profile too.")
     ] = False,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,...",
+            help=f"Show these columns alone, in this order: {COLUMN_NAMES}.",
+            show_default="what the table needs",
+        ),
+    ] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Put the best row of this column of figures first.",
+            show_default="by method",
+        ),
+    ] = None,
     method: Annotated[
         list[str] | None,
         typer.Option(
@@ -281,7 +303,10 @@ def table(
     from rich.console import Console
 
     from harness.report import formats
+    from harness.report.columns import column_keys
 
+    wanted = column_keys(columns, "--columns") if columns else []
+    (sort_by,) = column_keys(sort, "--sort")[:1] if sort else [None]
     kept, count, where = select(
         records_,
         results,
@@ -300,12 +325,24 @@ def table(
         )
     if format_ == "rich":
         formats.print_rich(
-            kept, Console(), per_class=per_class, published=published, aggregate=aggregate
+            kept,
+            Console(),
+            per_class=per_class,
+            published=published,
+            aggregate=aggregate,
+            columns=wanted,
+            sort=sort_by,
         )
         typer.echo(f"{len(kept)} of {count} records in {where}")
     else:
         print(
             formats.render(
-                kept, format_, per_class=per_class, published=published, aggregate=aggregate
+                kept,
+                format_,
+                per_class=per_class,
+                published=published,
+                aggregate=aggregate,
+                columns=wanted,
+                sort=sort_by,
             )
         )

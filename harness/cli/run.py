@@ -39,6 +39,11 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+#: What --columns takes: the keys of `harness.report.columns.COLUMNS`, whose import takes long.
+COLUMN_NAMES = (
+    "method, student, teacher, miou, gain, gain_seconds, seconds, train_speed, memory, other_miou, "
+    "ema, infer_speed, params, training_params, teacher_miou, teacher_seconds"
+)
 Format = Literal["rich", "markdown", "latex", "csv", "json", "html"]
 Rule = Literal["last", "entropy", "infomax", "snd", "agreement", "oracle", "all"]
 
@@ -269,6 +274,7 @@ def _show(record: Record, workplace: Workplace) -> None:
     epilog=examples(
         "bench table",
         "bench table results/records --scenario gta2cs --profile tiny",
+        "bench table --columns method,miou,gain --sort miou",
         "bench table --format csv > figures.csv",
     )
 )
@@ -300,6 +306,22 @@ def table(
             "side by side, and how well validators order checkpoints."
         ),
     ] = "last",
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,...",
+            help=f"Show these columns alone, in this order: {COLUMN_NAMES}.",
+            show_default="what the table needs",
+        ),
+    ] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Put the best row of this column of figures first.",
+            show_default="by method",
+        ),
+    ] = None,
     method: Annotated[
         list[str] | None,
         typer.Option(
@@ -345,7 +367,10 @@ def table(
     from rich.console import Console
 
     from harness.report import formats
+    from harness.report.columns import column_keys
 
+    wanted = column_keys(columns, "--columns") if columns else []
+    (sort_by,) = column_keys(sort, "--sort")[:1] if sort else [None]
     kept, count, where = select(
         records_,
         results,
@@ -377,13 +402,25 @@ def table(
             typer.echo(f"{without} runs without a curve for {selection}: left out", err=True)
     if format_ == "rich":
         formats.print_rich(
-            kept, Console(), per_class=per_class, published=published, aggregate=aggregate
+            kept,
+            Console(),
+            per_class=per_class,
+            published=published,
+            aggregate=aggregate,
+            columns=wanted,
+            sort=sort_by,
         )
         typer.echo(f"{len(kept)} of {count} records in {where}")
     else:
         print(
             formats.render(
-                kept, format_, per_class=per_class, published=published, aggregate=aggregate
+                kept,
+                format_,
+                per_class=per_class,
+                published=published,
+                aggregate=aggregate,
+                columns=wanted,
+                sort=sort_by,
             )
         )
 

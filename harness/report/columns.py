@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from harness.analysis.aggregate import ENOUGH_SCENARIOS, Aggregate, OverScenarios, aggregates
@@ -13,6 +13,7 @@ from harness.analysis.notes import aggregate_notes
 from harness.analysis.published import Figure, published
 from harness.analysis.rows import ENOUGH_SEEDS, Row, row_names
 from harness.analysis.statistics import Difference, Summary
+from harness.errors import BenchError, unknown
 from harness.text import plain
 
 NONE = "-"
@@ -40,6 +41,57 @@ MEMORY_NOTES = {
 OTHER_CONVENTION = {"rescaled19": "ignored16", "ignored16": "rescaled19"}
 
 
+def _mean(value: Summary | Difference | None) -> float | None:
+    return None if value is None else value.mean
+
+
+#: The comparison table's columns by what --columns and --sort call them: the figure that a row is
+#: sorted by, None for text, and whether the largest is the best.
+COLUMNS: dict[str, tuple[Callable[[Row], float | None] | None, bool]] = {
+    "method": (None, False),
+    "student": (None, False),
+    "teacher": (None, False),
+    "miou": (lambda r: r.miou.mean, True),
+    "gain": (lambda r: _mean(r.gain), True),
+    "gain_seconds": (lambda r: _mean(r.gain_at_seconds), True),
+    "seconds": (lambda r: r.train_seconds, False),
+    "train_speed": (lambda r: r.train_images_per_second, True),
+    "memory": (lambda r: r.memory_mib, False),
+    "other_miou": (None, True),
+    "ema": (lambda r: _mean(r.ema_miou), True),
+    "infer_speed": (lambda r: r.inference_images_per_second, True),
+    "params": (lambda r: r.parameters_m, False),
+    "training_params": (lambda r: r.training_parameters_m, False),
+    "teacher_miou": (lambda r: _mean(r.teacher_miou), True),
+    "teacher_seconds": (lambda r: r.teacher_seconds, False),
+}
+
+
+def column_keys(text: str, option: str) -> list[str]:
+    """The keys in a list separated by commas. BenchError for one that is none."""
+    keys = [key.strip() for key in text.split(",") if key.strip()]
+    for key in keys:
+        if key not in COLUMNS:
+            error = unknown(f"column in {option}", key, COLUMNS)
+            raise BenchError(f"{error} All are: {', '.join(COLUMNS)}.")
+    return keys
+
+
+def sorted_rows(table: Table, key: str) -> Table:
+    """The table with its best row of that column first; rows without such a figure last."""
+    figure, largest_first = COLUMNS[key]
+    if figure is None:
+        raise BenchError(f"--sort {key}: it holds text; expected a column of figures.")
+
+    def order(row: Row) -> tuple[bool, float]:
+        value = figure(row)
+        if value is None or not math.isfinite(value):
+            return True, 0.0
+        return False, -value if largest_first else value
+
+    return replace(table, rows=sorted(table.rows, key=order))
+
+
 @dataclass(frozen=True)
 class Grid:
     """A table ready to be printed, all of it text."""
@@ -55,12 +107,19 @@ class Grid:
 
 
 def grids(
-    tables: Sequence[Table], per_class: bool, with_published: bool, aggregated: bool = False
+    tables: Sequence[Table],
+    per_class: bool,
+    with_published: bool,
+    aggregated: bool = False,
+    wanted: Sequence[str] = (),
 ) -> list[Grid]:
-    """A grid a table, one more for its classes, one over scenarios, and the literature's last."""
+    """A grid a table, one more for its classes, one over scenarios, and the literature's last.
+
+    `wanted` are keys of COLUMNS, of which the first kind of grid has those alone.
+    """
     made = []
     for table in tables:
-        made.append(_main_grid(table))
+        made.append(main_grid(table, wanted))
         if per_class and table.rows:
             made.append(_class_grid(table))
     if aggregated:
@@ -80,44 +139,58 @@ def plain_grid(grid: Grid) -> Grid:
     )
 
 
-def _main_grid(table: Table) -> Grid:
-    """The columns that this table needs: those that would hold nothing are left out."""
+def main_grid(table: Table, wanted: Sequence[str] = ()) -> Grid:
+    """The columns wanted, in that order; else those that this table needs: none holds nothing."""
     rows, convention = table.rows, table.scenario.convention
     memory_kinds = {row.memory_kind for row in rows if row.memory_kind}
     other = OTHER_CONVENTION.get(convention, "")
     device = "".join(f" ({MEMORY[k]})" for k in memory_kinds) if len(memory_kinds) == 1 else ""
     timed = any(row.gain_at_seconds for row in rows)
-    columns: list[tuple[str, Callable[[Row], str], bool]] = [
-        ("method", lambda r: r.label, True),
-        ("student", lambda r: r.student, len({r.student for r in rows}) > 1),
-        ("teacher", lambda r: " + ".join(r.teachers) or NONE, any(r.teachers for r in rows)),
-        (f"mIoU % ({convention}, {table.profile_name})", lambda r: spread(r.miou), True),
+    columns: list[tuple[str, str, Callable[[Row], str], bool]] = [
+        ("method", "method", lambda r: r.label, True),
+        ("student", "student", lambda r: r.student, len({r.student for r in rows}) > 1),
         (
+            "teacher",
+            "teacher",
+            lambda r: " + ".join(r.teachers) or NONE,
+            any(r.teachers for r in rows),
+        ),
+        ("miou", f"mIoU % ({convention}, {table.profile_name})", lambda r: spread(r.miou), True),
+        (
+            "gain",
             "gain at equal steps" if timed else "gain",
             lambda r: difference_text(r.gain),
             any(r.gain for r in rows),
         ),
-        ("gain at equal seconds", _gain_at_seconds, timed),
-        ("training s", lambda r: number(r.train_seconds, ".0f"), timed),
-        ("train img/s", lambda r: number(r.train_images_per_second), True),
-        (f"peak MiB{device}", lambda r: _memory(r, memory_kinds), True),
+        ("gain_seconds", "gain at equal seconds", _gain_at_seconds, timed),
+        ("seconds", "training s", lambda r: number(r.train_seconds, ".0f"), timed),
+        ("train_speed", "train img/s", lambda r: number(r.train_images_per_second), True),
+        ("memory", f"peak MiB{device}", lambda r: _memory(r, memory_kinds), True),
         (
+            "other_miou",
             f"mIoU % ({other})",
             lambda r: number(r.conventions.get(other), ".1f"),
             any(other in r.conventions for r in rows),
         ),
-        ("EMA teacher mIoU %", lambda r: spread(r.ema_miou), any(r.ema_miou for r in rows)),
-        ("infer img/s", lambda r: number(r.inference_images_per_second), True),
-        ("params M", lambda r: number(r.parameters_m, ".2f"), True),
+        ("ema", "EMA teacher mIoU %", lambda r: spread(r.ema_miou), any(r.ema_miou for r in rows)),
+        ("infer_speed", "infer img/s", lambda r: number(r.inference_images_per_second), True),
+        ("params", "params M", lambda r: number(r.parameters_m, ".2f"), True),
         (
+            "training_params",
             "training params M",
             lambda r: number(r.training_parameters_m, ".2f"),
             any(r.training_parameters_m for r in rows),
         ),
-        ("teacher mIoU %", lambda r: spread(r.teacher_miou), any(r.teacher_miou for r in rows)),
-        ("teacher training s", _teacher_seconds, any(r.teachers for r in rows)),
+        (
+            "teacher_miou",
+            "teacher mIoU %",
+            lambda r: spread(r.teacher_miou),
+            any(r.teacher_miou for r in rows),
+        ),
+        ("teacher_seconds", "teacher training s", _teacher_seconds, any(r.teachers for r in rows)),
     ]
-    shown = [(name, cell) for name, cell, needed in columns if needed]
+    by_key = {key: (name, cell) for key, name, cell, needed in columns if needed or key in wanted}
+    shown = [by_key[key] for key in wanted] if wanted else list(by_key.values())
     return Grid(
         heading=table.heading,
         columns=[name for name, _ in shown],

@@ -16,7 +16,7 @@ from harness.analysis.comparison import Table, comparison
 from harness.analysis.rows import Row
 from harness.errors import BenchError
 from harness.records.schema import Record
-from harness.report.columns import Grid, grids, plain_grid, scenarios
+from harness.report.columns import Grid, grids, plain_grid, scenarios, sorted_rows
 from harness.report.fitting import column_widths, wrapped
 from harness.report.latex import latex
 from harness.text import csv_text, markdown_text, plain_values
@@ -39,9 +39,12 @@ def print_rich(
     published: bool = False,
     title: str = "",
     aggregate: bool = False,
+    columns: Sequence[str] = (),
+    sort: str | None = None,
 ) -> None:
     """Print the tables to a terminal; `title` stands before each heading."""
-    for grid in grids(comparison(records), per_class, published, aggregate):
+    tables = _tables(records, sort)
+    for grid in grids(tables, per_class, published, aggregate, columns):
         heading = f"{title}: {grid.heading}" if title else grid.heading
         print_grid(replace(grid, heading=heading), console, "bench table --format markdown")
 
@@ -78,21 +81,32 @@ def render(
     per_class: bool = False,
     published: bool = False,
     aggregate: bool = False,
+    columns: Sequence[str] = (),
+    sort: str | None = None,
 ) -> str:
     """The tables as one text in a format of FORMATS; BenchError for another."""
     if format not in FORMATS:
         raise BenchError(f"format {format!r} found, one of {', '.join(FORMATS)} expected.")
     if format == "rich":
         return _rich_text(records, per_class, published, aggregate)
-    tables = comparison(records)
+    if columns and format in ("csv", "json"):
+        raise BenchError(
+            f"--columns: {format} holds every figure; expected rich, markdown, latex or html."
+        )
+    tables = _tables(records, sort)
     if format == "csv":
         return _csv(tables, per_class, published, aggregate)
     if format == "json":
         return _json(tables, per_class, published, aggregate)
     if format == "latex":
-        return latex(tables, per_class, published, aggregate)
-    made = grids(tables, per_class, published, aggregate)
+        return latex(tables, per_class, published, aggregate, columns)
+    made = grids(tables, per_class, published, aggregate, columns)
     return _html_fragment(made) if format == "html" else "\n".join(map(markdown, made))
+
+
+def _tables(records: Iterable[Record], sort: str | None) -> list[Table]:
+    tables = comparison(records)
+    return [sorted_rows(table, sort) for table in tables] if sort else tables
 
 
 def _rich_text(records: Iterable[Record], per_class: bool, published: bool, aggregate: bool) -> str:
@@ -148,6 +162,8 @@ def _csv(tables: list[Table], per_class: bool, published: bool, aggregate: bool)
 
     lines = [_conditions(t) | _values(r, per_class) for t in tables for r in t.rows]
     frame = pd.json_normalize(lines, sep="_").drop(columns="variant", errors="ignore")
+    # A row without such a figure has an empty cell for each of its parts, not one of its own.
+    frame = frame.drop(columns=[name for name in frame if f"{name}_mean" in frame])
     counts = [name for name in frame if name.endswith("_n")]
     frame[counts] = frame[counts].astype("Int64")  # 3, not 3.0, where a row has none
     frame = frame.map(_cell)

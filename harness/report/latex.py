@@ -15,6 +15,7 @@ from harness.report.columns import (
     Grid,
     aggregate_grid,
     difference_text,
+    main_grid,
     number,
     plain_grid,
     published_grid,
@@ -71,12 +72,20 @@ def _broken_word(word: str) -> str:
 
 
 def latex(
-    tables: Sequence[Table], per_class: bool = False, published: bool = False, over: bool = False
+    tables: Sequence[Table],
+    per_class: bool = False,
+    published: bool = False,
+    over: bool = False,
+    columns: Sequence[str] = (),
 ) -> str:
-    """The tables as floats that fit two columns' width, each with its notes and a label."""
+    """The tables as floats that fit two columns' width, each with its notes and a label.
+
+    `columns` are keys of `columns.COLUMNS`; none: those that a paper has room for.
+    """
     parts = [PREAMBLE]
     for table, stem in zip(tables, stems(tables), strict=True):
-        parts.append(_comparison(table, stem))
+        chosen = _plain_table(plain_grid(main_grid(table, columns)), stem) if columns else None
+        parts.append(chosen or _comparison(table, stem))
         if per_class and table.rows:
             parts += _by_class(table, stem)
     if over:

@@ -17,8 +17,10 @@ from rich.console import Console
 from harness.analysis.comparison import NOT_COMPARABLE, comparison
 from harness.analysis.published import PATH, published
 from harness.analysis.variants import spelled
+from harness.cli.run import COLUMN_NAMES
 from harness.errors import BenchError
 from harness.records.schema import TeacherCost
+from harness.report.columns import COLUMNS, column_keys
 from harness.report.formats import FORMATS, print_rich, render
 
 
@@ -345,3 +347,40 @@ def test_a_generated_source_alone_is_called_so():
     spec = record.spec.model_copy(update={"target": real})
     text = render([record.model_copy(update={"spec": spec})], "markdown")
     assert f"(generated source: {NOT_COMPARABLE})" in text
+
+
+def test_columns_are_those_asked_for_in_their_order():
+    text = render(four_methods(), "markdown", columns=["miou", "method"])
+    header = next(line for line in text.splitlines() if line.startswith("|"))
+    assert [cell.strip() for cell in header.strip("|").split("|")] == [
+        "mIoU % (all19, tiny)",
+        "method",
+    ]
+    with pytest.raises(BenchError, match="did you mean 'miou'"):
+        column_keys("method,miuo", "--columns")
+    with pytest.raises(BenchError, match="csv holds every figure"):
+        render(four_methods(), "csv", columns=["miou"])
+
+
+def test_every_column_can_be_asked_for_and_is_named_in_the_help():
+    assert column_keys(COLUMN_NAMES, "--columns") == list(COLUMNS)
+    assert "oracle" in render(four_methods(), "markdown", columns=list(COLUMNS))
+
+
+def test_the_best_row_is_first_and_a_row_without_the_figure_last():
+    def sorted_by(key):
+        text = render(four_methods(), "csv", sort=key)
+        return [row["method"] for row in csv.DictReader(io.StringIO(text))]
+
+    assert sorted_by("miou") == ["oracle", "dualkd", "daformer", "source_only"]
+    assert sorted_by("gain") == ["oracle", "dualkd", "daformer", "source_only"]
+    assert sorted_by("seconds")[0] == "source_only"
+    with pytest.raises(BenchError, match="it holds text"):
+        sorted_by("method")
+
+
+def test_csv_has_no_column_beside_the_parts_of_a_figure():
+    text = render([*four_methods(), fake_record("mic", ema_miou=30)], "csv")
+    names = text.partition("\n")[0].split(",")
+    assert {"gain_mean", "ema_miou_mean"} <= set(names)
+    assert not {"gain", "ema_miou"} & set(names)

@@ -84,7 +84,7 @@ def latex(
     """
     parts = [PREAMBLE]
     for table, stem in zip(tables, stems(tables), strict=True):
-        chosen = _plain_table(plain_grid(main_grid(table, columns)), stem) if columns else None
+        chosen = _plain_table(main_grid(table, columns), stem) if columns else None
         parts.append(chosen or _comparison(table, stem))
         if per_class and table.rows:
             parts += _by_class(table, stem)

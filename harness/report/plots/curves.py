@@ -25,6 +25,8 @@ SPEED = "images_per_second"
 LOGGED = "log/"
 #: How the names of scored checkpoints begin.
 MIOU = "mIoU/"
+#: No loss and no step is above it; a file may say anything.
+LARGEST = 2.0**48
 
 #: Values by term: (step, value), in the order of the steps.
 Curves = dict[str, list[tuple[int, float]]]
@@ -46,13 +48,22 @@ def learning(record: Record, results: Path | None) -> Learning:
             return Learning(checkpoints | curves, "log.jsonl")
     golden = record.metrics.golden if record.metrics else None
     if golden and golden.losses:
-        terms = {plain(name): list(points) for name, points in golden.losses.items()}
+        terms = _finite(golden.losses)
         origin = "the record's points: first steps, every tenth"
         return Learning(checkpoints | terms | _phases(record), origin)
     first = record.metrics.losses if record.metrics else {}
-    terms = {plain(n): list(enumerate(values)) for n, values in first.items()}
+    terms = _finite({name: list(enumerate(values)) for name, values in first.items()})
     origin = "the record's first steps only: it is an older one" if first else ""
     return Learning(checkpoints | terms | (_phases(record) if first else {}), origin)
+
+
+def _finite(curves: Mapping[str, Sequence[tuple[int, float]]]) -> Curves:
+    """Without values that are no numbers, and without terms that then have none."""
+    kept = {
+        plain(name): [(step, value) for step, value in points if math.isfinite(value)]
+        for name, points in curves.items()
+    }
+    return {name: points for name, points in kept.items() if points}
 
 
 def scored(record: Record) -> Curves:
@@ -70,7 +81,7 @@ def _phases(record: Record) -> Curves:
     """Speed at the middle of each part of the schedule."""
     phases = record.cost.training.phases if record.cost else []
     points = [(p.first_step + p.steps // 2, p.images_per_second) for p in phases]
-    return {SPEED: points} if points else {}
+    return _finite({SPEED: points})
 
 
 def read_log(path: Path) -> Curves:
@@ -86,7 +97,7 @@ def read_log(path: Path) -> Curves:
         except ValueError:
             continue
         step = entry.get("step") if isinstance(entry, dict) else None
-        if not isinstance(step, int):
+        if not isinstance(step, int) or not _is_number(step):
             continue
         for name, value in entry.items():
             if name != "step" and _is_number(value):
@@ -95,7 +106,8 @@ def read_log(path: Path) -> Curves:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    is_real = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_real and abs(value) < LARGEST  # False for NaN and infinity
 
 
 def draw(table: Table, name: str, results: Path | None, width: float) -> Figure:

@@ -225,19 +225,28 @@ def _legend(examples: Sequence[Example]) -> list[tuple[str, str]]:
 def _panels(curves: Curves) -> list[dict[str, Any]]:
     """Curves as uPlot takes them: steps, then a list a name, null where it has no value."""
     panels = {"mIoU %": MIOU, "logged": LOGGED}
-    by_title: dict[str, list[str]] = {"mIoU %": [], "loss terms": [], "logged": [], "speed": []}
+    by_title: dict[str, list[str]] = {
+        "mIoU %": [],
+        "loss terms": [],
+        "logged": [],
+        "source images/s": [],
+    }
     for name in curves:
         title = next((t for t, start in panels.items() if name.startswith(start)), "loss terms")
-        by_title["speed" if name == SPEED else title].append(name)
+        by_title["source images/s" if name == SPEED else title].append(name)
     made = []
     for title, names in by_title.items():
         if names:
             steps = sorted({step for name in names for step, _ in curves[name]})
             values = [dict(curves[name]) for name in names]
             data: list[list[Any]] = [steps, *([v.get(step) for step in steps] for v in values)]
-            series = [name.removeprefix(LOGGED).removeprefix(MIOU) for name in names]
+            series = [_series_name(name) for name in names]
             made.append({"title": title, "series": series, "data": data})
     return made
+
+
+def _series_name(name: str) -> str:
+    return "speed" if name == SPEED else name.removeprefix(LOGGED).removeprefix(MIOU)
 
 
 def _short_number(text: str) -> str:

@@ -61,9 +61,8 @@ def comparison_sheet(table: Table) -> Sheet:
     ]
     for other in sorted(set().union(*(row.conventions for row in rows)) - {convention}):
         columns.append((f"mIoU % ({other})", _in_convention(other), False))
-    several = len({row.student for row in rows}) > 1
     named: list[tuple[str, Callable[[Row], Cell], bool]] = [
-        ("student", lambda r: Cell(r.student, r.student), several),
+        ("student", lambda r: Cell(r.student, r.student), False),
         ("teacher", lambda r: Cell(" + ".join(r.teachers) or "-", " + ".join(r.teachers)), False),
     ]
     kept = [c for c in (*named, *columns) if any(c[1](row).text not in ("-", "") for row in rows)]

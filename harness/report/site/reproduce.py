@@ -33,7 +33,7 @@ def reproduction(record: Record) -> Reproduction:
         if not (spec.source.generated and spec.target.generated):
             raise BenchError("it needs the data sets that the record names")
         made = resolve(request).spec
-        request = request.model_copy(update={"overrides": _overrides(spec, made)})
+        request = request.model_copy(update=_settings(spec, made))
         made = resolve(request).spec
         if made.run_id == record.run_id:
             note = "With this uda-bench, this command is exactly this run."
@@ -61,6 +61,22 @@ def _student(spec: RunSpec) -> str | None:
     except BenchError:
         usual = ""
     return None if spec.student == usual else spec.student
+
+
+def _settings(spec: RunSpec, made: RunSpec) -> dict[str, Any]:
+    """What a request has to say where the run differs from what is made without it."""
+    settings: dict[str, Any] = {"overrides": _overrides(spec, made)}
+    if spec.init != made.init:
+        settings["init"] = spec.init_file if spec.init else "none"
+    own, usual = (_starts_beside(s) for s in (spec, made))
+    if own != usual and not any(own):
+        settings["teacher_init"] = "none"
+    return settings
+
+
+def _starts_beside(spec: RunSpec) -> list[Any]:
+    """The weights that networks beside the student start from, by hash; None: random."""
+    return [network.get("init") for network in (*spec.teachers, *spec.companions)]
 
 
 def _overrides(spec: RunSpec, made: RunSpec) -> tuple[str, ...]:
@@ -101,14 +117,12 @@ def _where(record: Record) -> str:
 
 def _command(request: Request, spec: RunSpec) -> str:
     words = ["bench", "run"]
-    for name in ("method", "scenario", "profile", "student", "teacher"):
+    for name in ("method", "scenario", "profile", "student", "teacher", "init", "teacher_init"):
         if value := getattr(request, name):
-            words += [f"--{name}", value]
+            words += [f"--{name.replace('_', '-')}", value]
     words += ["--seed", str(request.seed)]
     for override in request.overrides:
         words += ["--set", override]
-    if spec.init:
-        words += ["--init", spec.init_file or "WEIGHTS"]
     if not (spec.source.generated and spec.target.generated):
         words += ["--data-root", "DATA"]
     for plugin in spec.plugins:

@@ -41,11 +41,13 @@ for (const slider of document.querySelectorAll("input[data-over]")) {
   move();
 }
 
-const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"];
+const DARK = matchMedia("(prefers-color-scheme: dark)").matches;
+const COLOURS = DARK
+  ? ["#56B4E9", "#E69F00", "#2BC49A", "#E3A0C6", "#F0E442", "#FF8A4C"]
+  : ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"];
 
 function curve(place, panel) {
-  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
-  const axis = { stroke: dark ? "#a9adb3" : "#5c5c5c", grid: { stroke: dark ? "#3a4049" : "#e3e5e8" } };
+  const axis = { stroke: DARK ? "#a9adb3" : "#5c5c5c", grid: { stroke: DARK ? "#3a4049" : "#e3e5e8" } };
   const options = {
     title: panel.title, width: place.clientWidth, height: 210, scales: { x: { time: false } },
     axes: [axis, axis],

@@ -133,11 +133,18 @@ def test_curves_come_from_the_log_then_from_the_record(tmp_path):
     assert learning(record, tmp_path).curves == {"source": [(50, 1.5), (100, 1.0)]}
 
 
+def test_a_loss_that_is_no_number_is_left_out():
+    losses = {"source": [2.5, float("nan")], "mixed": [float("inf")]}
+    assert learning(fake_record(losses=losses), None).curves == {"source": [(0, 2.5)]}
+
+
 def test_a_strange_log_costs_its_strange_lines_only(tmp_path):
     log = tmp_path / "log.jsonl"
-    log.write_text(
-        '{"step": 1, "a": 2}\n{"step"\n[1]\n{"step": "x", "a": 1}\n{"step": 2, "a": NaN}\n'
-    )
+    lines = [
+        '{"step": 1, "a": 2}', '{"step"', "[1]", '{"step": "x", "a": 1}', '{"step": 1e999, "a": 1}',
+        f'{{"step": 3, "a": 1{"0" * 400}}}', '{"step": 2, "a": NaN}',
+    ]  # fmt: skip
+    log.write_text("\n".join(lines))
     assert read_log(log) == {"a": [(1, 2.0)]}
     assert read_log(tmp_path / "none") == {}
 

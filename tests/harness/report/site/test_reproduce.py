@@ -1,0 +1,62 @@
+import shlex
+
+import pytest
+from bench_cli import SETTINGS
+from fake_records import fake_record
+
+from harness.config.planning import Request, resolve
+from harness.report.site.reproduce import reproduction
+
+
+def record_of(**request):
+    """A record of what a request resolves to today."""
+    spec = resolve(Request(**request)).spec
+    return fake_record().model_copy(update={"spec": spec, "run_id": spec.run_id})
+
+
+def request_in(command):
+    """What the command line asks for, as a Request."""
+    words = shlex.split(command)[2:]
+    pairs = list(zip(words[::2], words[1::2], strict=True))
+    values = {
+        name.removeprefix("--").replace("-", "_"): value for name, value in pairs if name != "--set"
+    }
+    overrides = tuple(value for name, value in pairs if name == "--set")
+    return Request(**values, overrides=overrides)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"method": "source_only", "scenario": "gta2cs", "profile": "gate", "seed": 3},
+        {"method": "dualkd", "scenario": "synthia2cs", "profile": "tiny", "teacher": "mini_l"},
+        {
+            "method": "dacs", "scenario": "gta2cs", "profile": "tiny", "student": "test_mit",
+            "overrides": (*SETTINGS, "source_augmentation=none"),
+        },
+        {"method": "source_only", "scenario": "gta2cs", "overrides": ("length=4",), "init": "none"},
+    ],
+)  # fmt: skip
+def test_the_command_is_exactly_the_run(request_):
+    record = record_of(**request_)
+    command, note = reproduction(record)
+    assert note == "With this uda-bench, this command is exactly this run."
+    assert resolve(request_in(command)).spec.run_id == record.run_id
+
+
+def test_what_is_another_run_today_is_said_with_the_commit():
+    record = record_of(method="dacs", scenario="gta2cs", profile="gate")
+    spec = record.spec.model_copy(update={"protocol": 0})
+    old = record.model_copy(
+        update={"spec": spec, "run_id": spec.run_id, "provenance": {"code": {"commit": "abc1234"}}}
+    )
+    note = reproduction(old).note
+    assert "another run: protocol differ" in note
+    assert "at commit abc1234" in note
+
+
+def test_a_name_of_a_stranger_is_quoted_and_real_data_is_asked_for():
+    command, note = reproduction(fake_record("x; rm -rf $HOME", generated=False))
+    assert shlex.split(command)[3] == "x; rm -rf $HOME"
+    assert command.endswith("--data-root DATA")
+    assert note.startswith("Not checked: ")

@@ -118,7 +118,7 @@ def run(
         return
     report = Reporter(console)
     logging = Logging(watching, report.say)
-    workplace = Workplace(results, choose_device(device), report, keep_other_code, logging)
+    workplace = Workplace(results, choose_device(device), report, keep_other_code, logging=logging)
     record = None if fresh else record_of(plan, workplace)
     if record and is_current(record, plan, workplace):
         tidy(workplace.weights(plan.spec.weights_id), record.run_id)

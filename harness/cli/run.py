@@ -198,7 +198,7 @@ def run(
     report = Reporter(console)
     logging = Logging(watching, report.say)
     chosen = choose_device(own_device(device))
-    workplace = Workplace(results, chosen, report, keep_other_code, logging)
+    workplace = Workplace(results, chosen, report, keep_other_code, logging=logging)
     check_devices(plan.spec.profile.devices, workplace.device)
     record = None if fresh or own_rank() else record_of(plan, workplace)
     if record and is_current(record, plan, workplace):

@@ -230,9 +230,22 @@ def predict_(
 def export(
     checkpoint: Weights,
     out: Annotated[
-        Path,
-        typer.Option(metavar="DIR", help="The folder for student.safetensors, .json and .onnx."),
-    ],
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="The folder for student.safetensors, .json and .onnx.",
+            show_default="none: --hub is needed",
+        ),
+    ] = None,
+    hub: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="The folder as the Hugging Face hub takes it: safetensors, configuration, model "
+            "card with the scores. Nothing is uploaded.",
+            show_default="none",
+        ),
+    ] = None,
     student: Student = None,
     part: PartOption = "student",
     onnx: Annotated[
@@ -249,12 +262,21 @@ def export(
     results: Results = Path("runs"),
 ) -> None:
     """Write a student for use elsewhere: safetensors, ONNX, and how to use them as JSON."""
+    if out is None and hub is None:
+        raise BenchError("expected --out DIR, --hub DIR, or both: where to write to.")
     from harness.weights.export import export as write
     from harness.weights.find import find_checkpoint, load_network, network_name, own_size
 
     weights = find_checkpoint(checkpoint, results, part)
     pixels = _width_and_height(size) or own_size(weights) or (1024, 512)
     network, description = load_network(weights, network_name(weights, student), part)
+    if hub is not None:
+        from harness.weights.hub import export_to_hub
+
+        card = export_to_hub(network, description, weights, hub, size=pixels)
+        print(f"{hub}: {card.network} ({description}), with its model card")
+    if out is None:
+        return
     card = write(network, description, weights, out, size=pixels, onnx=onnx)
     print(f"{out}: {card.network} ({description})")
     if card.onnx:

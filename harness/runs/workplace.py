@@ -30,8 +30,8 @@ class Workplace:
     device: torch.device
     report: Reporter
     keep_other_code: bool = False  # use weights that other code or another torch made
-    logging: Logging = field(default_factory=Logging)  # other programs that watch
     side_by_side: int = 1  # runs that a sweep has going at a time
+    logging: Logging = field(default_factory=Logging)  # other programs that watch
     #: Measures the speeds; `bench check` has one that a busy machine does not slow.
     clock: Clock = time.perf_counter
     role: str = "student"  # of the run's own network in the run that was asked for

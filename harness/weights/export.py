@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -108,51 +110,72 @@ def export(
     `size` is (width, height). BenchError where `out` holds other files, where a package is missing,
     and where onnxruntime's logits differ from torch's; `out` is then as it was.
     """
-    out = out.resolve()
-    _check_out(out)
-    remove_abandoned(out)
     if onnx:
         check_packages()
-    record = checkpoint.record
-    run_id = record.run_id if record else read_metadata(checkpoint.path).get("run_id")
     network = copy.deepcopy(network).eval().requires_grad_(False)
-    with folder_written_whole(out, _replace) as building:
-        metadata = {"network": network.name} | ({"run_id": run_id} if run_id else {})
-        save_weights(network, building / WEIGHTS, metadata)
-        onnx_file = write_onnx(network, building / ONNX, size) if onnx else None
-        card = Card(
-            network=network.name,
-            config=configs([network.name]).get(one_scale(network.name)),
-            run_id=run_id,
-            checkpoint=checkpoint.path.name,
-            checkpoint_sha256=file_hash(checkpoint.path),
-            format=description,
-            classes=_classes(),
-            mean=MEAN,
-            std=STD,
-            size=size,
-            head_stride=_head_stride(network, size),
-            onnx=onnx_file,
-            versions=_versions(onnx),
-        )
+    with folder_of(out, "--out", FILES, lambda earlier: (earlier / CARD).is_file()) as building:
+        card = card_of(network, description, checkpoint, size)
+        save(network, card, building / WEIGHTS)
+        if onnx:
+            onnx_file = write_onnx(network, building / ONNX, size)
+            card = card.model_copy(update={"onnx": onnx_file, "versions": _versions(onnx)})
         write_text(building / CARD, store.as_json(card))
     return card
 
 
-def _check_out(out: Path) -> None:
-    """BenchError unless the folder may be replaced: it is missing, empty or an earlier export."""
+def card_of(
+    network: Segmentor, description: str, checkpoint: Checkpoint, size: tuple[int, int]
+) -> Card:
+    """What can be said of a network in eval mode, and of where its weights are from."""
+    record = checkpoint.record
+    return Card(
+        network=network.name,
+        config=configs([network.name]).get(one_scale(network.name)),
+        run_id=record.run_id if record else read_metadata(checkpoint.path).get("run_id"),
+        checkpoint=checkpoint.path.name,
+        checkpoint_sha256=file_hash(checkpoint.path),
+        format=description,
+        classes=_classes(),
+        mean=MEAN,
+        std=STD,
+        size=size,
+        head_stride=_head_stride(network, size),
+        onnx=None,
+        versions=_versions(onnx=False),
+    )
+
+
+def save(network: Segmentor, card: Card, path: Path) -> None:
+    """The network's weights as safetensors that say their network and run."""
+    save_weights(
+        network, path, {"network": network.name} | ({"run_id": card.run_id} if card.run_id else {})
+    )
+
+
+@contextmanager
+def folder_of(
+    out: Path, option: str, files: set[str], is_ours: Callable[[Path], bool]
+) -> Iterator[Path]:
+    """A folder that becomes `out` when the block ends well; the earlier one stays until then.
+
+    BenchError unless `out` may be replaced: it is missing, empty, or ours with no other file.
+    """
+    out = out.resolve()
     if out.exists() and not out.is_dir():
-        raise BenchError(f"--out {out} is a file; expected a folder, it is made where missing.")
+        raise BenchError(f"{option} {out} is a file; expected a folder, it is made where missing.")
     names = {file.name for file in out.iterdir()} if out.exists() else set()
-    foreign = sorted(names - FILES if CARD in names else names)
+    foreign = sorted(names - files if is_ours(out) else names)
     if foreign:
         raise BenchError(
-            f"--out {out} holds {foreign[0]}; expected a new or empty folder, or an earlier export,"
-            " which is replaced as a whole: name another."
+            f"{option} {out} holds {foreign[0]}; expected a new or empty folder, or an earlier "
+            "export, which is replaced as a whole: name another."
         )
+    remove_abandoned(out)
+    with folder_written_whole(out, partial(_replace, option)) as building:
+        yield building
 
 
-def _replace(building: Path, out: Path) -> None:
+def _replace(option: str, building: Path, out: Path) -> None:
     """Rename into place; an earlier export is moved aside first, and back where that fails."""
     aside = temporary_name(out)
     try:
@@ -163,7 +186,7 @@ def _replace(building: Path, out: Path) -> None:
         if aside.exists():
             aside.rename(out)
         raise BenchError(
-            f"--out {out} cannot be replaced ({error.strerror}); expected a folder that this "
+            f"{option} {out} cannot be replaced ({error.strerror}); expected a folder that this "
             "command may make, not a mounted one: name a new one below it."
         ) from error
     shutil.rmtree(aside, ignore_errors=True)

@@ -29,11 +29,11 @@ def test_every_method_is_compared():
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_gradients_are_those_of_one_process_on_the_joined_batch(computed, case):
+def test_gradients_and_what_they_lead_to_are_those_of_one_process(computed, case):
     one, (first, _) = computed
     assert one.keys() == first.keys()
-    for step in range(two_processes.STEPS):
-        assert two_processes.worst(one, first, f"{case}: step {step}/") < TOLERANCE
+    for part in (*(f"step {step}/" for step in range(two_processes.STEPS)), "state/"):
+        assert two_processes.worst(one, first, f"{case}: {part}") < TOLERANCE, part
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -11,7 +11,10 @@ import torch
 from rich.console import Console
 
 from harness.config.planning import Plan
+from harness.errors import in_one_line
 from harness.measure.flops import gflops, parameters_m
+from harness.measure.memory import PeakMemory
+from harness.runs.memory_estimate import needed_gib
 from harness.runs.speed.step import SyntheticStep
 from harness.training.precision import computing_threads, set_float32
 from methods.networks import zoo
@@ -57,10 +60,19 @@ def size(network: str, crop: tuple[int, int]) -> tuple[float, float]:
 def _show_time(plan: Plan, device: torch.device, console: Console) -> None:
     profile = plan.spec.profile
     _, forward = size(plan.spec.student, profile.crop)
+    if device.type == "cpu":
+        console.print(_need(plan), highlight=False)
     if device.type == "cpu" and forward > CPU_LIMIT_GFLOPS:
         console.print("too large to be timed on a CPU: ask for --device cuda on a GPU machine")
         return
-    seconds = step_seconds(plan, device) * profile.accumulation
+    try:
+        with PeakMemory(device) as memory:
+            seconds = step_seconds(plan, device) * profile.accumulation
+    except torch.OutOfMemoryError:
+        console.print(f"does not fit {_gpu(device)}: out of memory. {_need(plan)}", highlight=False)
+        return
+    if device.type == "cuda":
+        console.print(_fit(plan, device, memory.mib / 1024), highlight=False)
     total = seconds * profile.iterations
     scaled = ""
     if profile.batch_size > LARGEST_BATCH:
@@ -71,6 +83,30 @@ def _show_time(plan: Plan, device: torch.device, console: Console) -> None:
         "iterations, loading and evaluation aside",
         highlight=False,
     )
+
+
+def _need(plan: Plan) -> str:
+    """What the run would take of a GPU, reckoned."""
+    try:
+        needed = needed_gib(plan)
+    except Exception as error:  # a network or a method that cannot run without storage
+        return f"how much GPU memory it needs is not known here ({in_one_line(error)})"
+    return f"needs about {needed:.1f} GiB of GPU memory: an estimate, nothing of it measured"
+
+
+def _fit(plan: Plan, device: torch.device, measured: float) -> str:
+    """Whether the run fits the GPU, by what its steps took of it: GiB."""
+    images, batch = min(plan.spec.profile.batch_size, LARGEST_BATCH), plan.spec.profile.batch_size
+    if batch > images:
+        return (
+            f"{measured:.1f} GiB of {_gpu(device)} with {images} of {batch} images. {_need(plan)}"
+        )
+    return f"fits {_gpu(device)}: {measured:.1f} GiB at its steps' peak"
+
+
+def _gpu(device: torch.device) -> str:
+    properties = torch.cuda.get_device_properties(device)
+    return f"{properties.name} of {properties.total_memory / 2**30:.0f} GiB"
 
 
 def step_seconds(plan: Plan, device: torch.device) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sys
 from collections.abc import Iterator
@@ -15,9 +16,11 @@ import typer
 from rich.console import Console
 
 from harness.config.planning import Plan
+from harness.report.formats import finite
 from harness.report.pace import duration
 from harness.report.progress import Reporter
 from harness.runs.estimate import Cost, costs, reckoned_seconds
+from harness.runs.memory_estimate import gpu_memory
 
 #: A run that a CPU takes longer for is asked about first.
 LONG_SECONDS = 12 * 3600.0
@@ -35,7 +38,7 @@ def show(
     report = Reporter(Console())
     if plan.sources.notice:
         report.say(plan.sources.notice)
-    for line in (*_cost_lines(each, device, results), *_warnings(plan)):
+    for line in (*_cost_lines(each, device, results), _gpu(plan, each, device), *_warnings(plan)):
         report.say(line)
     spec = plan.spec
     report.say(f"run {spec.run_id}, weights {spec.weights_id}")
@@ -63,7 +66,7 @@ def _cost_lines(each: list[Cost], device: torch.device, results: Path) -> Iterat
     for cost in each:
         yield f"  {_cost_line(cost)}"
     memory = [cost.memory_mib for cost in each if cost.memory_mib is not None]
-    if memory:
+    if memory and math.isfinite(max(memory)):
         yield f"memory: about {max(memory):.0f} MiB at most, without the loader's workers"
     disk = [cost.disk_mib for cost in each if cost.disk_mib is not None]
     if disk:
@@ -72,6 +75,12 @@ def _cost_lines(each: list[Cost], device: torch.device, results: Path) -> Iterat
         )
         free = shutil.disk_usage(there).free / 2**20
         yield f"disk: about {sum(disk):.0f} MiB in {results}, {free:.0f} MiB free"
+
+
+def _gpu(plan: Plan, each: list[Cost], device: torch.device) -> str:
+    student = each[-1]
+    gib = None if student.memory_mib is None else student.memory_mib / 1024
+    return f"GPU: {gpu_memory(plan, device, gib, student.timed_batch)}"
 
 
 def _cost_line(cost: Cost) -> str:
@@ -146,7 +155,8 @@ def _as_json(
         "weights_id": plan.spec.weights_id,
         "device": str(device),
         "seconds": None if None in seconds else sum(filter(None, seconds)),
-        "trainings": [{**asdict(cost), "seconds": cost.seconds} for cost in each],
+        "gpu": _gpu(plan, each, device).removeprefix("GPU: "),
+        "trainings": [finite({**asdict(cost), "seconds": cost.seconds}) for cost in each],
         "differs": {
             name: {"value": value, "default": default} for name, (value, default) in differs.items()
         },

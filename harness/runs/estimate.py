@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, replace
 from functools import cache
@@ -42,7 +43,7 @@ class Cost:
     gflops: float  # of a forward pass of one crop
     steps: int
     seconds_a_step: float | None
-    memory_mib: float | None  # of the steps that were timed, above what was there before
+    memory_mib: float | None  # of the steps that were timed, above what was there; inf: too much
     disk_mib: float | None  # weights, and the states that it keeps while it trains
     batch: int
     timed_batch: int  # images a step that were timed; a larger batch is scaled from it
@@ -65,10 +66,14 @@ def _cost(role: str, plan: Plan, device: torch.device) -> Cost:
     parameters, forward = size(plan.spec.student, profile.crop)
     seconds = memory = disk = None
     if device.type != "cpu" or forward <= CPU_LIMIT_GFLOPS:
-        step = timed_step(plan, device)
-        seconds, memory = step.seconds * profile.accumulation, step.memory_mib
-        numbers = step.weights_m + STATES * STATE_NUMBERS * step.training_parameters_m
-        disk = numbers * MIB_A_MILLION
+        try:
+            step = timed_step(plan, device)
+        except torch.OutOfMemoryError:
+            memory = math.inf
+        else:
+            seconds, memory = step.seconds * profile.accumulation, step.memory_mib
+            numbers = step.weights_m + STATES * STATE_NUMBERS * step.training_parameters_m
+            disk = numbers * MIB_A_MILLION
     return Cost(
         role,
         plan.spec.student,

@@ -68,7 +68,7 @@ def _finite(curves: Mapping[str, Sequence[tuple[int, float]]]) -> Curves:
 
 def scored(record: Record) -> Curves:
     """mIoU of the networks at the steps where the run scored them; empty where it did not."""
-    curve = getattr(record.metrics, "curve", None)  # records before `score_every` have none
+    curve = record.metrics.curve if record.metrics else None
     curves: Curves = {}
     for point in curve.points if curve else ():
         for name, network in (("student", point.student), ("EMA teacher", point.ema_teacher)):

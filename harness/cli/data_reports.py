@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.config import catalogue
-from harness.data.classes import CLASSES
 from harness.data.datasets import (
     Dataset,
     has_dataset,
@@ -19,7 +18,7 @@ from harness.data.datasets import (
     open_dataset,
     splits_there,
 )
-from harness.data.layouts import LAYOUTS, layout_of
+from harness.data.layouts import layout_of
 from harness.data.sources import GENERATED, Role
 from harness.errors import DataError
 
@@ -49,9 +48,10 @@ def verify(data_root: Path | None, console: Console) -> int:
 
     root, names = _data_sets_in(data_root)
     # A folder of a set's name with nothing of the set in it is a problem, not an absence.
-    there = {n for n in LAYOUTS if any((root / f).is_dir() for f in layout_of(n).folders)}
+    known = catalogue.names("datasets")
+    there = {n for n in known if any((root / f).is_dir() for f in layout_of(n).folders)}
     bad = 0
-    for name in (name for name in LAYOUTS if name in there.union(names)):
+    for name in (name for name in known if name in there.union(names)):
         problems = find_problems(name, root)
         for problem in problems:
             console.print(str(problem), markup=False, highlight=False, soft_wrap=True)
@@ -106,7 +106,7 @@ def statistics(data_root: Path | None, console: Console) -> None:
         pixels = stats.pixels / max(stats.pixels.sum(), 1)
         images = (stats.counts > 0).mean(0)
         columns.append([f"{100 * p:.2f} / {100 * i:.0f}" for p, i in zip(pixels, images)])  # noqa: B905
-    for train_id, class_name in enumerate(CLASSES):
+    for train_id, class_name in enumerate(dataset.classes.names):
         table.add_row(class_name, *(column[train_id] for column in columns))
     console.print(table)
 
@@ -124,10 +124,11 @@ def _data_sets_in(data_root: Path | None) -> tuple[Path, list[str]]:
             "camvid/, acdc/ or darkzurich/. Give it with --data-root or UDA_BENCH_DATA; "
             "`bench data make --out DIR` writes a generated one."
         )
-    names = [name for name in LAYOUTS if has_dataset(name, data_root)]
+    known = catalogue.names("datasets")
+    names = [name for name in known if has_dataset(name, data_root)]
     if not names:
         raise DataError(
-            f"{data_root} holds no data set; expected one of {', '.join(LAYOUTS)} as a folder in "
+            f"{data_root} holds no data set; expected one of {', '.join(known)} as a folder in "
             "it (links are welcome)."
         )
     return data_root, names

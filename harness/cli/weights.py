@@ -100,8 +100,8 @@ def predict_(
         Literal["palette", "overlay", "labelids", "trainids"],
         typer.Option(
             "--as",
-            help="Classes in Cityscapes' colours, those over the image, its label ids (what its "
-            "evaluation script takes), or its train ids.",
+            help="Classes in their colours, those over the image, Cityscapes' label ids (what its "
+            "evaluation script takes), or train ids.",
         ),
     ] = "palette",
     student: Student = None,
@@ -140,8 +140,9 @@ def predict_(
     from harness.evaluation.inference import Views
     from harness.measure.environment import choose_device
     from harness.report.progress import Reporter
+    from harness.weights.checkpoint_classes import classes_in
     from harness.weights.find import find_checkpoint, load_network, network_name, own_size
-    from harness.weights.predict import plan_predictions, predict
+    from harness.weights.predict import check_rendering, plan_predictions, predict
 
     weights = find_checkpoint(checkpoint, results, part)
     name = network_name(weights, student)
@@ -156,7 +157,9 @@ def predict_(
     with noting_left_out() as left_out:
         tasks = plan_predictions(images, out, as_)
     torch_device = choose_device(device)
-    network, description = load_network(weights, name, part)
+    classes = classes_in(weights)
+    check_rendering(as_, classes)
+    network, description = load_network(weights, name, len(classes), part)
     report = Reporter(Console())
     report.say(f"{weights.path.name}: {description}, as {name}")
     with report.counting("predicting") as progress:
@@ -164,6 +167,7 @@ def predict_(
             network.to(torch_device),
             tasks,
             as_,
+            classes,
             size=pixels,
             views=views,
             device=torch_device,
@@ -195,13 +199,15 @@ def export(
     results: Results = Path("runs"),
 ) -> None:
     """Write a student for use elsewhere: safetensors, ONNX, and a JSON on how to use them."""
+    from harness.weights.checkpoint_classes import classes_in
     from harness.weights.export import export as write
     from harness.weights.find import find_checkpoint, load_network, network_name, own_size
 
     weights = find_checkpoint(checkpoint, results, part)
     pixels = _width_and_height(size) or own_size(weights) or (1024, 512)
-    network, description = load_network(weights, network_name(weights, student), part)
-    card = write(network, description, weights, out, size=pixels, onnx=onnx)
+    classes, name = classes_in(weights), network_name(weights, student)
+    network, description = load_network(weights, name, len(classes), part)
+    card = write(network, description, classes, weights, out, size=pixels, onnx=onnx)
     print(f"{out}: {card.network} ({description})")
     if card.onnx:
         print(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from harness.config.catalogue import classes_of
 from harness.config.schema import Profile, Scenario
 from harness.data.datasets import Dataset
 from harness.data.loader import eval_batches
@@ -46,4 +47,4 @@ def score(
     matrix = evaluate(
         network, batches, lambda: autocast(device, profile.precision), Views.of(profile)
     )
-    return scores(matrix, scenario.convention)
+    return scores(matrix, classes_of(scenario), scenario.convention)

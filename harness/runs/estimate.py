@@ -47,16 +47,16 @@ def show_estimate(plan: Plan, device: torch.device, console: Console) -> None:
 
 
 @cache
-def size(network: str, crop: tuple[int, int]) -> tuple[float, float]:
+def size(network: str, classes: int, crop: tuple[int, int]) -> tuple[float, float]:
     """Parameters in millions and GFLOPs a forward, on tensors without storage where it can be."""
     with torch.device("cpu" if network.startswith("mmseg:") else "meta"):
-        student = zoo.build(network)
+        student = zoo.build(network, classes)
         return parameters_m(student), gflops(student, crop)
 
 
 def _show_time(plan: Plan, device: torch.device, console: Console) -> None:
     profile = plan.spec.profile
-    _, forward = size(plan.spec.student, profile.crop)
+    _, forward = size(plan.spec.student, len(plan.classes), profile.crop)
     if device.type == "cpu" and forward > CPU_LIMIT_GFLOPS:
         console.print("too large to be timed on a CPU: ask for --device cuda on a GPU machine")
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+from harness.config.class_set import ClassSet
 from harness.config.planning import Plan, Teacher
 from harness.config.schema import DataRef, RunSpec
 from harness.errors import GOES_ON, BenchError, Interrupted, in_one_line
@@ -16,18 +17,22 @@ from harness.records.schema import TeacherCost
 from harness.runs.launchers import Task, carry_out
 from harness.runs.trained import look, read_outcome
 from harness.runs.workplace import Workplace
-from harness.weights.find import RUN, WEIGHTS, load
+from harness.weights.checkpoint_classes import check_classes
+from harness.weights.find import RUN, WEIGHTS, Checkpoint, load
 from methods.contract import Segmentor
 from methods.networks import zoo
 
 
-def frozen_teacher(teacher: Teacher, workplace: Workplace) -> tuple[Segmentor, TeacherCost]:
+def frozen_teacher(
+    teacher: Teacher, classes: ClassSet, workplace: Workplace
+) -> tuple[Segmentor, TeacherCost]:
     """The frozen network and what it cost: read from a file, found trained, or trained now.
 
     It trains in a process of its own, so that what it leaves in memory is not the student's.
     """
-    network = zoo.build(teacher.network)
+    network = zoo.build(teacher.network, len(classes))
     if teacher.checkpoint:
+        check_classes(Checkpoint(teacher.checkpoint), classes)
         load(network, teacher.checkpoint)
         return network, TeacherCost(
             network=teacher.network,

@@ -38,7 +38,7 @@ class Outcome(NamedTuple):
 
 def build_method(plan: Plan, student: Segmentor, teachers: Sequence[Segmentor]) -> Method:
     """The plan's method around its networks; companions are built here, from their own weights."""
-    companions = [zoo.build(companion.network) for companion in plan.companions]
+    companions = [zoo.build(companion.network, len(plan.classes)) for companion in plan.companions]
     for network, companion in zip(companions, plan.companions, strict=True):
         if companion.init:
             load(network, companion.init, part="encoder")
@@ -49,6 +49,7 @@ def build_method(plan: Plan, student: Segmentor, teachers: Sequence[Segmentor]) 
             teachers,
             generator=torch.Generator().manual_seed(plan.spec.seed),
             iterations=plan.spec.profile.iterations,
+            things=plan.classes.thing_ids,
             **({"companions": companions} if companions else {}),
         )
     except ValueError as error:  # networks that the method cannot bring together

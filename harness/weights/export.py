@@ -14,8 +14,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from harness.config.class_set import ClassSet
 from harness.config.network_files import configs
-from harness.data.classes import CITYSCAPES_IDS, CLASSES, PALETTE
 from harness.errors import BenchError
 from harness.files import (
     file_hash,
@@ -27,6 +27,7 @@ from harness.files import (
 from harness.measure import environment
 from harness.records import store
 from harness.records.schema import RecordModel
+from harness.weights.checkpoint_classes import CLASSES, as_metadata
 from harness.weights.find import WEIGHTS, Checkpoint
 from methods.contract import Segmentor
 from methods.networks.names import one_scale
@@ -48,8 +49,10 @@ FREE: tuple[dict[int, str], ...] = ({0: "batch", 2: "height", 3: "width"}, {0: "
 
 class ExportedClass(RecordModel):
     name: str
-    colour: tuple[int, int, int] = Field(description="RGB, Cityscapes' own")
-    cityscapes_id: int = Field(description="label id, what its evaluation script takes")
+    colour: tuple[int, int, int] = Field(description="RGB")
+    cityscapes_id: int | None = Field(
+        description="label id, what an official evaluation script takes; None: there is none"
+    )
 
 
 class Onnx(RecordModel):
@@ -97,6 +100,7 @@ class FullSize(nn.Module):
 def export(
     network: Segmentor,
     description: str,
+    classes: ClassSet,
     checkpoint: Checkpoint,
     out: Path,
     *,
@@ -117,7 +121,8 @@ def export(
     run_id = record.run_id if record else read_metadata(checkpoint.path).get("run_id")
     network = copy.deepcopy(network).eval().requires_grad_(False)
     with folder_written_whole(out, _replace) as building:
-        metadata = {"network": network.name} | ({"run_id": run_id} if run_id else {})
+        metadata = {"network": network.name, CLASSES: as_metadata(classes)}
+        metadata |= {"run_id": run_id} if run_id else {}
         save_weights(network, building / WEIGHTS, metadata)
         onnx_file = write_onnx(network, building / ONNX, size) if onnx else None
         card = Card(
@@ -127,7 +132,7 @@ def export(
             checkpoint=checkpoint.path.name,
             checkpoint_sha256=file_hash(checkpoint.path),
             format=description,
-            classes=_classes(),
+            classes=_classes(classes),
             mean=MEAN,
             std=STD,
             size=size,
@@ -269,11 +274,10 @@ def _head_stride(network: Segmentor, size: tuple[int, int]) -> int:
     return round(width / logits.shape[-1])
 
 
-def _classes() -> list[ExportedClass]:
-    ids = {train_id: label_id for label_id, train_id in CITYSCAPES_IDS.items()}
+def _classes(classes: ClassSet) -> list[ExportedClass]:
     return [
-        ExportedClass(name=name, colour=colour, cityscapes_id=ids[i])
-        for i, (name, colour) in enumerate(zip(CLASSES, PALETTE, strict=True))
+        ExportedClass(name=name, colour=colour, cityscapes_id=classes.label_ids.get(name))
+        for name, colour in zip(classes.names, classes.palette, strict=True)
     ]
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from harness.data.classes import CITYSCAPES_IDS, PALETTE, colourise
+from harness.config.class_set import ClassSet
+from harness.data.classes import colourise
 from harness.data.forms import is_derived, labels_among, plain_stem
 from harness.data.images import not_a_file, read_upright
 from harness.data.loader import at_scales, normalise
@@ -111,6 +112,7 @@ def predict(
     network: Segmentor,
     tasks: Sequence[Task],
     rendering: Rendering,
+    classes: ClassSet,
     *,
     size: tuple[int, int] | None,
     views: Views,
@@ -133,31 +135,47 @@ def predict(
             scored = class_scores(
                 network, inputs, image.shape[:2], views, lambda: autocast(device, precision)
             )
-            write_prediction(task.out, most_likely(scored)[0].cpu().numpy(), rendering, image)
+            train_ids = most_likely(scored)[0].cpu().numpy()
+            write_prediction(task.out, train_ids, rendering, classes, image)
             progress(done, len(tasks))
 
 
+def check_rendering(rendering: Rendering, classes: ClassSet) -> None:
+    """BenchError for label ids of classes that have none."""
+    if rendering == "labelids" and not classes.label_ids:
+        raise BenchError(
+            f"--as labelids: the classes of {classes.name} have no label ids; expected some under "
+            "[label_ids] in the class set's file, or --as trainids."
+        )
+
+
 def write_prediction(
-    path: Path, train_ids: PixelArray, rendering: Rendering, image: PixelArray
+    path: Path,
+    train_ids: PixelArray,
+    rendering: Rendering,
+    classes: ClassSet,
+    image: PixelArray,
 ) -> None:
     """Write train ids (H, W) as PNG of that kind; an overlay is over the image (H, W, 3).
 
-    Label ids are Cityscapes', 0 (unlabelled) for ignored pixels.
+    Label ids are the class set's, 0 (unlabelled) for ignored pixels.
     """
-    picture = _draw(train_ids.astype(np.uint8), rendering, image)
+    picture = _draw(train_ids.astype(np.uint8), rendering, classes, image)
     with written_whole(path) as partial:
         picture.save(partial, format="PNG")
 
 
-def _draw(train_ids: PixelArray, rendering: Rendering, image: PixelArray) -> Image.Image:
+def _draw(
+    train_ids: PixelArray, rendering: Rendering, classes: ClassSet, image: PixelArray
+) -> Image.Image:
     if rendering == "overlay":
-        mixed = (1 - OPACITY) * image + OPACITY * colourise(train_ids)
+        mixed = (1 - OPACITY) * image + OPACITY * colourise(train_ids, classes.palette)
         return Image.fromarray(mixed.round().astype(np.uint8))
     if rendering == "labelids":
         label_ids = np.zeros(256, np.uint8)
-        label_ids[list(CITYSCAPES_IDS.values())] = list(CITYSCAPES_IDS)
+        label_ids[: len(classes)] = [classes.label_ids[name] for name in classes.names]
         return Image.fromarray(label_ids[train_ids])
     picture = Image.fromarray(train_ids)
     if rendering == "palette":
-        picture.putpalette([level for colour in PALETTE for level in colour])
+        picture.putpalette([level for colour in classes.palette for level in colour])
     return picture

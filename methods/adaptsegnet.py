@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from methods.bases.levels import MultiLevel
-from methods.contract import NUM_CLASSES, Batch, Segmentor
+from methods.contract import Batch, Segmentor
 from methods.parts.adversarial import GAN, SOURCE, TARGET, gan_loss, held_fixed
 from methods.parts.discriminator import Discriminator
 from methods.parts.losses import upsample
@@ -48,7 +48,10 @@ class AdaptSegNet(MultiLevel):
         super().setup(frozen_teachers, companions)
         levels = ("main", "auxiliary")[: self.config.levels]
         self.discriminators = nn.ModuleDict(
-            {level: Discriminator(NUM_CLASSES, self.config.discriminator_width) for level in levels}
+            {
+                level: Discriminator(self.student.num_classes, self.config.discriminator_width)
+                for level in levels
+            }
         )
 
     def critic_groups(self) -> list[dict]:

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 #: Label of pixels that belong to no class: excluded from every loss and every score.
 IGNORE = 255
-NUM_CLASSES = 19
 
 #: `json_schema_extra` of a knob that a method gained after runs of it were recorded. At its default
 #: a run does not name it, so that those runs keep their names and share a row with new ones.
@@ -54,6 +53,7 @@ class Segmentor(nn.Module):
     head: nn.Module
     feature_channels: list[int]  # channels of each map in Segmentation.features
     fused_channels: int
+    num_classes: int  # channels of Segmentation.logits
 
     def forward(self, image: Tensor) -> Segmentation:  # image: (B, 3, H, W), any H and W
         raise NotImplementedError
@@ -117,24 +117,29 @@ class Method(nn.Module):
         companions: Sequence[Segmentor] = (),
         generator: torch.Generator | None = None,
         iterations: int = 1,
+        things: Sequence[int] = (),
     ) -> None:
         """Take over the student, then call `setup` with the networks asked for, in their order.
 
         `companions` is given only to a method that asks for them. `generator` is the method's own
-        source of randomness (CPU); `iterations` is the length of the schedule.
+        source of randomness (CPU); `iterations` is the length of the schedule; `things` are the
+        train ids of countable objects, none where the class set does not tell them apart. How many
+        classes there are, the student says: `num_classes`.
         """
         super().__init__()
         self.config = config
         self.student = student
         self.generator = generator or torch.Generator().manual_seed(0)
         self.iterations = iterations
+        self.things = tuple(things)
         self.setup(frozen_teachers, companions)
 
     def setup(self, frozen_teachers: Sequence[Segmentor], companions: Sequence[Segmentor]) -> None:
         """Build what the method holds besides the student; called once, at the end of __init__.
 
-        `config`, `student`, `generator` and `iterations` are attributes by then. Both sequences
-        are as the class methods of these names asked; the subclass that asks keeps what it needs.
+        `config`, `student`, `generator`, `iterations` and `things` are attributes by then. Both
+        sequences are as the class methods of these names asked; the subclass that asks keeps what
+        it needs.
         An override calls `super().setup(frozen_teachers, companions)`.
         """
 

@@ -186,8 +186,13 @@ class DAFormer(Method):
     def imagenet_distance(self, imagenet: Frozen, batch: Batch, source: Segmentation) -> Tensor:
         """Weighted distance of a source forward to what its network saw before training."""
         features = source.features[-1]
-        cells = label_cells(batch.source_label, features.shape[-2:], self.config.fd_min_ratio)
-        things = thing_mask(cells)
+        cells = label_cells(
+            batch.source_label,
+            features.shape[-2:],
+            self.student.num_classes,
+            self.config.fd_min_ratio,
+        )
+        things = thing_mask(cells, self.things)
         reference = features.detach()
         # Without things the distance is 0 whatever the reference. A GPU would wait for the answer.
         if things.device.type != "cpu" or things.any():

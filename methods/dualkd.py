@@ -151,7 +151,7 @@ class DualKD(DAFormer):
         mask = None
         if cfg.pixel_mask == "things":
             assert label is not None
-            mask = thing_mask(label)
+            mask = thing_mask(label, self.things)
         distances = [
             distill(s, t, cfg.distance, cfg.normalise, mask)
             for s, t in zip(taught, frozen, strict=True)

@@ -24,7 +24,7 @@ from pydantic import Field
 from torch import Tensor
 
 from methods.bases.large_teacher import LargeTeacher
-from methods.contract import NUM_CLASSES, Batch, CompanionSpec, Segmentor
+from methods.contract import Batch, CompanionSpec, Segmentor
 from methods.parts.distillation import divergence
 from methods.parts.joined import total
 from methods.parts.losses import upsample
@@ -67,7 +67,7 @@ class DUDA(LargeTeacher):
 
     def setup(self, frozen_teachers: Sequence[Segmentor], companions: Sequence[Segmentor]) -> None:
         super().setup(frozen_teachers, companions)
-        self.register_buffer("overlap", torch.zeros(2, NUM_CLASSES))
+        self.register_buffer("overlap", torch.zeros(2, self.student.num_classes))
 
     def fine_tunes(self, step: int) -> bool:
         return step >= self.config.finetune_start * self.iterations
@@ -86,14 +86,15 @@ class DUDA(LargeTeacher):
         teacher = upsample(self.teacher_logits(batch).float(), student.shape[-2:])
         label = teacher.argmax(1)  # (B, h, w)
         alpha = self.config.inconsistency_alpha
-        overlap = total(class_overlap(student.argmax(1), label))
+        overlap = class_overlap(student.argmax(1), label, self.student.num_classes)
+        overlap = total(overlap)
         self.overlap.mul_(alpha).add_(overlap)
         return (divergence(student, teacher) * class_weights(self.overlap)[label]).mean()
 
 
-def class_overlap(a: Tensor, b: Tensor) -> Tensor:
-    """Pixels of each class in both and in either of two predictions (B, h, w): (2, C)."""
-    in_a, in_b = (F.one_hot(label, NUM_CLASSES).flatten(0, 2).bool() for label in (a, b))
+def class_overlap(a: Tensor, b: Tensor, num_classes: int) -> Tensor:
+    """Pixels of each class in both and in either of two predictions (B, h, w): (2, num_classes)."""
+    in_a, in_b = (F.one_hot(label, num_classes).flatten(0, 2).bool() for label in (a, b))
     return torch.stack([in_a & in_b, in_a | in_b]).sum(1).float()
 
 

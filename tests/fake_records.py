@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from typing import Any
 
+from cityscapes import CLASSES
+
 from harness.config.schema import DataRef, Profile, RunSpec, Scenario
-from harness.data.classes import CLASSES
 from harness.records.schema import (
     Cost,
     Golden,

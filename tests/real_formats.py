@@ -10,11 +10,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from cityscapes import CAMVID_IDS, CITYSCAPES_IDS, GROUP_COLOURS, PALETTE, SYNTHIA_IDS, colourise
 from PIL import Image
 
-from harness.data.adverse import CONDITIONS
-from harness.data.camvid import GROUP_COLOURS
-from harness.data.classes import CAMVID_IDS, CITYSCAPES_IDS, PALETTE, SYNTHIA_IDS, colourise
+from harness.data.scenes.adverse import CONDITIONS
 
 WIDTH, HEIGHT = 64, 48
 SIZE = (WIDTH, HEIGHT)

@@ -12,6 +12,7 @@ class Toy(nn.Module):
     """Two classes: the logits are (slope * first channel, 0) at full resolution."""
 
     name = "toy"
+    num_classes = 2
     feature_channels = (3,)
     fused_channels = 3
 

@@ -19,9 +19,9 @@ import torch
 from PIL import Image
 
 from harness.config import catalogue
-from harness.data.classes import CITYSCAPES_IDS
 from harness.data.datasets import Dataset, open_dataset
-from harness.data.encodings import GTA5
+from harness.data.encodings import labels_of
+from harness.data.layouts import layout_of
 from harness.data.loader import _TrainViews
 from harness.data.scenes import draw_scene
 from harness.data.store import Store
@@ -65,7 +65,7 @@ def _write(root: Path, name: str, index: int) -> None:
     image = cv2.resize(image, SIZES[name], interpolation=cv2.INTER_CUBIC)
     image = np.clip(image + rng.normal(0, 2, image.shape), 0, 255).astype(np.uint8)
     table = np.zeros(256, np.uint8)
-    for label_id, train_id in CITYSCAPES_IDS.items():
+    for train_id, label_id in enumerate(catalogue.class_set("cityscapes19").label_ids.values()):
         table[train_id] = label_id
     label = cv2.resize(scene.label, SIZES[name], interpolation=cv2.INTER_NEAREST)
     city, stem = "aachen", f"aachen_{index:06d}_000019"
@@ -94,7 +94,7 @@ class Pillow:
         image = Image.open(sample.image).convert("RGB")
         image = image.resize((1280, 704), Image.Resampling.BILINEAR)
         label = Image.open(sample.label).resize((1280, 704), Image.Resampling.NEAREST)
-        ids = GTA5.table[np.asarray(label)]
+        ids = labels_of(layout_of("gta5")).encodings[0].table[np.asarray(label)]
         target = Image.open(self.target.samples[number % IMAGES].image).convert("RGB")
         target = target.resize((1024, 512), Image.Resampling.BILINEAR)
         image, ids = self._cut(rng, np.asarray(image), ids)

@@ -11,7 +11,6 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.config import catalogue
-from harness.data.classes import CLASSES
 from harness.data.datasets import (
     Dataset,
     has_dataset,
@@ -19,7 +18,7 @@ from harness.data.datasets import (
     open_dataset,
     splits_there,
 )
-from harness.data.layouts import LAYOUTS, layout_of
+from harness.data.layouts import layout_of
 from harness.data.rare_class import class_statistics
 from harness.data.sources import GENERATED, Role, find_sources
 from harness.errors import DataError
@@ -55,9 +54,10 @@ def verify(data_root: Path | None, console: Console) -> int:
 
     root, names = _data_sets_in(data_root)
     # A folder of a set's name with nothing of the set in it is a problem, not an absence.
-    there = {n for n in LAYOUTS if any((root / f).is_dir() for f in layout_of(n).folders)}
+    known = catalogue.names("datasets")
+    there = {n for n in known if any((root / f).is_dir() for f in layout_of(n).folders)}
     bad = 0
-    for name in (name for name in LAYOUTS if name in there.union(names)):
+    for name in (name for name in known if name in there.union(names)):
         with Reporter(console).counting(f"decoding files of {name}") as decoded:
             problems = find_problems(name, root, progress=decoded)
         for problem in problems:
@@ -111,7 +111,7 @@ def statistics(data_root: Path | None, console: Console) -> None:
         Grid(
             "share of pixels / of images, percent",
             ["class", *columns],
-            [[name, *(cells[i] for cells in columns.values())] for i, name in enumerate(CLASSES)],
+            [[name, *(cells[i] for cells in columns.values())] for i, name in enumerate(names)],
             [],
         ),
         console,
@@ -146,10 +146,11 @@ def _data_sets_in(data_root: Path | None) -> tuple[Path, list[str]]:
             "camvid/, acdc/ or darkzurich/. Give it with --data-root or UDA_BENCH_DATA; "
             "`bench data make --out DIR` writes a generated one."
         )
-    names = [name for name in LAYOUTS if has_dataset(name, data_root)]
+    known = catalogue.names("datasets")
+    names = [name for name in known if has_dataset(name, data_root)]
     if not names:
         raise DataError(
-            f"{data_root} holds no data set; expected one of {', '.join(LAYOUTS)} as a folder in "
+            f"{data_root} holds no data set; expected one of {', '.join(known)} as a folder in "
             "it (links are welcome)."
         )
     return data_root, names

@@ -11,7 +11,6 @@ from rich.table import Table
 
 from harness.config import catalogue
 from harness.data.datasets import Dataset, has_dataset, open_once, splits_there
-from harness.data.layouts import LAYOUTS
 from harness.data.sources import find_sources, is_real
 from harness.data.store import FileKind, Format, Store, remove, stores, stores_folder
 from harness.data.store_build import build, check_room, estimate, missing, size_text
@@ -122,8 +121,8 @@ def _wanted(what: str, profile_name: str | None, data_root: Path | None) -> list
             Wanted(target.open("train"), sizes[scenario.target], ("image",)),
             Wanted(target.open("val"), sizes[scenario.target], ("image",)),
         ]
-    if what not in LAYOUTS:
-        raise unknown("scenario or data set", what, [*scenarios, *LAYOUTS])
+    if what not in catalogue.data_set_names():
+        raise unknown("scenario or data set", what, [*scenarios, *catalogue.data_set_names()])
     if data_root is None or not has_dataset(what, data_root):
         raise DataError(
             f"found no {what} in {data_root or 'any data root'}; expected its folder there: point "

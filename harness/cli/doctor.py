@@ -121,10 +121,10 @@ def data_sets(root: Path | None) -> list[Finding]:
         return [Finding("data", "ok", "no data root: generated data only", advice)]
     if not root.is_dir():
         return [Finding("data", "bad", f"{root} is not a folder", "mount it, or correct the path")]
+    from harness.config import catalogue
     from harness.data.datasets import has_dataset
-    from harness.data.layouts import LAYOUTS
 
-    there = {name: has_dataset(name, root) for name in LAYOUTS}
+    there = {name: has_dataset(name, root) for name in catalogue.names("datasets")}
     return [
         Finding(name, "ok", "found")
         if present

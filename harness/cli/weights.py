@@ -129,9 +129,9 @@ def predict_(
         Literal["palette", "overlay", "side", "labelids", "trainids"],
         typer.Option(
             "--as",
-            help="What to write: palette, the classes in Cityscapes' colours; overlay, those over "
-            "the image; side, image, prediction and --truth side by side; labelids, which "
-            "Cityscapes' evaluation script takes; or trainids.",
+            help="What to write: palette, the classes in their colours; overlay, those over the "
+            "image; side, image, prediction and --truth side by side; labelids, which Cityscapes\x27 "
+            "evaluation script takes; or trainids.",
         ),
     ] = "palette",
     truth: Annotated[
@@ -179,8 +179,16 @@ def predict_(
     from harness.measure.environment import choose_device
     from harness.report.figures import legend
     from harness.report.progress import Reporter
+    from harness.weights.checkpoint_classes import classes_in
     from harness.weights.find import find_checkpoint, load_network, network_name, own_size
-    from harness.weights.predict import COLOURED, plan_predictions, predict, save, with_truth
+    from harness.weights.predict import (
+        COLOURED,
+        check_rendering,
+        plan_predictions,
+        predict,
+        save,
+        with_truth,
+    )
 
     weights = find_checkpoint(checkpoint, results, part)
     name = network_name(weights, student)
@@ -199,7 +207,9 @@ def predict_(
             raise BenchError(f"--truth {truth}: expected --as side with it.")
         tasks = with_truth(tasks, truth)
     torch_device = choose_device(device)
-    network, description = load_network(weights, name, part)
+    classes = classes_in(weights)
+    check_rendering(as_, classes)
+    network, description = load_network(weights, name, len(classes), part)
     report = Reporter(Console())
     report.say(f"{weights.path.name}: {description}, as {name}")
     with report.counting("predicting") as progress:
@@ -207,6 +217,7 @@ def predict_(
             network.to(torch_device),
             tasks,
             as_,
+            classes,
             size=pixels,
             views=views,
             device=torch_device,
@@ -215,7 +226,7 @@ def predict_(
         )
     report.say(f"{out}: {len(tasks)} images as {as_}")
     if as_ in COLOURED:
-        save(legend(), out / "legend.png")
+        save(legend(classes), out / "legend.png")
         report.say(f"{out / 'legend.png'}: the classes' colours")
     if left_out:
         report.say(f"left out: {left_out}")
@@ -264,20 +275,22 @@ def export(
     """Write a student for use elsewhere: safetensors, ONNX, and how to use them as JSON."""
     if out is None and hub is None:
         raise BenchError("expected --out DIR, --hub DIR, or both: where to write to.")
+    from harness.weights.checkpoint_classes import classes_in
     from harness.weights.export import export as write
     from harness.weights.find import find_checkpoint, load_network, network_name, own_size
 
     weights = find_checkpoint(checkpoint, results, part)
     pixels = _width_and_height(size) or own_size(weights) or (1024, 512)
-    network, description = load_network(weights, network_name(weights, student), part)
+    classes, name = classes_in(weights), network_name(weights, student)
+    network, description = load_network(weights, name, len(classes), part)
     if hub is not None:
         from harness.weights.hub import export_to_hub
 
-        card = export_to_hub(network, description, weights, hub, size=pixels)
+        card = export_to_hub(network, description, classes, weights, hub, size=pixels)
         print(f"{hub}: {card.network} ({description}), with its model card")
     if out is None:
         return
-    card = write(network, description, weights, out, size=pixels, onnx=onnx)
+    card = write(network, description, classes, weights, out, size=pixels, onnx=onnx)
     print(f"{out}: {card.network} ({description})")
     if card.onnx:
         print(

@@ -1,13 +1,16 @@
-"""Scenarios, profiles and suites by name, from benchmarks/*.toml."""
+"""Scenarios, profiles, suites, class sets and data sets by name, from benchmarks/*.toml."""
 
 from __future__ import annotations
 
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from harness.config.class_set import ClassSet
+from harness.config.data_set import DataSet
 from harness.config.schema import Profile, Scenario, Suite
 from harness.errors import BenchError
 
@@ -19,11 +22,17 @@ else:
 from harness.errors import explain, in_one_line, unknown
 from harness.files import read_text
 
+#: The class set of scenarios that name none, and of weights that say nothing of their classes.
+DEFAULT_CLASSES = "cityscapes19"
+#: What one of a folder is called in messages.
+SINGULAR = {"classes": "class set", "datasets": "data set"}
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+#: The user's own data sets that this process has been told of, by name.
+_OWN_DATA_SETS: dict[str, DataSet] = {}
 
 
 def names(kind: str) -> list[str]:
-    """Names of that kind: scenarios, profiles or suites."""
+    """Names of that kind: scenarios, profiles, suites, classes or datasets."""
     return sorted(path.stem for path in (BENCHMARKS / kind).glob("*.toml"))
 
 
@@ -48,7 +57,7 @@ def read(kind: str, name: str) -> dict[str, Any]:
 
 def _missing(kind: str, name: str) -> BenchError:
     """The error for a file that is not there, or for a name that is none."""
-    what, path = kind.removesuffix("s"), Path(name)
+    what, path = SINGULAR.get(kind, kind.removesuffix("s")), Path(name)
     if path.suffix == ".toml" or len(path.parts) > 1:
         found = "a folder" if path.is_dir() else "no such file"
         if path.is_file():
@@ -61,7 +70,9 @@ def _missing(kind: str, name: str) -> BenchError:
 
 
 def scenario(name: str) -> Scenario:
-    return _validated(Scenario, "scenarios", name)
+    found: Scenario = _validated(Scenario, "scenarios", name)
+    check_convention(found)
+    return found
 
 
 def profile(name: str) -> Profile:
@@ -70,6 +81,39 @@ def profile(name: str) -> Profile:
 
 def suite(name: str) -> Suite:
     return _validated(Suite, "suites", name)
+
+
+@cache
+def class_set(name: str) -> ClassSet:
+    return _validated(ClassSet, "classes", name)
+
+
+@cache
+def _shipped_data_set(name: str) -> DataSet:
+    return _validated(DataSet, "datasets", name)
+
+
+def data_set(name: str) -> DataSet:
+    """A data set by its name: the user's own that is in use, else a shipped one."""
+    return _OWN_DATA_SETS.get(name) or _shipped_data_set(name)
+
+
+def data_set_names() -> list[str]:
+    """Every data set that is known by a name: shipped, or the user's own that is in use."""
+    return [*names("datasets"), *_OWN_DATA_SETS]
+
+
+def classes_of(scenario: Scenario) -> ClassSet:
+    """The class set of a scenario, by its name or as it holds it."""
+    classes = scenario.classes
+    return class_set(classes) if isinstance(classes, str) else classes
+
+
+def check_convention(scenario: Scenario) -> None:
+    """BenchError where its class set is not scored so."""
+    ways = classes_of(scenario).ways_to_score
+    if scenario.convention not in ways:
+        raise unknown(f"convention in scenario {scenario.name}:", scenario.convention, ways)
 
 
 def _validated(model: Any, kind: str, name: str) -> Any:

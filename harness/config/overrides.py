@@ -10,8 +10,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from harness.config.catalogue import check_convention, data_set_names
 from harness.config.schema import Profile, Scenario
-from harness.data.layouts import LAYOUTS
 from harness.errors import BenchError, explain, shortened, unknown
 from methods import registry
 
@@ -59,15 +59,17 @@ def apply_overrides(
         annotation = fields[owner][name].annotation
         if not entry:
             values[owner][name] = _parse(raw.strip(), annotation, key.strip())
-        elif name == "image_size" and entry not in LAYOUTS:
-            raise unknown(f"data set in --set {key.strip()}:", entry, LAYOUTS)
+        elif name == "image_size" and entry not in data_set_names():
+            raise unknown(f"data set in --set {key.strip()}:", entry, data_set_names())
         elif get_origin(annotation) is dict:
             value = _parse(raw.strip(), get_args(annotation)[1], key.strip())
             values[owner][name] = {**values[owner].get(name, {}), entry: value}
         else:
             raise BenchError(f"--set {key.strip()}: {name} is no table; expected --set {name}=...")
         _check(key.strip(), owner, config, values)
-    return Profile(**values["profile"]), Scenario(**values["scenario"]), values["method"]
+    made = Scenario(**values["scenario"])
+    check_convention(made)
+    return Profile(**values["profile"]), made, values["method"]
 
 
 def check_knobs(profile: Profile) -> None:
@@ -78,9 +80,9 @@ def check_knobs(profile: Profile) -> None:
     """
     tables = {"[knobs]": profile.knobs}
     for target, knobs in profile.target_knobs.items():
-        if target not in LAYOUTS:
+        if target not in data_set_names():
             where = f"data set in profile {profile.name!r}, [target_knobs]:"
-            raise unknown(where, target, LAYOUTS)
+            raise unknown(where, target, data_set_names())
         tables[f"[target_knobs.{target}]"] = knobs
     missing = set().union(*tables.values())
     known: set[str] = set()

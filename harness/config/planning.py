@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.config import catalogue
+from harness.config.class_set import ClassSet
 from harness.config.network_files import (
     check_batch_of_one,
     check_parts,
@@ -94,6 +95,11 @@ class Plan:
     init: Path | None = None  # weights that the student's encoder starts from
     companions: tuple[Companion, ...] = ()
     teacher_init: Start | None = None  # what networks beside the student were asked to start from
+
+    @property
+    def classes(self) -> ClassSet:
+        """What every network of the run tells apart."""
+        return catalogue.classes_of(self.spec.scenario)
 
     @property
     def missing_init(self) -> str:

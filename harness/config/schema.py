@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from harness import PROTOCOL
+from harness.config.class_set import ALL, ClassSet, Strict
 from harness.files import content_hash
 
 #: Of an image or a window, in pixels. The bounds here and below are far above what any machine
@@ -67,10 +68,6 @@ def _finite(value: Any) -> Any:
     return value
 
 
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
 class Scenario(Strict):
     """Which domains, and what is scored (benchmarks/scenarios/*.toml)."""
 
@@ -78,8 +75,11 @@ class Scenario(Strict):
     title: str
     source: str = Field(description="data set with labels: gta5, synthia, cityscapes")
     target: str = Field(description="data set to adapt to: cityscapes, camvid, acdc, darkzurich")
-    convention: Literal["all19", "rescaled19", "ignored16", "camvid11"] = Field(
-        description="which classes the mIoU is over, and how missing ones are treated"
+    classes: str | ClassSet = Field(
+        "cityscapes19", description="class set that networks are trained and scored on"
+    )
+    convention: str = Field(
+        ALL, description="the class set's way to score: which classes the mIoU is over"
     )
     generated_source: bool = Field(
         False, description="without the source's files, its embedded rendering is used instead"
@@ -233,7 +233,7 @@ class Suite(Strict):
     teachers: list[str] = Field(
         [], description="frozen networks for methods that have one; none: the method's default"
     )
-    seeds: list[Seed] = [0, 1, 2]
+    seeds: list[Seed] = Field([0, 1, 2])
     more_seeds: dict[str, list[Seed]] = Field({}, description="further ones of some methods")
     lengths: dict[str, Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]] = Field(
         {},

@@ -1,4 +1,4 @@
-"""GTA5, SYNTHIA, Cityscapes, CamVid, ACDC and Dark Zurich exactly as they lie on disk.
+"""Data sets exactly as they lie on disk, as benchmarks/datasets/*.toml describe them.
 
 Label ids are mapped while reading. Nothing is written beside the data: folders may be read-only,
 links, or hold a part of the set only.
@@ -17,11 +17,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from harness.config.class_set import ClassSet
+from harness.config.data_set import DataSet
 from harness.data import png
-from harness.data.encodings import encoding_of
+from harness.data.encodings import Labels, labels_of
 from harness.data.fingerprint import SETTLED_NS, FilesRead, content_fingerprint
 from harness.data.images import read_stored
-from harness.data.layouts import layout_of
+from harness.data.layouts import layout_of, list_pairs
 from harness.data.locate import find_folder, missing
 from harness.data.transforms import PixelArray, resize_image, resize_label
 from harness.data.walk import LeftOut, noting_left_out
@@ -43,7 +45,14 @@ class Dataset:
     split: str
     root: Path
     samples: list[Sample]
+    labels: Labels
+    labelled: bool = True  # published with labels
     _fingerprints: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    @property
+    def classes(self) -> ClassSet:
+        """What its train ids stand for."""
+        return self.labels.classes
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -64,7 +73,7 @@ class Dataset:
         """
         path = self.samples[index].label
         try:
-            encoding = encoding_of(self.name, path)
+            encoding = self.labels.encoding_of(path)
             ids = encoding.read(path)
         except (OSError, SyntaxError) as error:  # PIL raises SyntaxError for a broken PNG chunk
             raise DataError(
@@ -78,8 +87,9 @@ class Dataset:
     @property
     def has_labels(self) -> bool:
         """False for a split that was published without labels, unless some lie there after all."""
-        published = self.split not in layout_of(self.name).unlabelled
-        return published or any(sample.label.exists() for sample in self.samples)
+        if not self.labels.encodings:
+            return False
+        return self.labelled or any(sample.label.exists() for sample in self.samples)
 
     def fingerprint(self, progress: FilesRead | None = None, *, reread: bool = False) -> str:
         """Hash names, labels and some images: 16 hex digits, the same wherever the files lie.
@@ -90,7 +100,12 @@ class Dataset:
         if reread or not self._fingerprints:
             self._fingerprints[:] = [
                 content_fingerprint(
-                    self.name, self.root, self.samples, progress=progress, reread=reread
+                    self.name,
+                    self.root,
+                    self.samples,
+                    self.labels.tables,
+                    progress=progress,
+                    reread=reread,
                 )
             ]
         return self._fingerprints[0]
@@ -118,18 +133,27 @@ def list_samples(name: str, root: Path, split: str) -> tuple[Path, list[Sample],
         instead = missing(name, root)
         raise DataError(
             f"found no {name} in {root}{instead and f': {instead}'}; expected "
-            f"{root / layout.folders[0]} with {layout.expected}: unpack or link it there, or point "
+            f"{place(layout, root)} with {layout.what_it_holds}: unpack or link it there, or point "
             "--data-root elsewhere"
         )
     with noting_left_out() as left_out:
-        samples = [Sample(*pair) for pair in layout.list_pairs(folder, split)]
+        samples = [Sample(*pair) for pair in list_pairs(layout, folder, split)]
     if not samples:
-        others = ", or score others: --set eval_split=val" if split in layout.optional else ""
+        others = (
+            ", or score others: --set eval_split=val"
+            if split in layout.splits and layout.splits[split].optional
+            else ""
+        )
         raise DataError(
-            f"found no image of the {split} split in {folder}; expected {layout.expected}: "
+            f"found no image of the {split} split in {folder}; expected {layout.what_it_holds}: "
             f"unpack the archive again, or link the full folder{others}"
         )
     return folder, samples, left_out
+
+
+def place(layout: DataSet, root: Path) -> Path:
+    """Where the folder of a data set should be."""
+    return Path(layout.folder) if layout.folder else root / (*layout.folders, layout.name)[0]
 
 
 def splits_there(name: str, root: Path) -> list[str]:
@@ -137,31 +161,39 @@ def splits_there(name: str, root: Path) -> list[str]:
     layout, folder = layout_of(name), find_folder(name, root)
     return [
         split
-        for split in layout.splits
-        if split not in layout.optional or (folder and layout.list_pairs(folder, split))
+        for split, about in layout.splits.items()
+        if not about.optional or (folder and list_pairs(layout, folder, split))
     ]
 
 
-def open_dataset(name: str, root: Path, split: str) -> Dataset:
+def open_dataset(name: str, root: Path, split: str, labels: Labels | None = None) -> Dataset:
     """Open one split of a data set below a data root (gta5/, synthia/, cityscapes/ ...).
 
-    One line says what is left out. DataError, with the remedy, when it is not there or empty.
+    `labels` are read so, else as the data set's own classes. One line says what is left out.
+    DataError, with the remedy, when it is not there or empty.
     Whether the files are sound is verify.quick_check's to say.
     """
     folder, samples, left_out = list_samples(name, Path(root), split)
-    if name == "gta5":
+    layout = layout_of(name)
+    if layout.differing_sizes:
         samples = _without_mismatches(samples)
     if left_out:
         log.warning("%s %s leaves out %s", name, split, left_out)
-    return Dataset(name, split, folder, samples)
+    return Dataset(
+        name, split, folder, samples, labels or labels_of(layout), layout.is_labelled(split)
+    )
 
 
 #: What this process has opened: when its folders had been modified then, and the split.
-_OPENED: dict[tuple[str, Path, str], tuple[dict[Path, int], Dataset]] = {}
+_OPENED: dict[tuple[str, Path, str, bytes], tuple[dict[Path, int], Dataset]] = {}
 
 
 def open_once(
-    name: str, root: Path, split: str, prepare: Callable[[], object] | None = None
+    name: str,
+    root: Path,
+    split: str,
+    labels: Labels | None = None,
+    prepare: Callable[[], object] | None = None,
 ) -> Dataset:
     """The same split as the last time in this process, while no file came, went or was renamed.
 
@@ -169,7 +201,9 @@ def open_once(
     is noticed by the next process. `prepare` is called before the split is opened, not where it is
     open already. Errors as of `open_dataset`.
     """
-    key = (name, Path(root).absolute(), split)
+    labels = labels or labels_of(layout_of(name))
+    read_as = labels.tables + repr(labels.classes.names).encode()
+    key = (name, Path(root).absolute(), split, read_as)
     if key in _OPENED:
         listings, dataset = _OPENED[key]
         if dataset.root == find_folder(name, Path(root)) and listings == _modified(listings):
@@ -177,7 +211,7 @@ def open_once(
     started = time.time_ns()
     if prepare:
         prepare()
-    dataset = open_dataset(name, root, split)
+    dataset = open_dataset(name, root, split, labels)
     listings = _modified(_listings(dataset))
     if max(listings.values()) <= started - SETTLED_NS:  # or a later change might not show
         _OPENED[key] = listings, dataset

@@ -1,20 +1,28 @@
-"""How each data set stores its labels in a PNG file, and what its ids mean."""
+"""How a data set's labels are stored in PNG files, and which class of a class set each value is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from harness.data import classes, images, png
-from harness.data.camvid import GROUP_COLOURS
+from harness.config import catalogue
+from harness.config.class_set import IGNORED, ClassSet
+from harness.config.data_set import DataSet, LabelEncoding
+from harness.data import images, png
+from harness.data.classes import IGNORE, lookup_table
 from harness.errors import DataError
 
 Ids = npt.NDArray[np.uint8]
+
+#: A scenario's name for all classes of a data set that it does not name.
+ALL_OTHERS = "*"
 
 
 @dataclass(frozen=True)
@@ -27,7 +35,9 @@ class Encoding:
     known: frozenset[int]
     read: Callable[[Path], Ids]
     table: npt.NDArray[np.uint8] = field(repr=False)
-    remedy: str = "take the label from the original archive again"
+    remedy: str
+    files: tuple[str, ...] = ()
+    seldom_ignored: bool = False
 
     def unknown(self, ids: Ids) -> list[int]:
         """The values in a label (H, W) that are no id of this encoding."""
@@ -35,23 +45,133 @@ class Encoding:
         return [i for i in np.flatnonzero(histogram).tolist() if i not in self.known]
 
 
-def encoding_of(dataset: str, label: Path) -> Encoding:
-    """Return the encoding of one label file of a data set."""
-    if dataset in _TRAIN_IDS and label.stem.endswith("_labelTrainIds"):
-        return _TRAIN_IDS[dataset]
-    if dataset == "camvid" and (label.stem.endswith("_L") or _is_colour(label)):
-        return CAMVID_COLOURS
-    return _ENCODINGS[dataset]
+@dataclass(frozen=True)
+class Labels:
+    """How the labels of a data set are read as train ids of a class set."""
+
+    encodings: tuple[Encoding, ...]
+    classes: ClassSet
+
+    def encoding_of(self, label: Path) -> Encoding:
+        """The encoding of one file: by its name, else by whether it holds colours, else the first.
+
+        IndexError for a data set without labels.
+        """
+        for encoding in self.encodings:
+            if any(fnmatchcase(label.name, pattern) for pattern in encoding.files):
+                return encoding
+        in_colours = [e for e in self.encodings if e.bits == 8 and png.RGB in e.colours]
+        if in_colours and (len(self.encodings) == 1 or _is_colour(label)):
+            return in_colours[0]
+        return self.encodings[0]
+
+    @property
+    def tables(self) -> bytes:
+        """The tables from label ids to train ids of all encodings."""
+        return b"".join(encoding.table.tobytes() for encoding in self.encodings)
 
 
-def id_tables(dataset: str) -> bytes:
-    """The tables from label ids to train ids of all encodings that a data set's labels may have."""
-    encodings = [_ENCODINGS[dataset]]
-    if dataset in _TRAIN_IDS:
-        encodings.append(_TRAIN_IDS[dataset])
-    if dataset == "camvid":
-        encodings.append(CAMVID_COLOURS)
-    return b"".join(encoding.table.tobytes() for encoding in encodings)
+def labels_of(
+    data_set: DataSet, classes: ClassSet | None = None, becomes: Mapping[str, str] | None = None
+) -> Labels:
+    """How labels are read: as a class set's train ids, else as those of the data set's own classes.
+
+    `becomes` names, of a class of the data set, the class that it becomes, or "ignored"; "*" stands
+    for all that are not named. DataError for one that is none of the class set's and is not named.
+    """
+    if not data_set.has_labels:
+        return Labels((), classes or catalogue.class_set(catalogue.DEFAULT_CLASSES))
+    own = own_classes(data_set)
+    train_ids = _train_ids(data_set, own, classes or own, becomes or {})
+    encodings = tuple(_encoding(e, own, train_ids) for e in data_set.encodings)
+    return Labels(encodings, classes or own)
+
+
+def own_classes(data_set: DataSet) -> ClassSet:
+    """The class set that a data set names, else its own classes as one."""
+    if data_set.classes:
+        return catalogue.class_set(data_set.classes)
+    names = data_set.class_names()
+    if len(names) < 2:
+        raise DataError(
+            f"{data_set.name} has {len(names)} classes; expected two at least: name the class of "
+            "every id in its file."
+        )
+    return ClassSet.model_validate({"name": data_set.name, "names": names})
+
+
+def _train_ids(
+    data_set: DataSet, own: ClassSet, classes: ClassSet, becomes: Mapping[str, str]
+) -> dict[str, int]:
+    """The train id that each class of a data set becomes, 255 for ignored ones."""
+    number = {name: i for i, name in enumerate(classes.names)} | {IGNORED: IGNORE}
+    names = own.names
+    strange = [name for name in becomes if name not in names and name != ALL_OTHERS]
+    targets = [target for target in becomes.values() if target not in number]
+    if strange or targets:
+        found, known = (strange, names) if strange else (targets, [*classes.names, IGNORED])
+        raise DataError(
+            f"{data_set.name} has no class {found[0]!r}; expected one of {', '.join(known)}."
+            if strange
+            else f"a class of {data_set.name} becomes {found[0]!r}; expected one of "
+            f"{', '.join(known)}."
+        )
+    train_ids: dict[str, int] = {}
+    missing = []
+    for name in names:
+        target = becomes.get(name, name if name in number else becomes.get(ALL_OTHERS, ""))
+        if target not in number:
+            missing.append(name)
+            continue
+        train_ids[name] = number[target]
+    if missing:
+        raise DataError(
+            f"{data_set.name} has classes that {classes.name} has not: {', '.join(missing)}; "
+            "expected the scenario to say what each becomes, such as "
+            f'"{missing[0]}" = "{classes.names[0]}" or "ignored" under [source_classes] or '
+            f'[target_classes]; "{ALL_OTHERS}" stands for all others.'
+        )
+    return train_ids
+
+
+def _encoding(described: LabelEncoding, own: ClassSet, train_ids: Mapping[str, int]) -> Encoding:
+    ignored = described.ignored_ids()
+    read: Callable[[Path], Ids]
+    colour_types: tuple[int, ...]
+    if described.stored == "colours":
+        code = _ColourCode(described)
+        ids = {
+            i: train_ids[name]
+            for name, colours in described.colours.items()
+            for i in code.of(colours)
+        }
+        ignored |= set(code.of(described.ignored_colours))
+        read = partial(_read_colours, code=code)
+        title, bits, colour_types = "8-bit RGB PNG of class colours", 8, _COLOURS
+    else:
+        if described.train_ids:
+            ids = {i: train_ids[name] for i, name in enumerate(own.names)}
+        else:
+            ids = {int(i): train_ids[name] for i, name in described.ids.items()}
+        if described.stored == "red16":
+            read, title, bits, colour_types = _read_red16, _RED16, 16, (png.RGB, png.RGBA)
+        else:
+            read, title, bits, colour_types = read_grey, _GREY_TITLE, 8, _GREY
+    return Encoding(
+        described.title or title,
+        bits,
+        colour_types,
+        frozenset(ids) | ignored,
+        read,
+        lookup_table(ids),
+        described.remedy,
+        described.files,
+        described.seldom_ignored,
+    )
+
+
+_GREY, _COLOURS = (png.GREY, png.PALETTE), (png.RGB, png.RGBA, png.PALETTE)
+_RED16, _GREY_TITLE = "16-bit RGB PNG with the class id in red", "8-bit grey or palette PNG of ids"
 
 
 def _is_colour(label: Path) -> bool:
@@ -59,7 +179,7 @@ def _is_colour(label: Path) -> bool:
     return header is not None and header.colour in (png.RGB, png.RGBA)
 
 
-def _read_grey(path: Path) -> Ids:
+def read_grey(path: Path) -> Ids:
     """Read the stored bytes: of a palette PNG its indices, never its colours."""
     image = images.load(path)
     if image.mode not in ("P", "L"):
@@ -76,100 +196,42 @@ def _read_red16(path: Path) -> Ids:
     return np.minimum(red, 255).astype(np.uint8)
 
 
-def _read_colours(path: Path) -> Ids:
-    """Read CamVid's colours as 6-bit codes; 255 for a colour off its grid of 0, 64, 128, 192."""
-    rgb = np.asarray(images.load(path).convert("RGB"))
-    code = _colour_code(rgb[..., 0], rgb[..., 1], rgb[..., 2])
-    code[(rgb & 63).any(axis=-1)] = 255
-    return code
+def _read_colours(path: Path, code: _ColourCode) -> Ids:
+    return code.encode(np.asarray(images.load(path).convert("RGB")))
 
 
-def _colour_code(red: npt.ArrayLike, green: npt.ArrayLike, blue: npt.ArrayLike) -> Ids:
-    r, g, b = (np.asarray(channel, np.uint8) >> 6 for channel in (red, green, blue))
-    return np.asarray((r << 4) | (g << 2) | b, np.uint8)
+class _ColourCode:
+    """An id below 255 for each of an encoding's colours, 255 for any other.
+
+    Colours on a grid of 0, 64, 128, 192, as CamVid's are, have two bits a channel; others are
+    numbered in their order.
+    """
+
+    def __init__(self, described: LabelEncoding) -> None:
+        named = [colour for colours in described.colours.values() for colour in colours]
+        self.colours = [*named, *described.ignored_colours]
+        self.on_grid = all(level & 63 == 0 for colour in self.colours for level in colour)
+        packed = np.array([_packed(np.array(colour)) for colour in self.colours])
+        self._order = np.argsort(packed)
+        self._sorted = packed[self._order]
+
+    def of(self, colours: tuple[tuple[int, int, int], ...]) -> list[int]:
+        """The ids of some of the colours."""
+        return self.encode(np.array(colours, np.uint8).reshape(-1, 1, 3)).ravel().tolist()
+
+    def encode(self, rgb: npt.NDArray[np.uint8]) -> Ids:
+        """Colours (H, W, 3) -> ids (H, W)."""
+        if self.on_grid:
+            r, g, b = (rgb[..., channel] >> 6 for channel in range(3))
+            code = np.asarray((r << 4) | (g << 2) | b, np.uint8)
+            code[(rgb & 63).any(axis=-1)] = 255
+            return code
+        packed = _packed(rgb)
+        place = np.minimum(np.searchsorted(self._sorted, packed), len(self._sorted) - 1)
+        found = self._sorted[place] == packed
+        return np.where(found, self._order[place], 255).astype(np.uint8)
 
 
-def _ids(*ids: Iterable[int]) -> frozenset[int]:
-    return frozenset(i for part in ids for i in part)
-
-
-_GREY = (png.GREY, png.PALETTE)
-_CAMVID_CODES = {
-    int(_colour_code(*colour)): classes.CAMVID_IDS[group]
-    for group, colours in GROUP_COLOURS.items()
-    for colour in colours.values()
-}
-
-GTA5 = Encoding(
-    "8-bit palette PNG of Cityscapes label ids",
-    8,
-    _GREY,
-    _ids(range(35)),
-    _read_grey,
-    classes.lookup_table(classes.CITYSCAPES_IDS),
-    "take the label from the original archive again: ids are mapped on the fly, "
-    "converted labels are not needed",
-)
-SYNTHIA = Encoding(
-    "16-bit RGB PNG with the class id in red",
-    16,
-    (png.RGB, png.RGBA),
-    _ids(range(23)),
-    _read_red16,
-    classes.lookup_table(classes.SYNTHIA_IDS),
-    "take the label from GT/LABELS of SYNTHIA-RAND-CITYSCAPES again; do not re-save it, most "
-    "tools write 8 bits",
-)
-CITYSCAPES = Encoding(
-    "8-bit grey PNG of label ids",
-    8,
-    _GREY,
-    _ids(range(34), (255,)),
-    _read_grey,
-    classes.lookup_table(classes.CITYSCAPES_IDS),
-    "take the *_gtFine_labelIds.png from gtFine_trainvaltest.zip again",
-)
-TRAIN_IDS = Encoding(
-    "8-bit grey PNG of train ids",
-    8,
-    _GREY,
-    _ids(range(19), (255,)),
-    _read_grey,
-    classes.lookup_table({i: i for i in range(19)}),
-    "write it again with cityscapesScripts, or keep only the *_labelIds.png",
-)
-CAMVID = Encoding(
-    "8-bit grey PNG of the SegNet form's ids 0..11",
-    8,
-    _GREY,
-    _ids(range(12)),
-    _read_grey,
-    classes.lookup_table(classes.CAMVID_IDS),
-    "take the label from the SegNet tutorial's CamVid folder again",
-)
-CAMVID_COLOURS = Encoding(
-    "8-bit RGB PNG of the 32 class colours",
-    8,
-    (png.RGB, png.RGBA, png.PALETTE),
-    _ids(_CAMVID_CODES, (0,)),
-    _read_colours,
-    classes.lookup_table(_CAMVID_CODES),
-    "take the label from LabeledApproved_full again; it must not be resized or stored as JPEG",
-)
-# ACDC and Dark Zurich publish both kinds of label: nothing is to be written again.
-_PUBLISHED = Encoding.remedy
-ADVERSE = replace(CITYSCAPES, remedy=_PUBLISHED)
-ADVERSE_TRAIN_IDS = replace(TRAIN_IDS, remedy=_PUBLISHED)
-_ENCODINGS = {
-    "gta5": GTA5,
-    "synthia": SYNTHIA,
-    "cityscapes": CITYSCAPES,
-    "camvid": CAMVID,
-    "acdc": ADVERSE,
-    "darkzurich": ADVERSE,
-}
-_TRAIN_IDS = {
-    "cityscapes": TRAIN_IDS,
-    "acdc": ADVERSE_TRAIN_IDS,
-    "darkzurich": ADVERSE_TRAIN_IDS,
-}
+def _packed(rgb: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+    r, g, b = (rgb[..., channel].astype(np.int64) for channel in range(3))
+    return (r << 16) | (g << 8) | b

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.data.cache import cache_dir
-from harness.data.encodings import id_tables
 from harness.errors import DataError
 from harness.files import map_files, read_json, write_text
 
@@ -58,6 +57,7 @@ def content_fingerprint(
     name: str,
     root: Path,
     pairs: Sequence[tuple[Path, Path]],
+    tables: bytes,
     *,
     progress: FilesRead | None = None,
     reread: bool = False,
@@ -65,7 +65,7 @@ def content_fingerprint(
     """Hash a split by its content: 16 hex digits, the same wherever its files lie.
 
     It covers the names and sizes of all images and labels, the content of all labels and of
-    SAMPLED_IMAGES images, and the tables from label ids to train ids. A label that does not exist
+    SAMPLED_IMAGES images, and the `tables` from label ids to train ids. A label that does not exist
     counts as such. Hashes are kept in the cache by path, size and times: a second call costs one
     `stat` a file; `reread` reads the files all the same. DataError for a file that cannot be read.
     """
@@ -88,7 +88,7 @@ def content_fingerprint(
     if unread:
         index.save()
     hashed = set(wanted)
-    digest = hashlib.sha256(name.encode() + id_tables(name))
+    digest = hashlib.sha256(name.encode() + tables)
     for i, (file, state) in enumerate(zip(names, states, strict=True)):
         content = index.get(file, state) if i in hashed and state else ""
         digest.update(f"{file} {state.size if state else -1} {content}\n".encode())

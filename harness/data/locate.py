@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from harness.data.layouts import LAYOUTS, Layout, layout_of
+from harness.config import catalogue
+from harness.config.data_set import DataSet
+from harness.data.layouts import layout_of
 from harness.data.walk import folders_in, is_image_name, walk
 
 #: Folders looked into below a set's own, where an archive was unpacked into a folder of its name.
@@ -23,13 +25,15 @@ def find_folder(name: str, root: Path) -> Path | None:
     None where it is not there; DataError for an unknown name.
     """
     layout = layout_of(name)
+    if layout.folder:
+        return Path(layout.folder) if Path(layout.folder).is_dir() else None
     for folder in _candidates(layout, root):
         if _is(layout, folder):
             return folder
     return None
 
 
-def _candidates(layout: Layout, root: Path) -> Iterator[Path]:
+def _candidates(layout: DataSet, root: Path) -> Iterator[Path]:
     named = _named(layout, root)
     yield from named
     yield root
@@ -40,13 +44,17 @@ def _candidates(layout: Layout, root: Path) -> Iterator[Path]:
             yield from level
 
 
-def _named(layout: Layout, root: Path) -> list[Path]:
+def _named(layout: DataSet, root: Path) -> list[Path]:
     """Folders in the root that bear one of the set's names, in the order of the names."""
     exact = [root / folder for folder in layout.folders if (root / folder).is_dir()]
     return exact + [f for f in folders_in(root) if _is_name(layout, f) and f not in exact]
 
 
-def _is_name(layout: Layout, folder: Path) -> bool:
+def _shipped() -> list[str]:
+    return catalogue.names("datasets")
+
+
+def _is_name(layout: DataSet, folder: Path) -> bool:
     return _plain(folder.absolute().name) in {_plain(name) for name in layout.folders}
 
 
@@ -54,7 +62,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def _is(layout: Layout, folder: Path) -> bool:
+def _is(layout: DataSet, folder: Path) -> bool:
     """Whether a folder holds the set; where others use the same folders, names of files decide."""
     if any(_holds(folder, marker) for marker in layout.markers):
         return True
@@ -63,7 +71,7 @@ def _is(layout: Layout, folder: Path) -> bool:
         return False
     if _is_name(layout, folder):
         return True
-    if any(_is_name(other, folder) for other in LAYOUTS.values()):
+    if any(_is_name(other, folder) for other in map(layout_of, _shipped())):
         return False
     return any(_has_frames(layout, images) for images in folder.glob(shared[0][0]))
 
@@ -72,9 +80,9 @@ def _holds(folder: Path, marker: tuple[str, ...]) -> bool:
     return all(any(place.is_dir() for place in folder.glob(part)) for part in marker)
 
 
-def _has_frames(layout: Layout, images: Path) -> bool:
-    names = (file.stem for file in walk(images) if is_image_name(file.name))
-    return any(re.fullmatch(layout.frames, name) for name in islice(names, _FRAMES))
+def _has_frames(layout: DataSet, images: Path) -> bool:
+    stems = (file.stem for file in walk(images) if is_image_name(file.name))
+    return any(re.fullmatch(layout.frames, stem) for stem in islice(stems, _FRAMES))
 
 
 def missing(name: str, root: Path) -> str:
@@ -83,13 +91,13 @@ def missing(name: str, root: Path) -> str:
     folders = _named(layout, root) or ([root] if _is_name(layout, root) else [])
     if folders:
         return _instead(layout, folders[0])
-    others = [other for other in LAYOUTS if other != name and find_folder(other, root)]
+    others = [other for other in _shipped() if other != name and find_folder(other, root)]
     if others:
         return f"it holds {' and '.join(others)}"
     return "" if root.is_dir() else "there is no such folder"
 
 
-def _instead(layout: Layout, folder: Path) -> str:
+def _instead(layout: DataSet, folder: Path) -> str:
     """Of the set's folder: which of the expected parts are there and which are not."""
     markers = [*layout.markers, *layout.shared_markers]
     parts = [[_holds(folder, (part,)) for part in marker] for marker in markers]

@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.data.cache import cache_dir
-from harness.data.classes import CLASSES
 from harness.data.datasets import Dataset
 from harness.data.transforms import class_counts
 from harness.errors import DataError
@@ -28,14 +27,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ClassStatistics:
-    """Pixels of each class in each image: `counts` (images, 20), the last column ignored ones."""
+    """Pixels of each class in each image: `counts` (images, C + 1), the last ignored ones."""
 
     counts: npt.NDArray[np.int64]
+    names: tuple[str, ...]  # of the C classes
 
     @property
     def pixels(self) -> npt.NDArray[np.int64]:
-        """Pixels of each class over all images (19,)."""
-        return self.counts[:, : len(CLASSES)].sum(axis=0)
+        """Pixels of each class over all images (C,)."""
+        return self.counts[:, :-1].sum(axis=0)
 
     def eligible(self, train_id: int, min_pixels: float) -> npt.NDArray[np.int64]:
         """Return the indices of the images that hold more than `min_pixels` of a class."""
@@ -45,13 +45,13 @@ class ClassStatistics:
 def class_probabilities(
     statistics: ClassStatistics, temperature: float, min_pixels: float = 0
 ) -> npt.NDArray[np.float64]:
-    """Return the chance of each class to be drawn (19,): softmax((1 - f) / T), f its pixel share.
+    """Return the chance of each class to be drawn (C,): softmax((1 - f) / T), f its pixel share.
 
     A class without an image of more than `min_pixels` of it gets 0, the rest is scaled to sum to 1.
     DataError when no class has one.
     """
     pixels = statistics.pixels
-    possible = np.array([statistics.eligible(c, min_pixels).size > 0 for c in range(len(CLASSES))])
+    possible = np.array([statistics.eligible(c, min_pixels).size > 0 for c in range(len(pixels))])
     if not possible.any():
         raise DataError(
             f"no image holds more than {min_pixels:g} pixels of any class; "
@@ -67,8 +67,8 @@ class RareClassSampler:
 
     def __init__(self, statistics: ClassStatistics, temperature: float, min_pixels: float) -> None:
         self.probabilities = class_probabilities(statistics, temperature, min_pixels)
-        self.images = [statistics.eligible(c, min_pixels) for c in range(len(CLASSES))]
-        missing = [CLASSES[c] for c in np.flatnonzero(self.probabilities == 0)]
+        self.images = [statistics.eligible(c, min_pixels) for c in range(len(self.probabilities))]
+        missing = [statistics.names[c] for c in np.flatnonzero(self.probabilities == 0)]
         if missing:
             log.warning(
                 "rare class sampling: no image holds more than %g pixels of %s; never drawn",
@@ -78,7 +78,7 @@ class RareClassSampler:
 
     def draw(self, rng: np.random.Generator) -> tuple[int, int]:
         """Return a class and the index of an image."""
-        train_id = int(rng.choice(len(CLASSES), p=self.probabilities))
+        train_id = int(rng.choice(len(self.probabilities), p=self.probabilities))
         return train_id, int(rng.choice(self.images[train_id]))
 
 
@@ -89,24 +89,26 @@ def class_statistics(
 
     `progress(done, all)` is called while counting.
     """
+    names = dataset.classes.names
     cached = cache_dir() / "class_stats" / f"{dataset.fingerprint()}.json"
     with suppress(OSError, ValueError, KeyError, TypeError):  # not there, or not whole: count
         counts = np.array(read_json(cached)["counts"], np.int64)
-        if counts.shape == (len(dataset), len(CLASSES) + 1):
-            return ClassStatistics(counts)
+        if counts.shape == (len(dataset), len(names) + 1):
+            return ClassStatistics(counts, names)
     counts = _count(dataset, progress)
     try:
         write_text(cached, json.dumps({"dataset": dataset.name, "counts": counts.tolist()}))
     except OSError as error:
         log.warning("class statistics of %s are not kept: %s", dataset.name, error)
-    return ClassStatistics(counts)
+    return ClassStatistics(counts, names)
 
 
 def _count(dataset: Dataset, progress: Callable[[int, int], None] | None) -> npt.NDArray[np.int64]:
-    counts = np.zeros((len(dataset), len(CLASSES) + 1), np.int64)
+    classes = len(dataset.classes)
+    counts = np.zeros((len(dataset), classes + 1), np.int64)
     # Threads are enough: decoding, which takes most of the time, leaves the interpreter free.
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        rows = pool.map(lambda i: class_counts(dataset.read_label(i)), range(len(dataset)))
+        rows = pool.map(lambda i: class_counts(dataset.read_label(i), classes), range(len(dataset)))
         for i, row in enumerate(rows):
             counts[i] = row
             if progress:

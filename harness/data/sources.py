@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from harness.config.catalogue import classes_of
 from harness.config.schema import DataRef, Profile, Scenario
 from harness.data.cache import cache_dir
 from harness.data.datasets import Dataset, has_dataset, open_once
+from harness.data.encodings import Labels, labels_of
+from harness.data.layouts import layout_of
 from harness.errors import DataError
 
 if TYPE_CHECKING:
@@ -30,20 +33,21 @@ class Source:
     root: Path | None  # None: generated
     counts: dict[str, int]
     size: tuple[int, int]
+    labels: Labels
     splits: dict[Role, str]  # the data set's name for the images of each role
 
     def open(self, role: Role, progress: ScenesDrawn | None = None) -> Dataset:
         """The images of that role, ready to be read."""
         name, split = self.ref.dataset, self.splits[role]
         if self.root is not None:
-            return open_once(name, self.root, split)
+            return open_once(name, self.root, split, self.labels)
 
         def draw() -> None:
             from harness.data.scenes import ensure_dataset
 
             ensure_dataset(name, self.counts, size=self.size, progress=progress)
 
-        return open_once(name, cache_dir() / self.ref.fingerprint, split, draw)
+        return open_once(name, cache_dir() / self.ref.fingerprint, split, self.labels, draw)
 
 
 @dataclass(frozen=True)
@@ -109,9 +113,10 @@ def _find(
             f"image_size. Add one: --set profile.image_size.{name}=[WIDTH,HEIGHT]"
         )
     size = profile.image_size[name]
+    labels = labels_of(layout_of(name), classes_of(scenario))
     if data_root is not None and (has_dataset(name, data_root) or not may_generate):
-        train = open_once(name, data_root, splits["train"])
-        val = open_once(name, data_root, splits["val"]) if "val" in splits else None
+        train = open_once(name, data_root, splits["train"], labels)
+        val = open_once(name, data_root, splits["val"], labels) if "val" in splits else None
         fingerprint = train.fingerprint() + (val.fingerprint() if val else "")
         ref = DataRef(
             dataset=name,
@@ -120,7 +125,7 @@ def _find(
             train_images=len(train),
             val_images=len(val) if val else 0,
         )
-        return Source(ref, data_root, {}, size, splits)
+        return Source(ref, data_root, {}, size, labels, splits)
     if name not in GENERATED:
         raise DataError(
             f"{name} has no generated rendering and no data root was given; expected a folder "
@@ -143,7 +148,7 @@ def _find(
         train_images=counts["train"],
         val_images=counts.get("val", 0),
     )
-    return Source(ref, None, counts, size, splits)
+    return Source(ref, None, counts, size, labels, splits)
 
 
 def _counts(profile: Profile, domain: Literal["source", "target"]) -> dict[str, int]:

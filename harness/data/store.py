@@ -29,7 +29,6 @@ from PIL import Image
 from harness.config.schema import DataStore
 from harness.data.cache import cache_dir
 from harness.data.datasets import Dataset
-from harness.data.encodings import id_tables
 from harness.data.fingerprint import FileState, file_states
 from harness.data.transforms import PixelArray
 from harness.files import read_json, write_text, written_whole
@@ -64,7 +63,7 @@ class Store:
     def folder(self) -> Path:
         """Named by what decides the pixels beside the files: where they lie, id tables, OpenCV."""
         name, split, (width, height) = self.dataset.name, self.dataset.split, self.size
-        decisive = (str(self.dataset.root.resolve()), id_tables(name).hex(), VERSION)
+        decisive = (str(self.dataset.root.resolve()), self.dataset.labels.tables.hex(), VERSION)
         digest = _digest(repr((*decisive, cv2.__version__)))[:8]
         return stores_folder() / f"{name}-{split}-{width}x{height}-{self.format}-{digest}"
 

@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.progress import Progress
 
 from harness.config.schema import Scenario
-from harness.data.classes import CLASSES
 from harness.data.datasets import Dataset, has_dataset, open_dataset
 from harness.data.rare_class import class_statistics
 from harness.data.walk import walk
@@ -36,7 +35,7 @@ class ChosenImages:
         text += f"{len(self.dataset)} images"
         if self.lacking is None:
             return f"{text}, drawn at random: labels are missing"
-        classes = len(CLASSES) - len(self.lacking)
+        classes = len(self.dataset.classes) - len(self.lacking)
         without = f"; the data itself has no {', '.join(self.lacking)}" if self.lacking else ""
         return f"{text}, with all of its {classes} classes{without}"
 
@@ -92,8 +91,8 @@ def _choose(dataset: Dataset, images: int, seed: int, console: Console) -> Chose
     cover: list[int] = []
     if all(sample.label.exists() for sample in dataset.samples):
         counts = _counts(dataset, console)
-        seen = counts[:, : len(CLASSES)].any(axis=0)
-        lacking = tuple(np.array(CLASSES)[~seen].tolist())
+        seen = counts[:, :-1].any(axis=0)
+        lacking = tuple(np.array(dataset.classes.names)[~seen].tolist())
         cover = covering(counts, order)
     if len(cover) > images:
         raise DataError(
@@ -115,11 +114,11 @@ def _counts(dataset: Dataset, console: Console) -> npt.NDArray[np.int64]:
 def covering(counts: npt.NDArray[np.int64], order: npt.NDArray[np.int64]) -> list[int]:
     """Images that show every class between them, by a greedy choice.
 
-    counts: pixels (images, 20), the last column ignored ones; `order` decides between equals. The
+    counts: pixels (images, C + 1), the last ignored ones; `order` decides between equals. The
     rarest class goes first, to the image that shows most of the classes still missing.
     """
-    shares = counts[:, : len(CLASSES)] / np.maximum(counts.sum(1, keepdims=True), 1)
-    shows = (shares > 0) & (shares >= np.minimum(SHARE, shares.max(0)))  # (images, 19)
+    shares = counts[:, :-1] / np.maximum(counts.sum(1, keepdims=True), 1)
+    shows = (shares > 0) & (shares >= np.minimum(SHARE, shares.max(0)))  # (images, C)
     missing = shows.any(0)
     chosen = []
     while missing.any():

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from harness.data.classes import CLASSES, IGNORE
+from harness.data.classes import IGNORE
 
 #: uint8, which OpenCV's stubs do not promise.
 PixelArray = npt.NDArray[Any]
@@ -73,7 +73,7 @@ def draw_balanced_corner(
     if max_class_ratio >= 1:
         return corner
     for _ in range(REDRAWS):
-        counts = class_counts(crop(label, corner, size))[: len(CLASSES)]
+        counts = class_counts(crop(label, corner, size), IGNORE)[:IGNORE]
         if np.count_nonzero(counts) > 1 and counts.max() / counts.sum() < max_class_ratio:
             break
         corner = draw_corner(label.shape, size, rng)
@@ -97,14 +97,14 @@ def draw_rare_corner(
     return corner
 
 
-def class_counts(label: PixelArray) -> npt.NDArray[np.int64]:
-    """Count the pixels of each class (20,): the 19 train ids, then the ignored ones."""
+def class_counts(label: PixelArray, classes: int) -> npt.NDArray[np.int64]:
+    """Count the pixels of each train id (classes + 1,), the ignored ones last."""
     if label.dtype == np.uint8 and 0 < label.size < 2**24:  # float32 counts are exact below
         histogram = cv2.calcHist([label], [0], None, [IGNORE + 1], [0, IGNORE + 1])
         counts = histogram.ravel().astype(np.int64)
     else:
         counts = np.bincount(label.ravel(), minlength=IGNORE + 1)
-    return np.append(counts[: len(CLASSES)], counts[len(CLASSES) :].sum())
+    return np.append(counts[:classes], counts[classes:].sum())
 
 
 def flip(pixels: PixelArray) -> PixelArray:

@@ -13,16 +13,18 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from harness.config.data_set import DataSet
 from harness.data import images, png
-from harness.data.classes import CLASSES, IGNORE
+from harness.data.classes import IGNORE
 from harness.data.datasets import (
     Dataset,
     Sample,
+    place,
     splits_there,
 )
-from harness.data.encodings import CITYSCAPES, GTA5, Encoding, encoding_of
+from harness.data.encodings import Encoding, Labels, labels_of
 from harness.data.forms import is_derived
-from harness.data.layouts import Layout, layout_of
+from harness.data.layouts import layout_of, list_pairs
 from harness.data.locate import find_folder, missing
 from harness.data.walk import walk
 from harness.errors import DataError
@@ -60,37 +62,38 @@ def verify(
     """
     layout, folder = layout_of(name), find_folder(name, Path(root))
     if folder is None:
-        where = Path(root) / layout.folders[0]
+        where = place(layout, Path(root))
         remedy = "unpack or link it there, or point --data-root elsewhere"
         instead = missing(name, Path(root))
         found = f"no such data set{instead and f' ({instead})'}"
-        return [Problem(where, found, layout.expected, remedy)]
+        return [Problem(where, found, layout.what_it_holds, remedy)]
     problems: list[Problem] = []
     for part in (split,) if split else splits_there(name, Path(root)):
-        samples = [Sample(*pair) for pair in layout.list_pairs(folder, part)]
+        samples = [Sample(*pair) for pair in list_pairs(layout, folder, part)]
         if part not in layout.splits or not samples:
             problems.append(
                 Problem(
                     folder,
                     f"no image of the {part} split",
-                    layout.expected,
+                    layout.what_it_holds,
                     "unpack the archive again, or link the full folder",
                 )
             )
             continue
-        labels = Dataset(name, part, folder, samples).has_labels
+        dataset = Dataset(name, part, folder, samples, labels_of(layout), layout.is_labelled(part))
+        labels = dataset.has_labels
         if limit is None and layout.label_files and labels:
             problems += _orphans(layout, samples)
         samples = samples[:limit]
-        problems += _check_headers(name, samples, labels)
+        problems += _check_headers(dataset, samples, labels)
         if deep:
             broken = {problem.file for problem in problems}
             sound = [sample for sample in samples if broken.isdisjoint(sample)]
-            problems += _check_contents(name, sound, labels, progress)
+            problems += _check_contents(dataset, sound, labels, progress)
     return _gather(problems)
 
 
-def _orphans(layout: Layout, samples: Sequence[Sample]) -> list[Problem]:
+def _orphans(layout: DataSet, samples: Sequence[Sample]) -> list[Problem]:
     """Labels whose image is missing: training never sees them."""
     known = {sample.label for sample in samples}
     beside = {label.parent for label in known}
@@ -122,12 +125,12 @@ def quick_check(dataset: Dataset, labels: bool = True) -> None:
             "labels to learn from: choose a method that needs none of the target, unlike the "
             "oracle, or another scenario"
         )
-    problems = list(_check_headers(dataset.name, dataset.samples, labels))
+    problems = list(_check_headers(dataset, dataset.samples, labels))
     if not problems and labels:
         first = png.read_header(dataset.samples[0].image)
         pixels = 2 * len(dataset) * (first.width * first.height if first else 0)
         samples = dataset.samples if pixels <= SMALL_SET else dataset.samples[:3]
-        problems = list(_check_contents(dataset.name, samples))
+        problems = list(_check_contents(dataset, samples))
     fatal = [problem for problem in problems if problem.fatal]
     if fatal:
         raise DataError(_summary(dataset, _gather(fatal)))
@@ -141,7 +144,9 @@ def _summary(dataset: Dataset, problems: Sequence[Problem], lines: int = 10) -> 
     return "\n".join(text)
 
 
-def _check_headers(name: str, samples: Sequence[Sample], labels: bool = True) -> Iterator[Problem]:
+def _check_headers(
+    dataset: Dataset, samples: Sequence[Sample], labels: bool = True
+) -> Iterator[Problem]:
     """Check existence, format and size without decoding."""
     headers = png.read_headers([sample.image for sample in samples], images.read_header)
     for sample, header in zip(samples, headers, strict=True):
@@ -156,12 +161,12 @@ def _check_headers(name: str, samples: Sequence[Sample], labels: bool = True) ->
         yield from _check_file(sample.label, mask)
         if mask is None:
             continue
-        encoding = encoding_of(name, sample.label)
+        encoding = dataset.labels.encoding_of(sample.label)
         narrow = mask.colour == png.PALETTE and mask.bits < 8  # few colours need fewer bits
         if mask.colour not in encoding.colours or not (mask.bits == encoding.bits or narrow):
             yield Problem(sample.label, f"{mask.mode} PNG", encoding.title, encoding.remedy)
         if image and image[:2] != mask[:2]:
-            yield _size_mismatch(name, sample, image, mask)
+            yield _size_mismatch(dataset.name, sample, image, mask)
 
 
 def _check_file(
@@ -180,7 +185,7 @@ def _check_file(
 
 
 def _size_mismatch(name: str, sample: Sample, image: png.PngHeader, mask: png.PngHeader) -> Problem:
-    published = name == "gta5"  # where datasets.open_dataset leaves such pairs out
+    published = layout_of(name).differing_sizes  # where datasets.open_dataset leaves such pairs out
     return Problem(
         sample.label,
         f"{mask.width}x{mask.height} pixels",
@@ -191,7 +196,7 @@ def _size_mismatch(name: str, sample: Sample, image: png.PngHeader, mask: png.Pn
 
 
 def _check_contents(
-    name: str,
+    dataset: Dataset,
     samples: Sequence[Sample],
     labels: bool = True,
     progress: Callable[[int, int], None] | None = None,
@@ -199,7 +204,7 @@ def _check_contents(
     """Decode files, check label ids, and see that they are of the set's own convention."""
     pixels = np.zeros(256, np.int64)  # by id
     with ThreadPoolExecutor(4) as pool:
-        checked = pool.map(partial(_check_pair, name, labels=labels), samples)
+        checked = pool.map(partial(_check_pair, dataset.labels, labelled=labels), samples)
         for done, (problems, counts) in enumerate(checked, 1):
             yield from problems
             pixels += counts
@@ -208,35 +213,35 @@ def _check_contents(
     if not labels or not samples:
         return
     label = samples[0].label
-    encoding = encoding_of(name, label)
+    encoding = dataset.labels.encoding_of(label)
     found = ""
     if not pixels[encoding.table != IGNORE].any():
         found = f"no pixel of any class in {len(samples)} label(s)"
-    elif seem_train_ids(encoding, pixels):
+    elif seem_train_ids(encoding, pixels, len(dataset.classes)):
         found = f"what seem to be train ids, 0 to {max(np.flatnonzero(pixels[:IGNORE]))}"
     if found:
         yield Problem(label.parent, found, encoding.title, encoding.remedy)
 
 
-def seem_train_ids(encoding: Encoding, pixels: npt.NDArray[np.int64]) -> bool:
+def seem_train_ids(encoding: Encoding, pixels: npt.NDArray[np.int64], classes: int) -> bool:
     """Whether pixels (256,) by id look like train ids where Cityscapes' label ids are expected.
 
     Those ids are known either way. But of label ids most pixels belong to a class, and sky,
     vegetation, people and cars have ids above 18.
     """
-    if encoding.known != CITYSCAPES.known and encoding.known != GTA5.known:
+    if not encoding.seldom_ignored:
         return False
     counted = pixels[:IGNORE]
     void = counted[encoding.table[:IGNORE] == IGNORE].sum()
-    return bool(counted[0]) and not counted[len(CLASSES) :].any() and 2 * void > counted.sum()
+    return bool(counted[0]) and not counted[classes:].any() and 2 * void > counted.sum()
 
 
 def _check_pair(
-    name: str, sample: Sample, labels: bool
+    labels: Labels, sample: Sample, labelled: bool
 ) -> tuple[list[Problem], npt.NDArray[np.int64]]:
     """Return what is wrong with a pair's contents, and its label's pixels (256,) by id."""
     problems, nothing = [], np.zeros(256, np.int64)
-    for file in sample if labels else (sample.image,):
+    for file in sample if labelled else (sample.image,):
         if reason := images.damage(file):
             problems.append(Problem(file, f"damaged ({reason})", "a sound image", COPY_AGAIN))
     if problems:
@@ -245,9 +250,9 @@ def _check_pair(
         found = f"EXIF orientation {turned}, which is not applied"
         remedy = "nothing to do where its label fits the picture as stored; else turn its pixels"
         problems.append(Problem(sample.image, found, "none", remedy, fatal=False))
-    if not labels:
+    if not labelled:
         return problems, nothing
-    encoding = encoding_of(name, sample.label)
+    encoding = labels.encoding_of(sample.label)
     try:
         ids = encoding.read(sample.label)
     except DataError:  # of another kind than the header promised; _check_headers says which

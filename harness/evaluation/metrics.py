@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from harness.data.classes import CAMVID_GROUPS, CLASSES, IGNORE, SYNTHIA_13, SYNTHIA_16
+from harness.config.class_set import ClassSet, Convention
+from harness.data.classes import IGNORE
 from harness.evaluation.inference import WHOLE, Autocast, Views, class_scores, most_likely
 from harness.records.schema import Scores
 
@@ -19,10 +20,9 @@ if TYPE_CHECKING:
     from methods.contract import Segmentor
 
 Matrix = npt.NDArray[np.int64]
-ALL_19 = tuple(range(len(CLASSES)))
 
 
-def confusion(prediction: Tensor, label: Tensor, classes: int = len(CLASSES)) -> Tensor:
+def confusion(prediction: Tensor, label: Tensor, classes: int) -> Tensor:
     """Count [label][prediction] pairs -> (classes, classes) int64, on the tensors' device.
 
     prediction and label are integer tensors of one shape; ignored pixels (255) are counted apart
@@ -56,10 +56,10 @@ def evaluate(
     with evaluating(network), torch.no_grad():
         for *images, label in batches:
             scored = class_scores(network, images, label.shape[-2:], views, autocast)
-            counts = confusion(most_likely(scored), label)
+            counts = confusion(most_likely(scored), label, scored.shape[1])
             total = counts if total is None else total + counts
     if total is None and joined.processes() > 1:  # fewer images than processes
-        total = torch.zeros(len(CLASSES), len(CLASSES), dtype=torch.int64)
+        total = torch.zeros(network.num_classes, network.num_classes, dtype=torch.int64)
     assert total is not None, "no validation image"
     return joined.total(total.cpu()).numpy()
 
@@ -72,11 +72,6 @@ def iou(matrix: Matrix) -> npt.NDArray[np.float64]:
     intersection = np.diag(matrix).astype(float)
     union = matrix.sum(0) + matrix.sum(1) - intersection
     return np.divide(100 * intersection, union, out=np.full(len(matrix), np.nan), where=union > 0)
-
-
-def mean_iou(values: npt.NDArray[np.float64], classes: Sequence[int] = ALL_19) -> float:
-    """Mean over those classes that are not NaN."""
-    return float(np.nanmean(values[list(classes)]))
 
 
 def without_labels(matrix: Matrix, kept: Sequence[int]) -> Matrix:
@@ -101,47 +96,59 @@ def merge(matrix: Matrix, groups: Iterable[Sequence[int]]) -> Matrix:
     return merged
 
 
-def conventions(matrix: Matrix, convention: str) -> dict[str, float]:
+def under(matrix: Matrix, classes: ClassSet, convention: Convention) -> tuple[Matrix, list[str]]:
+    """The matrix that a convention scores, and the names of its classes in their order.
+
+    Ground truth that the convention ignores is gone, classes of a group are one.
+    """
+    if convention.labelled:
+        matrix = without_labels(matrix, classes.ids_of(convention.labelled))
+    if not convention.groups:
+        return matrix, list(classes.names)
+    groups = [classes.ids_of(group) for group in convention.groups.values()]
+    return merge(matrix, groups), list(convention.groups)
+
+
+def by_class(matrix: Matrix, classes: ClassSet, convention: Convention) -> dict[str, float]:
+    """IoU in percent of the classes that a convention's mean is over; NaN where absent."""
+    scored, names = under(matrix, classes, convention)
+    values = dict(zip(names, iou(scored).tolist(), strict=False))  # merged: a last one of no group
+    return {name: values[name] for name in names if name in (convention.mean or names)}
+
+
+def conventions(matrix: Matrix, classes: ClassSet, convention: str) -> dict[str, float]:
     """MIoU in percent under every convention that fits a scenario of that convention.
 
-    rescaled19: the 19-class matrix, the mean over SYNTHIA's 16 classes (DAFormer).
-    ignored16: the ground truth of terrain, truck, train is ignored first (ADVENT).
-    The ending _13 means over 13 classes, without wall, fence, pole.
+    One that merges classes stands alone: its figure is over others than those of the network.
     """
-    if convention == "camvid11":
-        merged = merge(matrix, CAMVID_GROUPS.values())
-        return {"camvid11": mean_iou(iou(merged), range(len(CAMVID_GROUPS)))}
-    rescaled = iou(matrix)
-    by_convention = {"all19": mean_iou(rescaled)}
-    # What SYNTHIA lacks leaves the labels for both means; 13 classes leave more out of the mean.
-    ignored = iou(without_labels(matrix, SYNTHIA_16))
-    for suffix, classes in (("", SYNTHIA_16), ("_13", SYNTHIA_13)):
-        by_convention[f"rescaled19{suffix}"] = mean_iou(rescaled, classes)
-        by_convention[f"ignored16{suffix}"] = mean_iou(ignored, classes)
-    return by_convention
+    ways = classes.ways_to_score
+    if ways[convention].groups:
+        ways = {convention: ways[convention]}
+    return {
+        name: mean_iou(by_class(matrix, classes, way).values())
+        for name, way in ways.items()
+        if name == convention or not way.groups
+    }
 
 
-def scores(matrix: Matrix, convention: str) -> Scores:
+def mean_iou(values: Iterable[float]) -> float:
+    """Mean over those that are not NaN."""
+    return float(np.nanmean(np.array(list(values))))
+
+
+def scores(matrix: Matrix, classes: ClassSet, convention: str) -> Scores:
     """Every score of one network, its `miou` in the scenario's convention."""
-    scored = matrix
-    names: Sequence[str] = CLASSES
-    classes: Sequence[int] = ALL_19
-    if convention == "camvid11":
-        scored = merge(matrix, CAMVID_GROUPS.values())
-        names, classes = list(CAMVID_GROUPS), range(len(CAMVID_GROUPS))
-    elif convention in ("rescaled19", "ignored16"):
-        classes = SYNTHIA_16
-        scored = without_labels(matrix, classes) if convention == "ignored16" else matrix
-    by_class = iou(scored)
+    scored, _ = under(matrix, classes, classes.ways_to_score[convention])
+    figures = conventions(matrix, classes, convention)
     return Scores(
-        miou=conventions(matrix, convention)[convention],
+        miou=figures[convention],
         iou={
-            names[c]: None if np.isnan(by_class[c]) else round(float(by_class[c]), 3)
-            for c in classes
+            name: None if np.isnan(value) else round(value, 3)
+            for name, value in by_class(matrix, classes, classes.ways_to_score[convention]).items()
         },
         pixel_accuracy=float(100 * np.diag(scored).sum() / scored.sum())
         if scored.any()
         else np.nan,
-        conventions=conventions(matrix, convention),
+        conventions=figures,
         confusion=matrix.tolist(),
     )

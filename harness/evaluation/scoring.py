@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 import torch
 from torch import Tensor
 
+from harness.config.catalogue import classes_of
 from harness.config.schema import Profile, Scenario
 from harness.data.datasets import Dataset
 from harness.data.loader import eval_batches
@@ -56,7 +57,7 @@ def score(
         lambda: autocast(device, profile.precision),
         Views.of(profile),
     )
-    return scores(matrix, scenario.convention)
+    return scores(matrix, classes_of(scenario), scenario.convention)
 
 
 def _told(

@@ -24,10 +24,12 @@ class Scores(RecordModel):
     iou: dict[str, float | None] = Field(description="by class; None: absent everywhere")
     pixel_accuracy: float
     conventions: dict[str, float] = Field(
-        description="mIoU in every convention: all19, rescaled19, rescaled19_13, ignored16, "
-        "ignored16_13; or camvid11"
+        description="mIoU in every convention of the class set; where the scenario's merges classes, "
+        "in that alone"
     )
-    confusion: list[list[int]] = Field(description="[label][prediction] pixel counts, 19 x 19")
+    confusion: list[list[int]] = Field(
+        description="[label][prediction] pixel counts, of all classes"
+    )
 
 
 class Golden(RecordModel):

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import sys
 
-from harness.data.classes import CITYSCAPES_IDS, colourise, lookup_table
+from harness.config import catalogue
+from harness.data.classes import colourise
 from harness.data.scenes import draw_scene
+from harness.data.scenes.writer import train_ids_of
 from harness.data.transforms import PixelArray
 from harness.report.figures import CELL, compose
 
@@ -23,12 +25,12 @@ SHOWN = (
 
 def rows() -> list[list[tuple[str, PixelArray]]]:
     """A scene of each condition above its label, with captions."""
-    train_ids = lookup_table(CITYSCAPES_IDS)
+    palette = catalogue.class_set("cityscapes19").palette
     scenes = [draw_scene(name, "train", index, size=CELL) for name, index, _ in SHOWN]
     captions = [caption for *_, caption in SHOWN]
     return [
         [(text, scene.image) for text, scene in zip(captions, scenes, strict=True)],
-        [("its label", colourise(train_ids[scene.label])) for scene in scenes],
+        [("its label", colourise(train_ids_of(scene.label), palette)) for scene in scenes],
     ]
 
 

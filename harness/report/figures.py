@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from harness.data.classes import CLASSES, PALETTE, colourise
+from harness.config.class_set import ClassSet
+from harness.data.classes import colourise
 from harness.data.transforms import PixelArray
 
 CELL = (384, 192)  # width, height of a panel
@@ -28,34 +29,37 @@ def compose(rows: list[list[tuple[str, PixelArray]]]) -> Image.Image:
     return sheet
 
 
-def legend(width: int = 640) -> Image.Image:
+def legend(classes: ClassSet, width: int = 640) -> Image.Image:
     """The classes' names beside their colours, in as many columns as the width holds."""
     font = ImageFont.load_default(14)
     cell = 140, CAPTION
     columns = max(1, width // cell[0])
-    rows = -(-len(CLASSES) // columns)
+    rows = -(-len(classes) // columns)
     sheet = Image.new("RGB", (max(width, cell[0]), rows * cell[1] + GAP), "white")
     draw = ImageDraw.Draw(sheet)
-    for number, name in enumerate(CLASSES):
+    for number, name in enumerate(classes.names):
         x, y = number % columns * cell[0] + GAP, number // columns * cell[1] + GAP
-        draw.rectangle((x, y, x + 14, y + 14), tuple(PALETTE[number]), "black")
+        draw.rectangle((x, y, x + 14, y + 14), classes.palette[number], "black")
         draw.text((x + 20, y - 1), name, "black", font)
     return sheet
 
 
 def side_by_side(
-    image: PixelArray, prediction: PixelArray, truth: PixelArray | None = None
+    image: PixelArray,
+    prediction: PixelArray,
+    classes: ClassSet,
+    truth: PixelArray | None = None,
 ) -> Image.Image:
     """An image (H, W, 3), its prediction and, where it is known, its label, a legend below.
 
     Prediction and label are train ids (H, W), drawn in the classes' colours at the image's size.
     """
     height, width = image.shape[:2]
-    panels = [("image", image), ("prediction", colourise(prediction.astype(np.uint8)))]
+    panels = [("image", image), ("prediction", colourise(prediction.astype(np.uint8), classes.palette))]
     if truth is not None:
-        panels.append(("truth", colourise(truth.astype(np.uint8))))
+        panels.append(("truth", colourise(truth.astype(np.uint8), classes.palette)))
     step = width + GAP
-    key = legend(len(panels) * step + GAP)
+    key = legend(classes, len(panels) * step + GAP)
     sheet = Image.new("RGB", (key.width, height + CAPTION + GAP + key.height), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
     for number, (caption, pixels) in enumerate(panels):

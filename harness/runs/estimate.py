@@ -63,7 +63,7 @@ def costs(plan: Plan, device: torch.device) -> list[Cost]:
 
 def _cost(role: str, plan: Plan, device: torch.device) -> Cost:
     profile = plan.spec.profile
-    parameters, forward = size(plan.spec.student, profile.crop)
+    parameters, forward = size(plan.spec.student, len(plan.classes), profile.crop)
     seconds = memory = disk = None
     if device.type != "cpu" or forward <= CPU_LIMIT_GFLOPS:
         try:
@@ -99,7 +99,7 @@ def reckoned_seconds(plan: Plan) -> float:
         profile = each.spec.profile
         images = profile.iterations * profile.accumulation * profile.batch_size
         crops = images * (2 if each.spec.uses_target else 1)
-        seconds += crops * TRAINED * size(each.spec.student, profile.crop)[1] / _cpu_gflops()
+        seconds += crops * TRAINED * size(each.spec.student, len(each.classes), profile.crop)[1] / _cpu_gflops()
     return seconds
 
 
@@ -116,10 +116,10 @@ def _cpu_gflops(side: int = 1024) -> float:
 
 
 @cache
-def size(network: str, crop: tuple[int, int]) -> tuple[float, float]:
+def size(network: str, classes: int, crop: tuple[int, int]) -> tuple[float, float]:
     """Parameters in millions and GFLOPs a forward, on tensors without storage where it can be."""
     with torch.device("cpu" if network.startswith("mmseg:") else "meta"):
-        student = zoo.build(network)
+        student = zoo.build(network, classes)
         return parameters_m(student), gflops(student, crop)
 
 

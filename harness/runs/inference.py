@@ -30,18 +30,22 @@ BATCH = 4
 
 def inference_speed(
     network: str,
+    classes: int,
     size: tuple[int, int],
     device: torch.device,
     profile: Profile,
     configs: dict[str, dict[str, Any]],
 ) -> Inference:
-    """The speed of a network on images of `size` (height, width), from the cache where it is known.
+    """The speed of a network of so many classes on images of `size` (height, width).
+
+    It comes from the cache where it is known.
 
     It is measured in a process of its own, one at a time on this machine, at random weights, and
     kept by network, size, precision, threads, device and code. BenchError where that fails.
     """
     question = {
         "network": network,
+        "classes": classes,
         "configs": configs,
         "size": list(size),
         "precision": profile.precision,
@@ -92,7 +96,7 @@ def main(path: str) -> None:
     if task["threads"] and device.type == "cpu":
         torch.set_num_threads(task["threads"])
     register(task["configs"])
-    network = zoo.build(task["network"]).to(device)
+    network = zoo.build(task["network"], task["classes"]).to(device)
     speed = measure_inference(network, tuple(task["size"]), device, task["precision"], BATCH)
     write_text(Path(task["out"]), speed.model_dump_json())
 

@@ -41,8 +41,8 @@ def needed_gib(plan: Plan) -> float:
     profile = plan.spec.profile
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of weights that are not loaded into what has no storage
-        teachers = [zoo.build(teacher.network) for teacher in plan.teachers]
-        student = zoo.build(plan.spec.student)
+        teachers = [zoo.build(teacher.network, len(plan.classes)) for teacher in plan.teachers]
+        student = zoo.build(plan.spec.student, len(plan.classes))
         method = build_method(plan, student, teachers).train()
         held = sum(t.nbytes for t in method.state_dict().values())
         optimisers = filter(None, (make_optimiser(method, profile), make_critic_optimiser(method)))

@@ -64,5 +64,5 @@ def training_seconds(jobs: dict[str, Job], device: torch.device) -> dict[str, fl
 def _can_time(plan: Plan, device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_available()
-    _, forward = size(plan.spec.student, plan.spec.profile.crop)
+    _, forward = size(plan.spec.student, len(plan.classes), plan.spec.profile.crop)
     return forward <= CPU_LIMIT_GFLOPS

@@ -78,8 +78,8 @@ def run(plan: Plan, workplace: Workplace, *, fresh: bool = False) -> Record:
         start = time.perf_counter()
         if trained is None:
             with before_training("waiting for frozen teachers", workplace):
-                steps = plan.spec.profile.iterations
-                teachers = [frozen_teacher(each, workplace, steps) for each in plan.teachers]
+                steps, classes = plan.spec.profile.iterations, plan.classes
+                teachers = [frozen_teacher(t, classes, workplace, steps) for t in plan.teachers]
             start = time.perf_counter()
             folder.mkdir(parents=True, exist_ok=True)
             with only_one(folder, workplace.report):
@@ -161,7 +161,7 @@ def _train_stage(
             merge_adapters(method)
         outcome = _outcome(plan, workplace, method, trained, [cost for _, cost in teachers])
         outcome = outcome.model_copy(update={"training_parameters_m": held_m})
-        whole = _write_weights(method, outcome, workplace, folder)
+        whole = _write_weights(method, outcome, plan, workplace, folder)
     return _Networks(outcome, whole, trained.earlier_seconds, method.student, method.ema_teacher)
 
 
@@ -184,10 +184,12 @@ def _outcome(
     )
 
 
-def _write_weights(method: Method, outcome: Trained, workplace: Workplace, folder: Path) -> bool:
+def _write_weights(
+    method: Method, outcome: Trained, plan: Plan, workplace: Workplace, folder: Path
+) -> bool:
     """Write them and what says that they are whole -> whether there was room for it."""
     try:
-        hashes = keep(method, outcome.run_id, folder)
+        hashes = keep(method, outcome.run_id, plan.classes, folder)
         finish(outcome.model_copy(update={"weights_sha256": hashes}), folder)
     except (OSError, SafetensorError) as error:
         workplace.report.say(
@@ -203,7 +205,7 @@ def _score_stage(plan: Plan, workplace: Workplace, trained: _Networks, folder: P
     path, made_by = stage_file(folder, "scores", spec.run_id), workplace.made_by(plan)
     if trained.student is None and (before := read_stage(path, made_by)) is not None:
         return Metrics.model_validate(before)
-    _load_networks(trained, folder, workplace.device)
+    _load_networks(trained, plan, folder, workplace.device)
     assert trained.student is not None
     metrics = Metrics(
         convention=spec.scenario.convention,
@@ -222,23 +224,25 @@ def _score_stage(plan: Plan, workplace: Workplace, trained: _Networks, folder: P
     return metrics
 
 
-def _load_networks(trained: _Networks, folder: Path, device: torch.device) -> None:
+def _load_networks(trained: _Networks, plan: Plan, folder: Path, device: torch.device) -> None:
     """Read the networks from the run's own files where this process has not trained them."""
     if trained.student is not None:
         return
-    trained.student = zoo.build(trained.outcome.network)
+    trained.student = zoo.build(trained.outcome.network, len(plan.classes))
     load(trained.student.to(device), folder / WEIGHTS)
     if trained.outcome.ema_network:
-        trained.ema_teacher = zoo.build(trained.outcome.ema_network)
+        trained.ema_teacher = zoo.build(trained.outcome.ema_network, len(plan.classes))
         load(trained.ema_teacher.to(device), folder / EMA_WEIGHTS)
 
 
 def _measure_stage(plan: Plan, workplace: Workplace, trained: _Networks, seconds: float) -> Cost:
     outcome = trained.outcome
     width, height = plan.spec.profile.image_size[plan.spec.target.dataset]
+    classes = len(plan.classes)
     operations = speed = None
     with optional("floating-point operations", workplace.report):
-        operations = gflops(trained.student or zoo.build(outcome.network), (height, width))
+        network = trained.student or zoo.build(outcome.network, classes)
+        operations = gflops(network, (height, width))
     timing = workplace.report.doing(f"timing inference of {outcome.network}")
     with optional("inference speed", workplace.report), timing:
         speed = measured_speed(outcome.network, plan, workplace)
@@ -260,14 +264,21 @@ def measured_speed(network: str, plan: Plan, workplace: Workplace) -> Inference:
     if workplace.clock is not time.perf_counter:
         # It counts the time of this process alone: no other may measure for it.
         return measure_inference(
-            zoo.build(network).to(workplace.device),
+            zoo.build(network, len(plan.classes)).to(workplace.device),
             (height, width),
             workplace.device,
             profile.precision,
             BATCH,
             clock=workplace.clock,
         )
-    return inference_speed(network, (height, width), workplace.device, profile, plan.spec.networks)
+    return inference_speed(
+        network,
+        len(plan.classes),
+        (height, width),
+        workplace.device,
+        profile,
+        plan.spec.networks,
+    )
 
 
 def _keep_record(record: Record, workplace: Workplace, folder: Path, whole: bool) -> None:

@@ -208,8 +208,9 @@ def _measure_inference(planned: dict[str, Job], workplace: Workplace) -> None:
             f"inference speed of {spec.student}", workplace.report
         ):  # its run tries again
             # A method may make more of the network asked for.
-            teachers = [zoo.build(teacher.network) for teacher in plan.teachers]
-            network = build_method(plan, zoo.build(spec.student), teachers).student.name
+            classes = len(plan.classes)
+            teachers = [zoo.build(teacher.network, classes) for teacher in plan.teachers]
+            network = build_method(plan, zoo.build(spec.student, classes), teachers).student.name
             measured_speed(network, plan, workplace)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from harness.config.class_set import ClassSet
 from harness.config.planning import Plan, Teacher
 from harness.config.schema import DataRef, RunSpec
 from harness.errors import GOES_ON, BenchError, Interrupted, in_one_line
@@ -19,14 +20,15 @@ from harness.runs.launchers import Task, carry_out
 from harness.runs.trained import look, read_outcome
 from harness.runs.workplace import Workplace
 from harness.training.distributed import ask, free_port, variables
-from harness.weights.find import RUN, WEIGHTS, load
+from harness.weights.checkpoint_classes import check_classes
+from harness.weights.find import RUN, WEIGHTS, Checkpoint, load
 from methods.contract import Segmentor
 from methods.networks import zoo
 from methods.parts.joined import processes, rank
 
 
 def frozen_teacher(
-    teacher: Teacher, workplace: Workplace, steps_after: int = 0
+    teacher: Teacher, classes: ClassSet, workplace: Workplace, steps_after: int = 0
 ) -> tuple[Segmentor, TeacherCost]:
     """The frozen network and what it cost: read from a file, found trained, or trained now.
 
@@ -35,7 +37,9 @@ def frozen_teacher(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # what a file does not hold is the same whenever a training goes on
-        network = zoo.build(teacher.network)
+        network = zoo.build(teacher.network, len(classes))
+    if teacher.checkpoint:
+        check_classes(Checkpoint(teacher.checkpoint), classes)
     if file := teacher.checkpoint or teacher.init:
         load(network, file, part="all" if teacher.checkpoint else "encoder")
         return network, TeacherCost(

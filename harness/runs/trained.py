@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from harness.config.class_set import ClassSet
 from harness.errors import BenchError, in_one_line
 from harness.files import (
     file_hash,
@@ -21,6 +22,7 @@ from harness.files import (
 from harness.records.schema import Curve, Golden, RecordModel, TeacherCost, Training
 from harness.records.store import as_json
 from harness.training.checkpoints import discard
+from harness.weights.checkpoint_classes import CLASSES, as_metadata
 from harness.weights.find import EMA_WEIGHTS, RUN, WEIGHTS
 from methods.contract import Method
 from methods.networks.weights import save_weights
@@ -88,7 +90,7 @@ def begin(folder: Path) -> None:
     _remove_halves(folder)
 
 
-def keep(method: Method, run_id: str, folder: Path) -> dict[str, str]:
+def keep(method: Method, run_id: str, classes: ClassSet, folder: Path) -> dict[str, str]:
     """Write the student's and the EMA teacher's weights -> sha256 of each file, by name."""
     networks = {WEIGHTS: method.student, EMA_WEIGHTS: method.ema_teacher}
     hashes = {}
@@ -97,7 +99,8 @@ def keep(method: Method, run_id: str, folder: Path) -> dict[str, str]:
             (folder / name).unlink(missing_ok=True)
             continue
         with written_whole(folder / name) as partial:
-            save_weights(network, partial, {"network": network.name, "run_id": run_id})
+            metadata = {"network": network.name, "run_id": run_id, CLASSES: as_metadata(classes)}
+            save_weights(network, partial, metadata)
         hashes[name] = file_hash(folder / name)
     return hashes
 

@@ -54,7 +54,7 @@ class Outcome(NamedTuple):
 def new_student(plan: Plan) -> Segmentor:
     """The plan's student, its encoder from the weights that it starts from, all else seeded."""
     torch.manual_seed(plan.spec.seed)
-    student = zoo.build(plan.spec.student)
+    student = zoo.build(plan.spec.student, len(plan.classes))
     if plan.init:
         load(student, plan.init, part="encoder")
     return student
@@ -62,7 +62,7 @@ def new_student(plan: Plan) -> Segmentor:
 
 def build_method(plan: Plan, student: Segmentor, teachers: Sequence[Segmentor]) -> Method:
     """The plan's method around its networks; companions are built here, from their own weights."""
-    companions = [zoo.build(companion.network) for companion in plan.companions]
+    companions = [zoo.build(companion.network, len(plan.classes)) for companion in plan.companions]
     for network, companion in zip(companions, plan.companions, strict=True):
         if companion.init:
             load(network, companion.init, part="encoder")
@@ -75,6 +75,7 @@ def build_method(plan: Plan, student: Segmentor, teachers: Sequence[Segmentor]) 
             teachers,
             generator=torch.Generator().manual_seed(plan.spec.seed),
             iterations=plan.spec.profile.iterations,
+            things=plan.classes.thing_ids,
             **({"companions": companions} if companions else {}),
         )
     except ValueError as error:  # networks that the method cannot bring together

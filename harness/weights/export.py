@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,8 +17,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from harness.config.class_set import ClassSet
 from harness.config.network_files import configs
-from harness.data.classes import CITYSCAPES_IDS, CLASSES, PALETTE
 from harness.errors import BenchError
 from harness.files import (
     file_hash,
@@ -29,6 +30,7 @@ from harness.files import (
 from harness.measure import environment
 from harness.records import store
 from harness.records.schema import RecordModel
+from harness.weights.checkpoint_classes import CLASSES
 from harness.weights.find import WEIGHTS, Checkpoint
 from methods.contract import Segmentor
 from methods.networks.names import one_scale
@@ -50,8 +52,10 @@ FREE: tuple[dict[int, str], ...] = ({0: "batch", 2: "height", 3: "width"}, {0: "
 
 class ExportedClass(RecordModel):
     name: str
-    colour: tuple[int, int, int] = Field(description="RGB, Cityscapes' own")
-    cityscapes_id: int = Field(description="label id, what its evaluation script takes")
+    colour: tuple[int, int, int] = Field(description="RGB")
+    cityscapes_id: int | None = Field(
+        description="label id, what an official evaluation script takes; None: there is none"
+    )
 
 
 class Onnx(RecordModel):
@@ -99,6 +103,7 @@ class FullSize(nn.Module):
 def export(
     network: Segmentor,
     description: str,
+    classes: ClassSet,
     checkpoint: Checkpoint,
     out: Path,
     *,
@@ -114,7 +119,7 @@ def export(
         check_packages()
     network = copy.deepcopy(network).eval().requires_grad_(False)
     with folder_of(out, "--out", FILES, lambda earlier: (earlier / CARD).is_file()) as building:
-        card = card_of(network, description, checkpoint, size)
+        card = card_of(network, description, classes, checkpoint, size)
         save(network, card, building / WEIGHTS)
         if onnx:
             onnx_file = write_onnx(network, building / ONNX, size)
@@ -124,7 +129,11 @@ def export(
 
 
 def card_of(
-    network: Segmentor, description: str, checkpoint: Checkpoint, size: tuple[int, int]
+    network: Segmentor,
+    description: str,
+    classes: ClassSet,
+    checkpoint: Checkpoint,
+    size: tuple[int, int],
 ) -> Card:
     """What can be said of a network in eval mode, and of where its weights are from."""
     record = checkpoint.record
@@ -135,7 +144,7 @@ def card_of(
         checkpoint=checkpoint.path.name,
         checkpoint_sha256=file_hash(checkpoint.path),
         format=description,
-        classes=_classes(),
+        classes=_classes(classes),
         mean=MEAN,
         std=STD,
         size=size,
@@ -146,10 +155,10 @@ def card_of(
 
 
 def save(network: Segmentor, card: Card, path: Path) -> None:
-    """The network's weights as safetensors that say their network and run."""
-    save_weights(
-        network, path, {"network": network.name} | ({"run_id": card.run_id} if card.run_id else {})
-    )
+    """The network's weights as safetensors that say their network, classes and run."""
+    colours = {each.name: each.colour for each in card.classes}
+    metadata = {"network": network.name, CLASSES: json.dumps(colours)}
+    save_weights(network, path, metadata | ({"run_id": card.run_id} if card.run_id else {}))
 
 
 @contextmanager
@@ -292,11 +301,10 @@ def _head_stride(network: Segmentor, size: tuple[int, int]) -> int:
     return round(width / logits.shape[-1])
 
 
-def _classes() -> list[ExportedClass]:
-    ids = {train_id: label_id for label_id, train_id in CITYSCAPES_IDS.items()}
+def _classes(classes: ClassSet) -> list[ExportedClass]:
     return [
-        ExportedClass(name=name, colour=colour, cityscapes_id=ids[i])
-        for i, (name, colour) in enumerate(zip(CLASSES, PALETTE, strict=True))
+        ExportedClass(name=name, colour=colour, cityscapes_id=classes.label_ids.get(name))
+        for name, colour in zip(classes.names, classes.palette, strict=True)
     ]
 
 

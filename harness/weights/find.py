@@ -101,13 +101,13 @@ def network_name(checkpoint: Checkpoint, student: str | None = None) -> str:
 
 
 def load_network(
-    checkpoint: Checkpoint, name: str, part: NetworkPart = "student"
+    checkpoint: Checkpoint, name: str, classes: int, part: NetworkPart = "student"
 ) -> tuple[Segmentor, str]:
     """Build the network of that name with the checkpoint's weights -> it, and the file's format."""
     if checkpoint.record:
         register(checkpoint.record.spec.networks)
     try:
-        network = zoo.build(name)
+        network = zoo.build(name, classes)
     except ValueError as error:
         raise BenchError(f"{error}.") from error
     is_ema_file = checkpoint.path.name == EMA_WEIGHTS  # it holds that network alone

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from harness.config.class_set import ClassSet
 from harness.config.schema import DataRef
 from harness.files import write_text
 from harness.records.schema import Record, Scores, provenance
@@ -42,7 +43,7 @@ from safetensors.torch import load_file
 from methods.networks import zoo  # of uda-bench
 
 config = json.load(open("config.json"))
-network = zoo.build(config["network"]).eval()
+network = zoo.build(config["network"], len(config["classes"])).eval()
 network.load_state_dict(load_file("model.safetensors"))
 image = torch.zeros(1, 3, 512, 1024)  # grey levels 0..255, less image_mean, by image_std
 classes = network(image).logits.argmax(1)  # at 1 / head_stride of the image's size
@@ -53,6 +54,7 @@ classes = network(image).logits.argmax(1)  # at 1 / head_stride of the image's s
 def export_to_hub(
     network: Segmentor,
     description: str,
+    classes: ClassSet,
     checkpoint: Checkpoint,
     out: Path,
     *,
@@ -64,7 +66,7 @@ def export_to_hub(
     """
     network = copy.deepcopy(network).eval().requires_grad_(False)
     with folder_of(out, "--hub", FILES, _is_ours) as building:
-        card = card_of(network, description, checkpoint, size)
+        card = card_of(network, description, classes, checkpoint, size)
         save(network, card, building / WEIGHTS)
         record = checkpoint.record
         write_text(building / CONFIG, json.dumps(_config(card, record), indent=2) + "\n")

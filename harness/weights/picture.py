@@ -13,9 +13,10 @@ import torch
 
 from harness.config import catalogue
 from harness.config.suites import run_ids
-from harness.data.classes import CITYSCAPES_IDS, colourise, lookup_table
+from harness.data.classes import colourise
 from harness.data.loader import eval_batches
 from harness.data.scenes import draw_scene
+from harness.data.scenes.writer import train_ids_of
 from harness.data.sources import find_sources
 from harness.data.transforms import PixelArray
 from harness.errors import BenchError
@@ -35,10 +36,10 @@ def renderings() -> list[list[tuple[str, PixelArray]]]:
         name: draw_scene(name, "train", index, size=CELL)
         for name, index in (("gta5", 15), ("synthia", 2), ("cityscapes", 3))
     }
-    train_ids = lookup_table(CITYSCAPES_IDS)
+    palette = catalogue.class_set("cityscapes19").palette
     return [
         [(f"{name}-like (generated)", scene.image) for name, scene in scenes.items()],
-        [("its label", colourise(train_ids[scene.label])) for scene in scenes.values()],
+        [("its label", colourise(train_ids_of(scene.label), palette)) for scene in scenes.values()],
     ]
 
 
@@ -48,20 +49,21 @@ def predictions(results: Path, scenario: str, index: int) -> list[list[tuple[str
     spec = chosen[0].spec
     sources = find_sources(spec.scenario, spec.profile, None)
     val = sources.target.open("val")
+    palette = catalogue.classes_of(spec.scenario).palette
     size = spec.profile.image_size[spec.target.dataset]
     image, label = next(islice(eval_batches(val, size), index, None))
     panels = [
         (f"{scenario}: target (generated)", val.read_image(index)),
-        ("its label", colourise(label[0].numpy())),
+        ("its label", colourise(label[0].numpy(), palette)),
     ]
     for record in chosen:
         checkpoint = find_checkpoint(record.run_id, results)
-        network = load_network(checkpoint, network_name(checkpoint))[0].eval()
+        network = load_network(checkpoint, network_name(checkpoint), len(palette))[0].eval()
         with torch.inference_mode():
             logits = upsample(network(image).logits, label.shape[-2:])
         assert record.metrics is not None
         caption = f"{record.spec.method}: mIoU {record.metrics.student.miou:.1f} over the whole set"
-        panels.append((caption, colourise(most_likely(logits)[0].numpy())))
+        panels.append((caption, colourise(most_likely(logits)[0].numpy(), palette)))
     return [panels[:3], panels[3:]]
 
 

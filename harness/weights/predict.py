@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from harness.data.classes import CITYSCAPES_IDS, PALETTE, colourise
-from harness.data.encodings import CITYSCAPES
+from harness.config.class_set import ClassSet
+from harness.data.classes import colourise, lookup_table
+from harness.data.encodings import read_grey
 from harness.data.forms import is_derived, labels_among, plain_stem
 from harness.data.images import not_a_file, read_upright
 from harness.data.loader import at_scales, normalise
@@ -44,7 +45,7 @@ OPACITY = 0.5
 class Prediction(NamedTuple):
     image: Path
     out: Path
-    truth: Path | None = None  # its label, in Cityscapes' label ids
+    truth: Path | None = None  # its label, in label ids of the classes
 
 
 def plan_predictions(images: Sequence[Path], out: Path, rendering: Rendering) -> list[Prediction]:
@@ -145,6 +146,7 @@ def predict(
     network: Segmentor,
     tasks: Sequence[Prediction],
     rendering: Rendering,
+    classes: ClassSet,
     *,
     size: tuple[int, int] | None,
     views: Views,
@@ -169,21 +171,42 @@ def predict(
             )
             train_ids = most_likely(scored)[0].cpu().numpy()
             if rendering == "side":
-                truth = CITYSCAPES.table[CITYSCAPES.read(task.truth)] if task.truth else None
-                save(side_by_side(image, train_ids, truth), task.out)
+                truth = _train_ids(task.truth, classes) if task.truth else None
+                save(side_by_side(image, train_ids, classes, truth), task.out)
             else:
-                write_prediction(task.out, train_ids, rendering, image)
+                write_prediction(task.out, train_ids, rendering, classes, image)
             progress(done, len(tasks))
 
 
+def _train_ids(label: Path, classes: ClassSet) -> PixelArray:
+    """A label's train ids (H, W): of the classes' label ids, or as they are where those have none."""
+    ids = read_grey(label)
+    if not classes.label_ids:
+        return ids
+    return lookup_table({classes.label_ids[name]: i for i, name in enumerate(classes.names)})[ids]
+
+
+def check_rendering(rendering: Rendering, classes: ClassSet) -> None:
+    """BenchError for label ids of classes that have none."""
+    if rendering == "labelids" and not classes.label_ids:
+        raise BenchError(
+            f"--as labelids: the classes of {classes.name} have no label ids; expected some under "
+            "[label_ids] in the class set's file, or --as trainids."
+        )
+
+
 def write_prediction(
-    path: Path, train_ids: PixelArray, rendering: Rendering, image: PixelArray
+    path: Path,
+    train_ids: PixelArray,
+    rendering: Rendering,
+    classes: ClassSet,
+    image: PixelArray,
 ) -> None:
     """Write train ids (H, W) as PNG of that kind; an overlay is over the image (H, W, 3).
 
-    Label ids are Cityscapes', 0 (unlabelled) for ignored pixels.
+    Label ids are the class set's, 0 (unlabelled) for ignored pixels.
     """
-    save(_draw(train_ids.astype(np.uint8), rendering, image), path)
+    save(_draw(train_ids.astype(np.uint8), rendering, classes, image), path)
 
 
 def save(picture: Image.Image, path: Path) -> None:
@@ -192,15 +215,17 @@ def save(picture: Image.Image, path: Path) -> None:
         picture.save(partial, format="PNG")
 
 
-def _draw(train_ids: PixelArray, rendering: Rendering, image: PixelArray) -> Image.Image:
+def _draw(
+    train_ids: PixelArray, rendering: Rendering, classes: ClassSet, image: PixelArray
+) -> Image.Image:
     if rendering == "overlay":
-        mixed = (1 - OPACITY) * image + OPACITY * colourise(train_ids)
+        mixed = (1 - OPACITY) * image + OPACITY * colourise(train_ids, classes.palette)
         return Image.fromarray(mixed.round().astype(np.uint8))
     if rendering == "labelids":
         label_ids = np.zeros(256, np.uint8)
-        label_ids[list(CITYSCAPES_IDS.values())] = list(CITYSCAPES_IDS)
+        label_ids[: len(classes)] = [classes.label_ids[name] for name in classes.names]
         return Image.fromarray(label_ids[train_ids])
     picture = Image.fromarray(train_ids)
     if rendering == "palette":
-        picture.putpalette([level for colour in PALETTE for level in colour])
+        picture.putpalette([level for colour in classes.palette for level in colour])
     return picture

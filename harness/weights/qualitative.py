@@ -92,6 +92,7 @@ def _truth(dataset: Dataset, index: int) -> Example:
         image=resize_image(image, size),
         label=resize_label(dataset.read_label(index), size),
         predictions={},
+        classes=dataset.classes,
     )
 
 
@@ -124,7 +125,9 @@ def _predict(
 ) -> None:
     """Add the row's predictions to the examples, scored as the run was."""
     checkpoint = find_checkpoint(record.run_id, results)
-    network = load_network(checkpoint, network_name(checkpoint))[0].to(device)
+    network = load_network(
+        checkpoint, network_name(checkpoint), len(dataset.classes)
+    )[0].to(device)
     profile = record.spec.profile
     views, size = Views.of(profile), profile.image_size[dataset.name]
     predictions: list[PixelArray] = []

@@ -25,6 +25,7 @@ from harness.records.schema import RecordModel, Scores
 from harness.report.columns import NONE, Grid
 from harness.report.progress import Reporter
 from harness.training.precision import computing_threads, set_float32
+from harness.weights.checkpoint_classes import check_classes
 from harness.weights.find import Checkpoint, NetworkPart, load_network, network_of
 from methods.contract import Method
 
@@ -64,7 +65,9 @@ def evaluate_checkpoint(question: Question, device: torch.device, report: Report
     target = find_target(scenario, profile, data_root)
     student = question.student
     name = pinned(student) if student else network_of(checkpoint) or recorded(profile.student)
-    network, description = load_network(checkpoint, name, question.part)
+    classes = catalogue.classes_of(scenario)
+    check_classes(checkpoint, classes)
+    network, description = load_network(checkpoint, name, len(classes), question.part)
     if target.ref.generated:
         report.say("generated data: figures are not comparable with papers")
     report.say(f"{checkpoint.path.name}: {description}, as {name}")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pydantic import Field
 from torch import Tensor
 
-from methods.contract import NUM_CLASSES, Method, Segmentor
+from methods.contract import Method, Segmentor
 from methods.networks.heads.dlv2 import DLV2Head
 from methods.parts.losses import cross_entropy
 
@@ -35,7 +35,9 @@ class MultiLevel(Method):
         super().setup(frozen_teachers, companions)
         # Its name has `head` in it: it learns as fast as the head does.
         channels = self.student.feature_channels[:-1]
-        self.auxiliary_head = DLV2Head(channels, NUM_CLASSES) if self.config.levels == 2 else None
+        self.auxiliary_head = (
+            DLV2Head(channels, self.student.num_classes) if self.config.levels == 2 else None
+        )
 
     def predict(self, image: Tensor) -> dict[str, Tensor]:
         """Logits (B, C, h, w) of each level, at their own strides."""

@@ -65,6 +65,7 @@ class MultiScale(PaddedSegmentor):
         self.stride = stride
         self.feature_channels = network.feature_channels
         self.fused_channels = network.fused_channels
+        self.num_classes = logits.shape[1]
         width = min(network.fused_channels, ATTENTION_CHANNELS)
         self.attention_head = SegFormerHead(network.feature_channels, logits.shape[1], width)
 
@@ -147,7 +148,7 @@ TRIAL_SIZE = 64
 
 @torch.no_grad()
 def _trial(network: Segmentor) -> Tensor:
-    """Logits of a small image: no network says its classes and stride."""
+    """Logits of a small image: no network says its stride."""
     device = next(network.parameters()).device
     training = network.training
     network.eval()

@@ -222,6 +222,12 @@ def build(name: str, num_classes: int = 19, **overrides: Any) -> Segmentor:
     `head` chooses another head (a key of HEADS), `head_X` overrides the head's argument X, any
     other keyword the encoder's. Raises ValueError for unknown names and keywords.
     """
+    network = _build(name, num_classes, overrides)
+    network.num_classes = num_classes
+    return network
+
+
+def _build(name: str, num_classes: int, overrides: dict[str, Any]) -> Segmentor:
     if name.startswith(TWO_SCALES):
         from methods.networks.multi_scale import MultiScale
 

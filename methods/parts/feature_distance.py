@@ -6,34 +6,35 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from methods.contract import IGNORE, NUM_CLASSES
+from methods.contract import IGNORE
 from methods.parts.device import constant
 from methods.parts.joined import mean_over
 
-#: Countable objects: the classes whose ImageNet features are worth keeping.
-THINGS = (6, 7, 11, 12, 13, 14, 15, 16, 17, 18)
 
-
-def downscale_label(label: Tensor, stride: int, min_ratio: float = 0.75) -> Tensor:
+def downscale_label(
+    label: Tensor, stride: int, num_classes: int, min_ratio: float = 0.75
+) -> Tensor:
     """Label (B, H, W) -> (B, H // stride, W // stride): the majority class of each cell.
 
     A cell whose majority holds less than `min_ratio` of it is ignored (255); ties go to the lowest
     id; ignored pixels count as a class of their own.
     """
     height, width = (side // stride for side in label.shape[1:])
-    classes = torch.where(label == IGNORE, NUM_CLASSES, label)
+    classes = torch.where(label == IGNORE, num_classes, label)
     classes = classes[:, : height * stride, : width * stride]
     pixels = classes.unflatten(2, (width, stride)).unflatten(1, (height, stride))
     pixels = pixels.transpose(2, 3).flatten(3)  # (B, h, w, stride * stride)
     # A histogram a cell: one-hot pixels would be twenty maps of the label's size.
-    counts = torch.zeros(*pixels.shape[:3], NUM_CLASSES + 1, device=label.device)
+    counts = torch.zeros(*pixels.shape[:3], num_classes + 1, device=label.device)
     counts.scatter_add_(3, pixels, torch.ones_like(counts[..., :1]).expand(pixels.shape))
     count, cell = counts.max(3)  # (B, h, w)
     unsure = count / stride**2 < min_ratio
-    return torch.where((cell == NUM_CLASSES) | unsure, IGNORE, cell)
+    return torch.where((cell == num_classes) | unsure, IGNORE, cell)
 
 
-def label_cells(label: Tensor, grid: tuple[int, ...], min_ratio: float = 0.75) -> Tensor:
+def label_cells(
+    label: Tensor, grid: tuple[int, ...], num_classes: int, min_ratio: float = 0.75
+) -> Tensor:
     """Label (B, H, W) -> the majority class of each cell of a grid (h, w) of features.
 
     A crop that is no multiple of the features' stride is resized to one first.
@@ -42,11 +43,16 @@ def label_cells(label: Tensor, grid: tuple[int, ...], min_ratio: float = 0.75) -
     size = (grid[0] * stride, grid[1] * stride)
     if label.shape[-2:] != size:
         label = F.interpolate(label[:, None].float(), size)[:, 0].long()  # nearest neighbour
-    return downscale_label(label, stride, min_ratio)
+    return downscale_label(label, stride, num_classes, min_ratio)
 
 
-def class_mask(cells: Tensor, classes: tuple[int, ...] = THINGS) -> Tensor:
-    """Cells (B, h, w) that belong to one of the classes: bool."""
+def class_mask(cells: Tensor, classes: tuple[int, ...]) -> Tensor:
+    """Cells (B, h, w) that belong to one of the classes, to any where none is given: bool.
+
+    DAFormer keeps the features of countable objects; a class set need not know which those are.
+    """
+    if not classes:
+        return cells != IGNORE
     return torch.isin(cells, constant(classes, cells.device, cells.dtype))
 
 

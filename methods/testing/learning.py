@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 
 from methods.testing.tools import (
+    CLASSES,
     ITERATIONS,
     SIZE,
     ContractError,
@@ -129,7 +130,7 @@ def the_head_learns_faster_by_the_factor(subject: Subject) -> None:
 
 def target_labels_change_nothing(subject: Subject) -> None:
     """The labels that a method must not see are poisoned; every term stays as it is."""
-    noise = torch.randint(0, 19, (2, *SIZE), generator=torch.Generator().manual_seed(1))
+    noise = torch.randint(0, CLASSES, (2, *SIZE), generator=torch.Generator().manual_seed(1))
     noise[:, ::2] = 10**6  # whoever takes it for a class breaks
     runs = []
     for poison in (None, noise):

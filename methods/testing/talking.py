@@ -7,8 +7,9 @@ import inspect
 import torch
 from pydantic import ValidationError
 
-from methods.contract import IGNORE, NUM_CLASSES
+from methods.contract import IGNORE
 from methods.testing.tools import (
+    CLASSES,
     ITERATIONS,
     Subject,
     minimised,
@@ -97,7 +98,7 @@ def its_networks_answer_at_any_size(subject: Subject) -> None:
             with torch.no_grad():
                 output = network(torch.randn(2, 3, height, width))
             classes = tuple(output.logits.shape[:2])
-            require(classes == (2, NUM_CLASSES), f"logits begin {classes}, (2, {NUM_CLASSES}) due")
+            require(classes == (2, CLASSES), f"logits begin {classes}, (2, {CLASSES}) due")
             require(torch.isfinite(output.logits).all(), "logits are not finite")
             widths = [feature.shape[1] for feature in output.features]
             promised = [*network.feature_channels, network.fused_channels]

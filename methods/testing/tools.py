@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from methods.contract import IGNORE, NUM_CLASSES, Batch, Method, Segmentor
+from methods.contract import IGNORE, Batch, Method, Segmentor
 from methods.networks import zoo
 
 NETWORKS = ("test_mit", "test_deeplab")
+#: Of the networks and labels here, and which of them are things: as many as Cityscapes has.
+CLASSES, THINGS = 19, (6, 7, *range(11, 19))
 ITERATIONS = 4
 SIZE = (32, 64)
 
@@ -69,14 +71,15 @@ class Subject:
     def frozen_teachers(self) -> list[Segmentor]:
         """The frozen teachers it asks for, with random weights."""
         return [
-            zoo.build(spec.network)
+            zoo.build(spec.network, CLASSES)
             for spec in self.method.frozen_teachers(self.config, self.network)
         ]
 
     def companions(self) -> list[Segmentor]:
         """The companions it asks for, with random weights."""
         return [
-            zoo.build(spec.network) for spec in self.method.companions(self.config, self.network)
+            zoo.build(spec.network, CLASSES)
+            for spec in self.method.companions(self.config, self.network)
         ]
 
     def make(
@@ -92,7 +95,7 @@ class Subject:
         torch.manual_seed(seed)
         config = self.config
         given = self.frozen_teachers() if teachers is None else teachers
-        student = zoo.build(self.network) if student is None else student
+        student = zoo.build(self.network, CLASSES) if student is None else student
         companions = self.companions() if companions is None else companions
         method = self.method(
             config,
@@ -100,6 +103,7 @@ class Subject:
             given,
             generator=torch.Generator().manual_seed(seed),
             iterations=iterations,
+            things=THINGS,
             **({"companions": companions} if companions else {}),
         )
         return method.train()
@@ -110,8 +114,8 @@ class Subject:
 
         def labels() -> Tensor:
             cells = (2, -(-size[0] // 8), -(-size[1] // 8))
-            blocks = torch.randint(0, NUM_CLASSES + 1, cells, generator=generator)
-            blocks = torch.where(blocks == NUM_CLASSES, IGNORE, blocks)
+            blocks = torch.randint(0, CLASSES + 1, cells, generator=generator)
+            blocks = torch.where(blocks == CLASSES, IGNORE, blocks)
             whole = blocks.repeat_interleave(8, 1).repeat_interleave(8, 2)
             return whole[:, : size[0], : size[1]].contiguous()
 

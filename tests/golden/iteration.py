@@ -18,6 +18,7 @@ from harness.training.trainer import Trainer
 from methods.contract import Batch
 from methods.daformer import DAFormer, Mixed
 from methods.parts.pseudo_labels import PseudoLabel
+from methods.testing.tools import THINGS
 
 INPUTS, STEPS = "h_common.npz", "h_dacs_plain.npz"
 ITERATIONS = 3
@@ -60,7 +61,7 @@ def tiny_method() -> Recorded:
         jitter_probability=0,
         blur_probability=0,
     )
-    method = Recorded(config, tiny_daformer(), iterations=ITERATIONS)
+    method = Recorded(config, tiny_daformer(), iterations=ITERATIONS, things=THINGS)
     assert method.imagenet is not None
     imagenet = renamed(prefixed(INPUTS, "imnet."))
     method.imagenet.network.load_state_dict(imagenet, strict=False)

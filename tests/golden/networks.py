@@ -41,6 +41,7 @@ def tiny_daformer() -> Segmentor:
     encoder = MixTransformer(DIMS, (1, 1, 1, 1), (1, 2, 5, 8), drop_path_rate=0)
     head = DAFormerHead(DIMS, 19, channels=32, dropout=0)
     network = EncoderDecoder("tiny", encoder, head)
+    network.num_classes = 19
     network.load_state_dict(renamed(prefixed(DAFORMER, "sd.")))
     return network
 
@@ -50,6 +51,7 @@ def tiny_deeplab(dilations: tuple[int, ...], head_prefix: str) -> Segmentor:
     encoder = DilatedResNet((3, 4, 6, 3), channels=(4, 8, 16, 32), stem_width=4)
     head = DLV2Head(encoder.channels, 19, dilations)
     network = EncoderDecoder("tiny", encoder, head)
+    network.num_classes = 19
     backbone = list(prefixed(DEEPLAB, "sd.backbone.").values())
     # timm names the stem's layers differently and keeps their order.
     names = encoder.state_dict().keys()

@@ -25,6 +25,7 @@ from methods.parts.ema import EMATeacher
 from methods.parts.feature_distance import class_mask as thing_mask
 from methods.parts.feature_distance import downscale_label, feature_distance
 from methods.parts.losses import cross_entropy
+from methods.testing.tools import THINGS
 
 LOSSES, AUGMENT, DOWNSCALE = "b_losses.npz", "c_augment.npz", "d_downscale_label_ratio.npz"
 DISTANCE, EMA = "f_feat_dist.npz", "g_ema.npz"
@@ -126,29 +127,30 @@ def downscaled_labels() -> float:
     cases += [("edge_in", "edge_scale", f"edge_out_r{r}", r) for r in (0.75, 0.5)]
     shares = [
         differing(
-            downscale_label(tensor(DOWNSCALE, label), int(tensor(DOWNSCALE, scale)), ratio),
+            downscale_label(tensor(DOWNSCALE, label), int(tensor(DOWNSCALE, scale)), 19, ratio),
             tensor(DOWNSCALE, expected),
         )
         for label, scale, expected, ratio in cases
     ]
-    ignored = downscale_label(tensor(DOWNSCALE, "ign_in"), 4, 0.75)
+    ignored = downscale_label(tensor(DOWNSCALE, "ign_in"), 4, 19, 0.75)
     return max(*shares, differing(ignored, tensor(DOWNSCALE, "ign_out_r0.75")))
 
 
 def distance_and_gradient() -> float:
     features = tensor(DISTANCE, "feat").requires_grad_()
-    cells = downscale_label(tensor(DISTANCE, "gt"), 32, float(tensor(DISTANCE, "min_ratio")))
-    distance = feature_distance(features, tensor(DISTANCE, "feat_imnet"), thing_mask(cells))
+    cells = downscale_label(tensor(DISTANCE, "gt"), 32, 19, float(tensor(DISTANCE, "min_ratio")))
+    distance = feature_distance(features, tensor(DISTANCE, "feat_imnet"), thing_mask(cells, THINGS))
     loss = tensor(DISTANCE, "fdist_lambda") * distance
     (gradient,) = torch.autograd.grad(loss, features)
     return largest([(loss, tensor(DISTANCE, "loss")), (gradient, tensor(DISTANCE, "grad"))])
 
 
 def distance_mask() -> float:
-    cells = downscale_label(tensor(DISTANCE, "gt"), 32, 0.75)
+    cells = downscale_label(tensor(DISTANCE, "gt"), 32, 19, 0.75)
     mask = tensor(DISTANCE, "mask").squeeze(1)
     return max(
-        differing(cells, tensor(DISTANCE, "gt_rescaled")), differing(thing_mask(cells), mask)
+        differing(cells, tensor(DISTANCE, "gt_rescaled")),
+        differing(thing_mask(cells, THINGS), mask),
     )
 
 

@@ -63,7 +63,7 @@ def constant(value: float) -> Batch:
 
 def test_the_overlap_of_two_predictions():
     a, b = torch.tensor([[[0, 0, 1, 1]]]), torch.tensor([[[0, 1, 1, 2]]])
-    both, either = class_overlap(a, b)
+    both, either = class_overlap(a, b, 19)
     assert both[:4].tolist() == [1, 1, 0, 0]
     assert either[:4].tolist() == [2, 3, 1, 0]
     assert not both[4:].any()

@@ -184,8 +184,8 @@ def test_the_feature_distance_is_the_contexts(batch):
     nn.init.constant_(method.imagenet.network.encoder.norm4.bias, 1)
     found = method.source_terms(batch, source, 0)["feature_distance"].item()
     reference = method.imagenet.network.network.features(half(batch.source_image))[-1]
-    cells = label_cells(batch.source_label, reference.shape[-2:])
-    expected = feature_distance(source.features[-1], reference, class_mask(cells))
+    cells = label_cells(batch.source_label, reference.shape[-2:], 19)
+    expected = feature_distance(source.features[-1], reference, class_mask(cells, ()))
     assert found == pytest.approx(0.5 * expected.item())
     assert found > 0
 

@@ -166,15 +166,15 @@ def test_blur_keeps_a_flat_image_and_spreads_a_point_symmetrically():
 
 def test_labels_scale_down_to_the_majority():
     label = torch.tensor([[[1, 1, 2, 2], [1, 4, 4, 4], [IGNORE] * 4, [IGNORE] * 4]])
-    assert downscale_label(label, 2, 0.75).tolist() == [[[1, IGNORE], [IGNORE, IGNORE]]]
-    assert downscale_label(label, 2, 0.5).tolist() == [[[1, 2], [IGNORE, IGNORE]]]
+    assert downscale_label(label, 2, 19, 0.75).tolist() == [[[1, IGNORE], [IGNORE, IGNORE]]]
+    assert downscale_label(label, 2, 19, 0.5).tolist() == [[[1, 2], [IGNORE, IGNORE]]]
 
 
 def test_a_cell_is_counted_pixel_by_pixel(generator):
     """Of sides that the stride does not divide, the rest is left out."""
     label = torch.randint(0, 4, (2, 14, 23), generator=generator)
     label[label == 3] = IGNORE
-    found = downscale_label(label, 5, 0.4)
+    found = downscale_label(label, 5, 4, 0.4)
     assert found.shape == (2, 2, 4)
     for image, row, column in product(range(2), range(2), range(4)):
         pixels = label[image, 5 * row : 5 * row + 5, 5 * column : 5 * column + 5].flatten().tolist()
@@ -185,7 +185,7 @@ def test_a_cell_is_counted_pixel_by_pixel(generator):
 
 def test_label_cells_fit_the_features_of_any_crop():
     label = torch.full((1, 75, 109), 13)
-    assert label_cells(label, (3, 4)).tolist() == [[[13] * 4] * 3]
+    assert label_cells(label, (3, 4), 19).tolist() == [[[13] * 4] * 3]
 
 
 def test_feature_distance_is_the_mean_norm_over_kept_cells():

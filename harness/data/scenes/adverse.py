@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from harness.data.adverse import CONDITIONS
 from harness.data.scenes import layout, lights, sensor, weather
 from harness.data.scenes.canvas import Array
 from harness.data.scenes.depth import DepthCanvas
@@ -19,6 +18,8 @@ _CLEAR = replace(
     focal=(0.72, 0.9), height=(1.25, 1.45), pitch=(0.0, 2.5), sun=(0.0, 0.0),
     visibility=(1e9, 1e9), hood="", vignette=0.1, jpeg=85,
 )  # fmt: skip
+#: ACDC's, in the order of its folders.
+CONDITIONS = ("fog", "night", "rain", "snow")
 #: How the camera answers each: in the dark it raises its gain, and with it the noise.
 STYLES: dict[str, Style] = {
     "fog": replace(_CLEAR, blur=(0.4, 0.7), noise=(1.0, 2.5), contrast=(0.9, 1.0)),

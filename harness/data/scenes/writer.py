@@ -20,12 +20,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from harness.config import catalogue
 from harness.data import png
-from harness.data.adverse import CONDITIONS, LABELS
 from harness.data.cache import cache_dir
-from harness.data.classes import CITYSCAPES_IDS, PALETTE, SYNTHIA_IDS, lookup_table
-from harness.data.layouts import layout_of
-from harness.data.scenes.adverse import condition
+from harness.data.classes import IGNORE
+from harness.data.encodings import labels_of
+from harness.data.layouts import layout_of, list_pairs
+from harness.data.scenes.adverse import CONDITIONS, condition
 from harness.data.scenes.scene import GENERATOR_VERSION, SIZES, draw_scene
 from harness.data.scenes.styles import GAP
 from harness.errors import BenchError, DataError
@@ -146,8 +147,8 @@ def _lacking(folder: Path, recipe: dict[str, Any]) -> str | None:
     """How many images of a split are there with their labels, both whole, where some are not."""
     layout = layout_of(recipe["name"])
     for split, count in recipe["counts"].items():
-        pairs = layout.list_pairs(folder, split)
-        files = [pair[: 1 if split in layout.unlabelled else 2] for pair in pairs]
+        pairs = list_pairs(layout, folder, split)
+        files = [pair[: 2 if layout.is_labelled(split) else 1] for pair in pairs]
         names = [file for pair in files for file in pair]
         headers = dict(zip(names, png.read_headers(names), strict=True))
         whole = sum(all(_whole(headers[file]) for file in pair) for pair in files)
@@ -241,8 +242,9 @@ def _store_gta5(
     _png(folder / "images" / number, Image.fromarray(image))
     indices = Image.fromarray(label, mode="P")
     colours = np.zeros((256, 3), np.uint8)
-    for label_id, train_id in CITYSCAPES_IDS.items():
-        colours[label_id] = PALETTE[train_id]
+    classes = catalogue.class_set("cityscapes19")
+    for name, label_id in classes.label_ids.items():
+        colours[label_id] = classes.colours[name]
     indices.putpalette(colours.tobytes())
     _png(folder / "labels" / number, indices)
 
@@ -253,10 +255,11 @@ def _store_synthia(
     """RGB/0000000.png and GT/LABELS/0000000.png: 16 bits, class in red, instance in green."""
     number = f"{index:07d}.png"
     _png(folder / "RGB" / number, Image.fromarray(image))
-    train = lookup_table(CITYSCAPES_IDS)[label]
+    train = train_ids_of(label)
     ids = np.zeros(256, np.uint16)
-    for synthia_id, train_id in SYNTHIA_IDS.items():
-        ids[train_id] = synthia_id
+    table = labels_of(layout_of("synthia")).encodings[0].table
+    for synthia_id in np.flatnonzero(table != IGNORE):
+        ids[table[synthia_id]] = synthia_id
     target = folder / "GT" / "LABELS" / number
     target.parent.mkdir(parents=True, exist_ok=True)
     things = (train != 255) & (train >= 11)
@@ -290,7 +293,7 @@ def _store_darkzurich(
     folder: Path, split: str, index: int, image: npt.NDArray[np.uint8], label: npt.NDArray[np.uint8]
 ) -> None:
     """The same by split, night and sequence; images to train on go without a label."""
-    labelled = split not in layout_of("darkzurich").unlabelled
+    labelled = layout_of("darkzurich").is_labelled(split)
     _store_frame(folder, f"{split}/night", index, image, label if labelled else None)
 
 
@@ -306,6 +309,11 @@ def _store_frame(
     _png(folder / "rgb_anon" / below / sequence / f"{frame}_rgb_anon.png", Image.fromarray(image))
     if label is not None:
         stem = folder / "gt" / below / sequence / frame
-        train_ids = lookup_table(CITYSCAPES_IDS)[label]
-        for ending, ids in zip(LABELS, (train_ids, label), strict=True):
-            _png(stem.with_name(stem.name + ending), Image.fromarray(ids))
+        for kind, ids in (("TrainIds", train_ids_of(label)), ("Ids", label)):
+            _png(stem.with_name(f"{frame}_gt_label{kind}.png"), Image.fromarray(ids))
+
+
+def train_ids_of(label: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Label ids of Cityscapes (H, W), as scenes are drawn -> train ids, 255 for ignored ones."""
+    table: npt.NDArray[np.uint8] = labels_of(layout_of("cityscapes")).encodings[0].table
+    return table[label]

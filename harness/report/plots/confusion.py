@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.analysis.comparison import Table
-from harness.data.classes import CAMVID_GROUPS, CLASSES
+from harness.config.catalogue import classes_of
 from harness.errors import BenchError
 from harness.evaluation.metrics import Matrix, merge
 from harness.report.plots.classes import without_frame, write_cells
@@ -72,9 +72,10 @@ def shares_of(runs: Sequence[Record]) -> tuple[list[str], list[list[float]]]:
 
 def _scored(matrix: Matrix, run: Record) -> tuple[list[str], Matrix]:
     """The matrix over the classes of the run's convention, by their names."""
-    convention = run.metrics.convention if run.metrics else ""
-    if convention == "camvid11" and len(matrix) == len(CLASSES):
-        return list(CAMVID_GROUPS), merge(matrix, CAMVID_GROUPS.values())[:-1, :-1]
-    if len(matrix) == len(CLASSES):
-        return list(CLASSES), matrix
-    return [str(index) for index in range(len(matrix))], matrix
+    classes = classes_of(run.spec.scenario)
+    if run.metrics is None or len(matrix) != len(classes):
+        return [str(index) for index in range(len(matrix))], matrix
+    way = classes.ways_to_score[run.metrics.convention]
+    if not way.groups:
+        return list(classes.names), matrix
+    return list(way.groups), merge(matrix, map(classes.ids_of, way.groups.values()))[:-1, :-1]

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.data.classes import CLASSES, IGNORE, PALETTE, colourise
+from harness.data.classes import IGNORE, colourise
 from harness.report.plots.style import heading, new_figure, short
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     from matplotlib.figure import Figure
 
+    from harness.config.class_set import ClassSet
     from harness.data.transforms import PixelArray
 
 
@@ -26,6 +27,7 @@ class Example:
     image: PixelArray  # (H, W, 3)
     label: PixelArray  # (h, w) train ids, 255: ignored
     predictions: dict[str, PixelArray]  # by row: (h, w) train ids
+    classes: ClassSet
 
 
 def draw(examples: Sequence[Example], title: str, width: float) -> Figure:
@@ -39,8 +41,8 @@ def draw(examples: Sequence[Example], title: str, width: float) -> Figure:
     figure = new_figure(width, (cell + 0.03) * len(lines) + 0.3 + legend, pad=0.01)
     grid = figure.subplots(len(lines), len(examples), squeeze=False)
     for x, example in enumerate(examples):
-        pictures = [example.image, colourise(example.label)]
-        pictures += [colourise(example.predictions[m]) for m in methods]
+        pictures = [example.image, colourise(example.label, example.classes.palette)]
+        pictures += [colourise(example.predictions[m], example.classes.palette) for m in methods]
         for axes, picture, line in zip(grid[:, x], pictures, lines, strict=True):
             axes.imshow(picture, interpolation="nearest", aspect="auto",
                         extent=(0, wide, height, 0))  # fmt: skip
@@ -51,7 +53,7 @@ def draw(examples: Sequence[Example], title: str, width: float) -> Figure:
             if x == 0:
                 axes.set_ylabel(short(line, 26), rotation=0, ha="right", va="center", fontsize=6)
     heading(figure, title)
-    _legend(figure, present, max(2, int(width / 1.05)))
+    _legend(figure, examples[0].classes, present, max(2, int(width / 1.05)))
     return figure
 
 
@@ -63,11 +65,12 @@ def classes_in(examples: Sequence[Example]) -> list[int]:
     return sorted(ids - {IGNORE})
 
 
-def _legend(figure: Figure, present: Sequence[int], columns: int) -> None:
+def _legend(figure: Figure, classes: ClassSet, present: Sequence[int], columns: int) -> None:
     from matplotlib.patches import Patch
 
     patches = [
-        Patch(color="#{:02x}{:02x}{:02x}".format(*PALETTE[i]), label=CLASSES[i]) for i in present
+        Patch(color="#{:02x}{:02x}{:02x}".format(*classes.palette[i]), label=classes.names[i])
+        for i in present
     ]
     figure.legend(
         handles=patches, loc="outside lower left", ncols=columns, fontsize=5.5, handlelength=0.8,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.analysis.comparison import Table, comparison
-from harness.data.classes import CLASSES, PALETTE, colourise
+from harness.data.classes import colourise
 from harness.errors import BenchError
 from harness.files import folder_written_whole, temporary_name, write_text
 from harness.records.schema import Record
@@ -195,8 +195,8 @@ class _Writer:
         shown = []
         for index, one in enumerate(examples):
             (prediction,) = one.predictions.values()
-            pictures = {"image": one.image, "label": colourise(one.label),
-                        "prediction": colourise(prediction)}  # fmt: skip
+            pictures = {"image": one.image, "label": colourise(one.label, one.classes.palette),
+                        "prediction": colourise(prediction, one.classes.palette)}  # fmt: skip
             values = {"name": one.name}
             for name, pixels in pictures.items():
                 values[name] = f"{run_id}-{index}-{name}.png"
@@ -218,8 +218,13 @@ def _confusion(run: Record) -> tuple[dict[str, Any] | None, str]:
 
 
 def _legend(examples: Sequence[Example]) -> list[tuple[str, str]]:
-    present = classes_in(examples) if examples else []
-    return [(CLASSES[i], "#{:02x}{:02x}{:02x}".format(*PALETTE[i])) for i in present]
+    if not examples:
+        return []
+    classes = examples[0].classes
+    return [
+        (classes.names[i], "#{:02x}{:02x}{:02x}".format(*classes.palette[i]))
+        for i in classes_in(examples)
+    ]
 
 
 def _panels(curves: Curves) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from harness.config.schema import Profile
 from harness.measure.clock import synchronise
 from harness.runs.training import build_method
 from harness.training.trainer import Trainer
-from methods.contract import IGNORE, NUM_CLASSES, Batch, Method
+from methods.contract import IGNORE, Batch, Method
 from methods.networks import zoo
 
 if TYPE_CHECKING:
@@ -29,9 +29,14 @@ STEPS_IN_TURN = 50
 
 
 def synthetic_batch(
-    method: Method | type[Method], crop: tuple[int, int], images: int, seed: int = 0
+    method: Method | type[Method],
+    crop: tuple[int, int],
+    images: int,
+    seed: int = 0,
+    *,
+    classes: int,
 ) -> Batch:
-    """Random images, labels in blocks of 19 classes and of the ignored one, on the CPU.
+    """Random images, labels in blocks of so many classes and of the ignored one, on the CPU.
 
     Images are (images, 3, *crop) float32 of unit variance, labels (images, *crop) int64: what the
     method asks for, empty or None where it asks for nothing.
@@ -43,8 +48,8 @@ def synthetic_batch(
         return torch.randn(images, 3, *crop, generator=generator)
 
     def label() -> Tensor:
-        blocks = torch.randint(NUM_CLASSES + 1, (images, 1, *sides), generator=generator)
-        blocks[blocks == NUM_CLASSES] = IGNORE
+        blocks = torch.randint(classes + 1, (images, 1, *sides), generator=generator)
+        blocks[blocks == classes] = IGNORE
         return F.interpolate(blocks.float(), crop, mode="nearest")[:, 0].long()
 
     source, source_label, target, target_label = image(), label(), image(), label()
@@ -69,8 +74,10 @@ class SyntheticStep:
         """`images` replaces the profile's batch; `phases` are told of the step's parts."""
         self.profile: Profile = plan.spec.profile
         self.device, self.phases = device, phases
-        teachers = [zoo.build(teacher.network) for teacher in plan.teachers]
-        self.method = build_method(plan, zoo.build(plan.spec.student), teachers).to(device)
+        classes = len(plan.classes)
+        teachers = [zoo.build(teacher.network, classes) for teacher in plan.teachers]
+        student = zoo.build(plan.spec.student, classes)
+        self.method = build_method(plan, student, teachers).to(device)
         self.method.train()
         #: Settings of the profile that this machine does not support.
         self.unmet = _prepare(self.method, self.profile, device)
@@ -84,7 +91,16 @@ class SyntheticStep:
         self.trainer = Trainer(self.method, self.profile, device, **options)
         images = images or self.profile.batch_size
         self.batches = [
-            _pinned(synthetic_batch(self.method, self.profile.crop, images, seed), device)
+            _pinned(
+                synthetic_batch(
+                    self.method,
+                    self.profile.crop,
+                    images,
+                    seed,
+                    classes=self.method.student.num_classes,
+                ),
+                device,
+            )
             for seed in range(self.profile.accumulation)
         ]
 

@@ -154,7 +154,8 @@ class Measurement:
         sizes = [(max(round(height * s), 1), max(round(width * s), 1)) for s in views.scales]
         generator = torch.Generator().manual_seed(0)
         images = [torch.randn(1, 3, *size, generator=generator).to(self.device) for size in sizes]
-        label = torch.randint(19, (1, *LABEL_SIZE), generator=generator).to(self.device)
+        classes = self.training.method.student.num_classes
+        label = torch.randint(classes, (1, *LABEL_SIZE), generator=generator).to(self.device)
 
         def score() -> object:
             precision = self.profile.precision

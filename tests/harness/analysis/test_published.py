@@ -5,9 +5,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from cityscapes import CLASSES
 
 from harness.analysis.published import Figure, published
-from harness.data.classes import CLASSES
 
 ROOT = Path(__file__).parents[3]
 BUILD = "from setuptools import build_meta; build_meta.build_wheel('dist')"

@@ -8,6 +8,7 @@ import re
 import pytest
 import torch
 from bench_cli import QUICK, SETTINGS, bench, refused
+from cityscapes import CITYSCAPES
 from real_formats import write_camvid, write_cityscapes
 
 from harness.data.sources import find_target
@@ -57,7 +58,7 @@ def expected_confusion(seed: int) -> list[list[int]]:
     profile, scenario, _ = apply_overrides(TARGET, profile, scenario, Method.Config, {})
     val = find_target(scenario, profile, None).open("val")
     matrix = evaluate(network(seed), eval_batches(val, profile.image_size["cityscapes"]))
-    return scores(matrix, "rescaled19").confusion
+    return scores(matrix, CITYSCAPES, "rescaled19").confusion
 
 
 def found(*arguments) -> dict:

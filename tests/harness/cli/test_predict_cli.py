@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 from bench_cli import bench, refused
+from cityscapes import CITYSCAPES, CITYSCAPES_IDS, CLASSES, colourise
 from fake_records import fake_record
 from PIL import Image
 
-from harness.data.classes import CITYSCAPES_IDS, CLASSES, PALETTE, colourise
 from harness.data.datasets import open_dataset
 from harness.data.images import read_upright
 from harness.data.loader import at_scales, eval_batches, normalise
@@ -183,7 +183,7 @@ def test_no_image_is_written_over(picture, weights):
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     label, image = np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.uint8)
     path = tmp_path / "x.png"
-    write_prediction(path, label, "trainids", image)
+    write_prediction(path, label, "trainids", CITYSCAPES, image)
     before = path.read_bytes()
 
     def full(self, file, **_):
@@ -192,7 +192,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Image.Image, "save", full)
     with pytest.raises(OSError, match="no space"):
-        write_prediction(path, label + 1, "trainids", image)
+        write_prediction(path, label + 1, "trainids", CITYSCAPES, image)
     assert [p.name for p in tmp_path.iterdir()] == ["x.png"]
     assert path.read_bytes() == before
 
@@ -249,8 +249,9 @@ def test_the_same_of_predictions_that_are_mostly_right(streets, tmp_path, monkey
         wrong = rng.integers(0, 19, label.shape, np.uint8)
         prediction = np.where((rng.random(label.shape) < 0.3) | (label == 255), wrong, label)
         name = sample.label.name.replace("_gtFine_", "_")
-        write_prediction(tmp_path / name, prediction, "labelids", np.empty(0, np.uint8))
-        total += confusion(torch.from_numpy(prediction), torch.from_numpy(label)).numpy()
+        nothing = np.empty(0, np.uint8)
+        write_prediction(tmp_path / name, prediction, "labelids", CITYSCAPES, nothing)
+        total += confusion(torch.from_numpy(prediction), torch.from_numpy(label), 19).numpy()
     official = by_the_official_script(streets, tmp_path, monkeypatch)
     np.testing.assert_allclose(official, iou(total), rtol=1e-12)
     assert np.nanmax(official) > 50

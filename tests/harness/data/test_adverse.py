@@ -17,10 +17,10 @@ from real_formats import (
     write_darkzurich,
 )
 
-from harness.data.adverse import CONDITIONS
 from harness.data.datasets import has_dataset, open_dataset
 from harness.data.layouts import layout_of
 from harness.data.rare_class import class_statistics
+from harness.data.scenes.adverse import CONDITIONS
 from harness.data.verify import quick_check, verify
 from harness.errors import DataError
 

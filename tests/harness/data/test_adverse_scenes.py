@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cityscapes import CITYSCAPES_IDS
 from PIL import Image
 
-from harness.data.adverse import CONDITIONS
-from harness.data.classes import CITYSCAPES_IDS, lookup_table
+from harness.data.classes import lookup_table
 from harness.data.datasets import open_dataset
 from harness.data.scenes import (
     adverse,
@@ -22,6 +22,7 @@ from harness.data.scenes import (
     vehicles,
     write_dataset,
 )  # fmt: skip
+from harness.data.scenes.adverse import CONDITIONS
 from harness.data.scenes.canvas import Camera
 from harness.data.scenes.depth import DepthCanvas
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from cityscapes import CAMVID_IDS, CITYSCAPES_IDS, GROUP_COLOURS
 from PIL import Image
 from real_formats import (
     encode,
@@ -23,9 +24,8 @@ from real_formats import (
     write_synthia,
 )
 
-from harness.data.camvid import GROUP_COLOURS, split_of
-from harness.data.classes import CAMVID_IDS, CITYSCAPES_IDS
 from harness.data.datasets import has_dataset, open_dataset, splits_there
+from harness.data.layouts import layout_of, split_by_rule
 from harness.errors import DataError
 
 PLAIN = ("images", "labels")
@@ -161,7 +161,7 @@ def test_camvid_has_segnets_split():
         "0016E5_07957": "train", "0016E5_07959": "val", "0016E5_08159": "val",
         "0016E5_08190": "train", "Seq05VD_f05100": "test",
     }  # fmt: skip
-    assert {frame: split_of(frame) for frame in expected} == expected
+    assert {frame: split_by_rule(layout_of("camvid"), 0, frame) for frame in expected} == expected
 
 
 def test_every_camvid_colour_is_its_groups_class(tmp_path):
@@ -253,7 +253,7 @@ def test_errors_say_what_to_do(tmp_path):
         open_dataset("gta5", tmp_path, "train")
     with pytest.raises(DataError, match="gta5 has no split 'val'"):
         open_dataset("gta5", tmp_path, "val")
-    with pytest.raises(DataError, match="no data set is called 'gta6'; there are gta5"):
+    with pytest.raises(DataError, match="no data set is called 'gta6'; there are acdc"):
         open_dataset("gta6", tmp_path, "train")
     (tmp_path / "gta5" / "images").mkdir(parents=True)
     (tmp_path / "gta5" / "labels").mkdir()

@@ -14,13 +14,13 @@ from real_formats import (
     write_gta5,
 )
 
+from harness.config import catalogue
 from harness.data.datasets import has_dataset, open_dataset
-from harness.data.layouts import LAYOUTS
 from harness.errors import DataError
 
 
 def sets_in(root):
-    return [name for name in LAYOUTS if has_dataset(name, root)]
+    return [name for name in catalogue.names("datasets") if has_dataset(name, root)]
 
 
 @pytest.mark.parametrize("name", WRITERS)

@@ -7,6 +7,7 @@ import logging
 
 import numpy as np
 import pytest
+from cityscapes import CLASSES
 from real_formats import files_below, street, write_gta5
 
 from harness.data.datasets import open_dataset
@@ -28,7 +29,7 @@ def reference(golden):
     for i, row in enumerate(rows):
         for train_id in range(19):
             counts[i, train_id] = row.get(str(train_id), 0)
-    return ClassStatistics(counts), np.load(golden / "e_rcs.npz")
+    return ClassStatistics(counts, CLASSES), np.load(golden / "e_rcs.npz")
 
 
 @pytest.mark.parametrize("temperature", [0.01, 0.1, 1.0, float("inf")])
@@ -65,7 +66,7 @@ def test_a_class_that_no_image_holds_enough_of_is_never_drawn(reference, caplog)
 def test_draws_follow_the_probabilities():
     counts = np.zeros((4, 20), np.int64)
     counts[:, 0], counts[1, 11], counts[2, 11] = 900, 100, 100
-    sampler = RareClassSampler(ClassStatistics(counts), 1.0, 50)
+    sampler = RareClassSampler(ClassStatistics(counts, CLASSES), 1.0, 50)
     rng = np.random.default_rng(0)
     draws = [sampler.draw(rng) for _ in range(2000)]
     assert {image for train_id, image in draws if train_id == 11} == {1, 2}
@@ -78,7 +79,7 @@ def test_no_class_at_all_is_an_error():
     counts = np.zeros((2, 20), np.int64)
     counts[:, 0] = 100
     with pytest.raises(DataError, match="more than 3000 pixels of any class; lower rcs_min_pixels"):
-        class_probabilities(ClassStatistics(counts), 0.01, 3000)
+        class_probabilities(ClassStatistics(counts, CLASSES), 0.01, 3000)
 
 
 def test_counting_is_at_full_resolution_and_cached_outside_the_data(tmp_path):

@@ -13,9 +13,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from cityscapes import CITYSCAPES_IDS, SYNTHIA_16, SYNTHIA_IDS
 from PIL import Image
 
-from harness.data.classes import CITYSCAPES_IDS, SYNTHIA_16, SYNTHIA_IDS, lookup_table
+from harness.data.classes import lookup_table
 from harness.data.scenes import (
     SIZES,
     draw_scene,
@@ -51,7 +52,7 @@ from tests.harness.data.test_scenes import digest
 print(*[digest(name) for name in {list(SIZES)}])
 """
     code = code.replace("from tests.harness.data.test_scenes", "from test_scenes")
-    paths = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests"), str(Path(__file__).parent)])
     env = {**os.environ, "PYTHONPATH": paths, "PYTHONHASHSEED": "77"}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
     assert done.stdout.split() == [digest(name) for name in SIZES], done.stderr

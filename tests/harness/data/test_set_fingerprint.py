@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import shutil
 from pathlib import Path
@@ -11,9 +10,9 @@ import numpy as np
 import pytest
 from real_formats import files_below, write_cityscapes, write_gta5
 
-from harness.data import encodings, fingerprint
+from harness.config import catalogue
+from harness.data import fingerprint
 from harness.data.cache import cache_dir
-from harness.data.classes import CITYSCAPES_IDS
 from harness.data.datasets import open_dataset
 from harness.data.rare_class import class_statistics
 from harness.errors import DataError
@@ -131,9 +130,11 @@ def test_the_splits_of_a_set_share_an_index(tmp_path, read, settled):
 def test_another_table_of_class_ids_is_another_data_set(tmp_path, monkeypatch):
     write_gta5(tmp_path, 1)
     before = of(tmp_path)
-    table = encodings.classes.lookup_table(CITYSCAPES_IDS | {6: 0})
-    changed = dataclasses.replace(encodings.GTA5, table=table)
-    monkeypatch.setitem(encodings._ENCODINGS, "gta5", changed)
+    gta5 = catalogue.data_set("gta5")
+    encoding = gta5.encodings[0]
+    ids = encoding.model_copy(update={"ids": encoding.ids | {"6": "road"}})
+    changed = gta5.model_copy(update={"encodings": (ids,)})
+    monkeypatch.setitem(catalogue._OWN_DATA_SETS, "gta5", changed)
     assert of(tmp_path) != before
 
 

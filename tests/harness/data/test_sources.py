@@ -25,9 +25,9 @@ def opened(monkeypatch):
     openings: list[tuple[str, str]] = []
     plain = datasets.open_dataset
 
-    def spy(name, root, split):
+    def spy(name, root, split, labels):
         openings.append((name, split))
-        return plain(name, root, split)
+        return plain(name, root, split, labels)
 
     monkeypatch.setattr(datasets, "open_dataset", spy)
     monkeypatch.setattr(datasets, "_OPENED", {})

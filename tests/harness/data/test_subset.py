@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from bench_cli import bench, refused
+from cityscapes import CLASSES
 from real_formats import (
     files_below,
     write_camvid,
@@ -14,7 +15,6 @@ from real_formats import (
     write_synthia,
 )
 
-from harness.data.classes import CLASSES
 from harness.data.datasets import open_dataset
 from harness.data.rare_class import class_statistics
 from harness.data.scenes import write_dataset

@@ -69,7 +69,7 @@ def test_a_crop_of_mostly_one_class_is_drawn_again():
     for seed in range(40):
         rng = np.random.default_rng(seed)
         corner = transforms.draw_balanced_corner(label, (40, 40), rng, 0.75)
-        counts = transforms.class_counts(transforms.crop(label, corner, (40, 40)))[:19]
+        counts = transforms.class_counts(transforms.crop(label, corner, (40, 40)), 19)[:19]
         shares.append(counts.max() / counts.sum())
     # One draw is right with a chance of about 0.2, one of eleven with about 0.9.
     assert np.mean(np.array(shares) < 0.75) > 0.7
@@ -95,7 +95,7 @@ def test_a_crop_without_the_rare_class_is_drawn_again():
 
 def test_class_counts_add_up():
     label = np.array([[0, 0, 18, 255, 19]], np.uint8)
-    counts = transforms.class_counts(label)
+    counts = transforms.class_counts(label, 19)
     assert (counts[0], counts[18], counts[19], counts.sum()) == (2, 1, 2, 5)
 
 

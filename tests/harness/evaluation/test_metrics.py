@@ -7,11 +7,12 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from cityscapes import CAMVID_GROUPS, CITYSCAPES, CLASSES, SYNTHIA_13, SYNTHIA_16
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from harness.data.classes import CAMVID_GROUPS, CLASSES, IGNORE, SYNTHIA_13, SYNTHIA_16
+from harness.data.classes import IGNORE
 from harness.evaluation.metrics import confusion, conventions, evaluate, iou, mean_iou, scores
 from methods.contract import Segmentation
 from methods.parts.ema import EMATeacher
@@ -36,7 +37,7 @@ def brute_miou(prediction, label, classes) -> float:
 
 
 def matrix_of(prediction, label):
-    return confusion(torch.from_numpy(prediction), torch.from_numpy(label)).numpy()
+    return confusion(torch.from_numpy(prediction), torch.from_numpy(label), 19).numpy()
 
 
 @st.composite
@@ -85,12 +86,12 @@ def test_every_convention_equals_relabelling_pixels_first(picture):
         "ignored16": brute_miou(prediction, without, SYNTHIA_16),
         "ignored16_13": brute_miou(prediction, without, SYNTHIA_13),
     }
-    assert conventions(matrix, "rescaled19") == pytest.approx(expected, nan_ok=True)
+    assert conventions(matrix, CITYSCAPES, "rescaled19") == pytest.approx(expected, nan_ok=True)
 
     group_of = {c: g for g, members in enumerate(CAMVID_GROUPS.values()) for c in members}
     regroup = np.vectorize(lambda c: group_of.get(c, IGNORE), otypes=[int])
     expected = {"camvid11": brute_miou(regroup(prediction), regroup(label), range(11))}
-    assert conventions(matrix, "camvid11") == pytest.approx(expected, nan_ok=True)
+    assert conventions(matrix, CITYSCAPES, "camvid11") == pytest.approx(expected, nan_ok=True)
 
 
 @pytest.mark.filterwarnings("ignore:Mean of empty slice")
@@ -98,7 +99,7 @@ def test_every_convention_equals_relabelling_pixels_first(picture):
 @given(pictures(), st.sampled_from(["all19", "rescaled19", "ignored16", "camvid11"]))
 def test_scores_agree_with_themselves(picture, convention):
     matrix = matrix_of(*picture)
-    found = scores(matrix, convention)
+    found = scores(matrix, CITYSCAPES, convention)
     present = [value for value in found.iou.values() if value is not None]
     mean = np.mean(present) if present else np.nan
     assert found.miou == pytest.approx(mean, abs=0.001, nan_ok=True)  # classes are rounded
@@ -115,7 +116,7 @@ def test_absent_everywhere_is_left_out_and_predicted_only_is_zero():
     assert values[:3].tolist() == [100.0, 50.0, 0.0]
     assert np.isnan(values[3:]).all()
     assert mean_iou(values) == 50.0
-    found = scores(matrix_of(prediction, label), "all19").iou
+    found = scores(matrix_of(prediction, label), CITYSCAPES, "all19").iou
     assert found[CLASSES[2]] == 0.0
     assert found[CLASSES[3]] is None
 
@@ -131,7 +132,7 @@ def test_counts_are_exact_beyond_what_floats_hold():
     """A full Cityscapes validation set has a billion pixels: int64, never float32."""
     matrix = np.zeros((19, 19), np.int64)
     matrix[0, 0] = 2**24 + 1
-    total = torch.from_numpy(matrix) + confusion(torch.tensor([0]), torch.tensor([0]))
+    total = torch.from_numpy(matrix) + confusion(torch.tensor([0]), torch.tensor([0]), 19)
     assert total.dtype == torch.int64
     assert total[0, 0].item() == 2**24 + 2
 
@@ -139,7 +140,7 @@ def test_counts_are_exact_beyond_what_floats_hold():
 def test_synthias_two_conventions_differ_by_what_it_lacks():
     """A truck (14) seen as car (13): an error for rescaled19, unseen by ignored16."""
     matrix = matrix_of(np.array([[13, 13, 0]]), np.array([[13, 14, 0]]))
-    found = conventions(matrix, "rescaled19")
+    found = conventions(matrix, CITYSCAPES, "rescaled19")
     assert found["rescaled19"] == pytest.approx((100 + 50) / 2)
     assert found["ignored16"] == pytest.approx(100)
     assert found["all19"] == pytest.approx((100 + 50 + 0) / 3)
@@ -147,9 +148,9 @@ def test_synthias_two_conventions_differ_by_what_it_lacks():
 
 def test_camvid_forgives_confusion_within_a_group():
     matrix = matrix_of(np.array([[14, 18, 0]]), np.array([[13, 12, 0]]))
-    assert conventions(matrix, "camvid11") == {"camvid11": 100.0}
-    assert scores(matrix, "camvid11").pixel_accuracy == 100.0
-    assert scores(matrix, "all19").pixel_accuracy == pytest.approx(100 / 3)
+    assert conventions(matrix, CITYSCAPES, "camvid11") == {"camvid11": 100.0}
+    assert scores(matrix, CITYSCAPES, "camvid11").pixel_accuracy == 100.0
+    assert scores(matrix, CITYSCAPES, "all19").pixel_accuracy == pytest.approx(100 / 3)
 
 
 class ByColour(nn.Module):
@@ -210,6 +211,6 @@ def test_evaluation_leaves_no_trace_in_the_network():
 @pytest.mark.filterwarnings("ignore:Mean of empty slice")
 @pytest.mark.parametrize("convention", ["all19", "ignored16", "camvid11"])
 def test_images_without_a_labelled_pixel_have_no_accuracy_not_0(convention):
-    scored = scores(np.zeros((19, 19), np.int64), convention)
+    scored = scores(np.zeros((19, 19), np.int64), CITYSCAPES, convention)
     assert np.isnan(scored.pixel_accuracy)
     assert np.isnan(scored.miou)

@@ -11,10 +11,10 @@ import onnxruntime
 import pytest
 import torch
 from bench_cli import bench, refused
+from cityscapes import CLASSES
 from safetensors.torch import load_file
 from torch import nn
 
-from harness.data.classes import CLASSES
 from harness.errors import BenchError
 from harness.weights import export
 from methods.contract import Segmentation, Segmentor

@@ -28,24 +28,54 @@ def data_make(
     make(out, profile, seed, Console())
 
 
+@data_app.command("new")
+def data_new(
+    name: Annotated[str, typer.Argument(help="Of your data set; NAME.toml is written.")],
+    images: Annotated[Path, typer.Option(help="Folder of its images.")],
+    labels: Annotated[
+        Path | None, typer.Option(help="Folder of its labels.", show_default="it has none")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder to write into.")] = Path(),
+) -> None:
+    """Look at your images and labels and write the file that describes them, to start from."""
+    from harness.data.describe import describe
+
+    print(describe(name, images, labels, out))
+
+
+OwnFile = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[FILE.toml]",
+        help="Your own data set's file.",
+        show_default="all sets below the data root",
+    ),
+]
+
+
 @data_app.command("verify")
-def data_verify(data_root: DataRoot = None) -> None:
+def data_verify(file: OwnFile = None, data_root: DataRoot = None) -> None:
     """Check every file of every data set; say what is wrong with which, and how to fix it."""
     from rich.console import Console
 
-    from harness.cli.data_reports import verify
+    from harness.cli.data_reports import verify, verify_own
 
-    raise typer.Exit(verify(data_root, Console()))
+    console = Console()
+    raise typer.Exit(verify_own(file, console) if file else verify(data_root, console))
 
 
 @data_app.command("stats")
-def data_stats(data_root: DataRoot = None) -> None:
+def data_stats(file: OwnFile = None, data_root: DataRoot = None) -> None:
     """Show how often each class occurs in each data set."""
     from rich.console import Console
 
-    from harness.cli.data_reports import statistics
+    from harness.cli.data_reports import statistics, statistics_of_own
 
-    statistics(data_root, Console())
+    console = Console()
+    if file:
+        statistics_of_own(file, console)
+    else:
+        statistics(data_root, console)
 
 
 @data_app.command("cache")

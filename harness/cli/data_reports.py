@@ -71,6 +71,52 @@ def verify(data_root: Path | None, console: Console) -> int:
     return 2 if bad else 0
 
 
+def verify_own(file: Path, console: Console) -> int:
+    """Print what is wrong with a data set of the user's; return the exit code."""
+    from harness.data.rare_class import class_statistics
+    from harness.data.verify import verify as find_problems
+
+    name, root = _own(file)
+    problems = find_problems(name, root)
+    for problem in problems:
+        console.print(str(problem), markup=False, highlight=False, soft_wrap=True)
+    if any(problem.fatal for problem in problems):
+        console.print(f"{name}: {len(problems)} problems", highlight=False)
+        return 2
+    layout = layout_of(name)
+    counts: list[str] = []
+    seen: set[str] = set()
+    for split in splits_there(name, root):
+        dataset = open_dataset(name, root, split)
+        counts.append(f"{split} {len(dataset)}")
+        if dataset.has_labels:
+            pixels = class_statistics(dataset).pixels
+            seen.update(c for c, n in zip(dataset.classes.names, pixels, strict=True) if n)
+    console.print(f"{name}: good ({', '.join(counts)} images)", highlight=False)
+    never = [c for c in layout.class_names() if c not in seen]
+    if layout.has_labels and never:
+        text = f"{name}: no label holds a pixel of {', '.join(never)}"
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+    return 0
+
+
+def _own(file: Path) -> tuple[str, Path]:
+    """Know a data set of the user's -> its name, and where its files lie."""
+    described = catalogue.own_data_set(file)
+    catalogue.use_data_sets({described.name: described})
+    assert described.folder
+    return described.name, Path(described.folder)
+
+
+def statistics_of_own(file: Path, console: Console) -> None:
+    """Print the share of each class in each split of a data set of the user's."""
+    name, root = _own(file)
+    if not layout_of(name).has_labels:
+        raise DataError(f"{name} has no labels; expected some to count the classes of.")
+    opened = {split: open_dataset(name, root, split) for split in splits_there(name, root)}
+    _show_statistics({f"{name} {split}": dataset for split, dataset in opened.items()}, console)
+
+
 def _left_out(name: str, root: Path) -> Iterator[str]:
     """A line a split on what is left out; `open_dataset` says it of a set without problems."""
     for split in layout_of(name).splits:
@@ -81,8 +127,6 @@ def _left_out(name: str, root: Path) -> Iterator[str]:
 
 def statistics(data_root: Path | None, console: Console) -> None:
     """Print each class's share of pixels and of images; generated data without a root."""
-    from harness.data.rare_class import class_statistics
-
     if data_root is None:
         from harness.data.sources import find_sources
 
@@ -97,15 +141,33 @@ def statistics(data_root: Path | None, console: Console) -> None:
     else:
         root, names = _data_sets_in(data_root)
         opened = {name: _labelled(partial(open_dataset, name, root)) for name in names}
+    titles = {
+        name: name if dataset.split == "train" else f"{name} {dataset.split}"
+        for name, dataset in opened.items()
+    }
+    _show_statistics({titles[name]: dataset for name, dataset in opened.items()}, console)
+
+
+#: Characters of a bar that stands for every pixel.
+BAR = 20
+
+
+def _show_statistics(opened: dict[str, Dataset], console: Console) -> None:
+    """A table of data sets of the same classes; of one alone, with a bar a class."""
+    from harness.data.rare_class import class_statistics
+
     table = Table("class", title="share of pixels / of images, percent", title_justify="left")
     columns = []
-    for name, dataset in opened.items():
-        split = "" if dataset.split == "train" else f" {dataset.split}"
-        table.add_column(f"{name}{split} ({len(dataset)})", justify="right")
+    for title, dataset in opened.items():
+        table.add_column(f"{title} ({len(dataset)})", justify="right")
         stats = class_statistics(dataset)
         pixels = stats.pixels / max(stats.pixels.sum(), 1)
         images = (stats.counts > 0).mean(0)
-        columns.append([f"{100 * p:.2f} / {100 * i:.0f}" for p, i in zip(pixels, images)])  # noqa: B905
+        cells = [f"{100 * p:.2f} / {100 * i:.0f}" for p, i in zip(pixels, images, strict=False)]
+        columns.append(cells)
+        if len(opened) <= 2:
+            table.add_column("", justify="left")
+            columns.append(["\u2588" * round(BAR * p) or "\u258f" * (p > 0) for p in pixels])
     for train_id, class_name in enumerate(dataset.classes.names):
         table.add_row(class_name, *(column[train_id] for column in columns))
     console.print(table)

@@ -216,7 +216,7 @@ def number(value: float | None, style: str = ".3g") -> str:
 
 def _spread(value: Summary | None) -> str:
     """mean ± sd (n); no sd from one seed."""
-    if value is None:
+    if value is None or not math.isfinite(value.mean):
         return NONE
     sd = f" ± {value.sd:.1f}" if math.isfinite(value.sd) else ""
     return f"{number(value.mean, '.1f')}{sd} ({value.n})"

@@ -17,6 +17,7 @@ from harness.data.cache import check_cache
 from harness.data.rare_class import class_statistics
 from harness.data.verify import quick_check
 from harness.errors import in_one_line
+from harness.evaluation.metrics import unscored
 from harness.evaluation.scoring import score
 from harness.files import write_text
 from harness.measure.allocator import keep_freed_blocks
@@ -298,7 +299,8 @@ def check_data(plan: Plan, report: Reporter) -> None:
         unlabelled = target.open("train", progress)
     quick_check(labelled)
     quick_check(unlabelled, labels=method.needs_target_labels)
-    quick_check(target.open("val"))
+    if plan.spec.target.val_images:
+        quick_check(target.open("val"))
     if plan.spec.profile.rare_class_sampling and method.uses_source:
         with report.counting(f"counting the classes of {source.ref.dataset}, once") as progress:
             class_statistics(labelled, progress)
@@ -306,6 +308,8 @@ def check_data(plan: Plan, report: Reporter) -> None:
 
 def _scores(network: Segmentor, plan: Plan, workplace: Workplace) -> Scores:
     spec = plan.spec
+    if not spec.target.val_images:
+        return unscored(plan.classes, spec.scenario.convention)
     return score(
         network, plan.sources.target.open("val"), spec.scenario, spec.profile, workplace.device
     )

@@ -45,26 +45,71 @@ def data_make(
     make(out, profile, seed, Console())
 
 
-@data_app.command("verify", epilog=examples("bench data verify --data-root /data"))
-def data_verify(data_root: DataRoot = None) -> None:
-    """Check every file of every data set, and say how to fix what is wrong."""
-    from rich.console import Console
+@data_app.command(
+    "new",
+    epilog=examples(
+        "bench data new fields --images photos --labels masks",
+        "bench data new streets --images photos",
+    ),
+)
+def data_new(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A name for your data set; NAME.toml is written.")
+    ],
+    images: Annotated[Path, typer.Option(metavar="DIR", help="The folder of its images.")],
+    labels: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The folder of its labels.", show_default="it has none"),
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write into.")] = Path(),
+) -> None:
+    """Look at your images and labels and write the file that describes them, to start from."""
+    from harness.data.describe import describe
 
-    from harness.cli.data_reports import verify
+    print(describe(name, images, labels, out))
 
-    raise typer.Exit(verify(data_root, Console()))
+
+OwnFile = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[FILE.toml]",
+        help="The file of your own data set.",
+        show_default="all sets below the data root",
+    ),
+]
 
 
 @data_app.command(
-    "stats", epilog=examples("bench data stats", "bench data stats --data-root /data")
+    "verify",
+    epilog=examples("bench data verify --data-root /data", "bench data verify mine.toml"),
 )
-def data_stats(data_root: DataRoot = None) -> None:
+def data_verify(file: OwnFile = None, data_root: DataRoot = None) -> None:
+    """Check every file of every data set, and say how to fix what is wrong."""
+    from rich.console import Console
+
+    from harness.cli.data_reports import verify, verify_own
+
+    console = Console()
+    raise typer.Exit(verify_own(file, console) if file else verify(data_root, console))
+
+
+@data_app.command(
+    "stats",
+    epilog=examples(
+        "bench data stats", "bench data stats --data-root /data", "bench data stats mine.toml"
+    ),
+)
+def data_stats(file: OwnFile = None, data_root: DataRoot = None) -> None:
     """Show how often each class occurs in each data set."""
     from rich.console import Console
 
-    from harness.cli.data_reports import statistics
+    from harness.cli.data_reports import statistics, statistics_of_own
 
-    statistics(data_root, Console())
+    console = Console()
+    if file:
+        statistics_of_own(file, console)
+    else:
+        statistics(data_root, console)
 
 
 @data_app.command(

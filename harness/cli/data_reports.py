@@ -78,6 +78,53 @@ def verify(data_root: Path | None, console: Console) -> int:
     return 2 if bad else 0
 
 
+def verify_own(file: Path, console: Console) -> int:
+    """Print what is wrong with a data set of the user's; return the exit code."""
+    from harness.data.rare_class import class_statistics
+    from harness.data.verify import verify as find_problems
+
+    name, root = _own(file)
+    problems = find_problems(name, root)
+    for problem in problems:
+        console.print(str(problem), markup=False, highlight=False, soft_wrap=True)
+    if any(problem.fatal for problem in problems):
+        console.print(f"{name}: {len(problems)} problems", highlight=False)
+        return 2
+    layout = layout_of(name)
+    counts: list[str] = []
+    seen: set[str] = set()
+    for split in splits_there(name, root):
+        dataset = open_dataset(name, root, split)
+        counts.append(f"{split} {len(dataset)}")
+        if dataset.has_labels:
+            pixels = class_statistics(dataset).pixels
+            seen.update(c for c, n in zip(dataset.classes.names, pixels, strict=True) if n)
+    console.print(f"{name}: good ({', '.join(counts)} images)", highlight=False)
+    never = [c for c in layout.class_names() if c not in seen]
+    if layout.has_labels and never:
+        text = f"{name}: no label holds a pixel of {', '.join(never)}"
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+    return 0
+
+
+def _own(file: Path) -> tuple[str, Path]:
+    """Know a data set of the user's -> its name, and where its files lie."""
+    described = catalogue.own_data_set(file)
+    catalogue.use_data_sets({described.name: described})
+    assert described.folder
+    return described.name, Path(described.folder)
+
+
+def statistics_of_own(file: Path, console: Console) -> None:
+    """Print the share of each class in each split of a data set of the user's."""
+    name, root = _own(file)
+    if not layout_of(name).has_labels:
+        raise DataError(f"{name} has no labels; expected some to count the classes of.")
+    opened = {split: open_dataset(name, root, split) for split in splits_there(name, root)}
+    titled = {f"{name} {split}": dataset for split, dataset in opened.items()}
+    _show_statistics(titled, Reporter(console))
+
+
 def _left_out(name: str, root: Path) -> Iterator[str]:
     """A line a split on what is left out; `open_dataset` says it of a set without problems."""
     for split in layout_of(name).splits:
@@ -96,17 +143,33 @@ def statistics(data_root: Path | None, console: Console) -> None:
         root, names = _data_sets_in(data_root)
         with hashing_shown():
             opened = {name: _labelled(partial(open_dataset, name, root)) for name in names}
-    columns = {}
-    for name, dataset in opened.items():
-        split = "" if dataset.split == "train" else f" {dataset.split}"
-        with report.counting(f"counting the classes of {name}{split}, once") as counted:
+    titles = {
+        name: name if dataset.split == "train" else f"{name} {dataset.split}"
+        for name, dataset in opened.items()
+    }
+    _show_statistics({titles[name]: dataset for name, dataset in opened.items()}, report)
+
+
+#: Characters of a bar that stands for every pixel.
+BAR = 20
+
+
+def _show_statistics(opened: dict[str, Dataset], report: Reporter) -> None:
+    """A table of data sets of the same classes; of one alone, with a bar a class."""
+    columns: dict[str, list[str]] = {}
+    for title, dataset in opened.items():
+        with report.counting(f"counting the classes of {title}, once") as counted:
             stats = class_statistics(dataset, counted)
         pixels = stats.pixels / max(stats.pixels.sum(), 1)
         images = (stats.counts > 0).mean(0)
-        columns[f"{name}{split} ({len(dataset)})"] = [
+        columns[f"{title} ({len(dataset)})"] = [
             f"{100 * share:.2f} / {100 * shown:.0f}"
             for share, shown in zip(pixels, images, strict=False)  # ignored pixels are left out
         ]
+        if len(opened) <= 2:
+            bars = ["\u2588" * round(BAR * p) or "\u258f" * (p > 0) for p in pixels]
+            columns[f"{title}, pixels"] = bars
+    names = next(iter(opened.values())).classes.names
     print_grid(
         Grid(
             "share of pixels / of images, percent",
@@ -114,7 +177,7 @@ def statistics(data_root: Path | None, console: Console) -> None:
             [[name, *(cells[i] for cells in columns.values())] for i, name in enumerate(names)],
             [],
         ),
-        console,
+        report.console,
         "a wider terminal",
     )
 

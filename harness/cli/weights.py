@@ -130,8 +130,8 @@ def predict_(
         typer.Option(
             "--as",
             help="What to write: palette, the classes in their colours; overlay, those over the "
-            "image; side, image, prediction and --truth side by side; labelids, which Cityscapes\x27 "
-            "evaluation script takes; or trainids.",
+            "image; side, image, prediction and --truth side by side; labelids, which "
+            "Cityscapes' evaluation script takes; or trainids.",
         ),
     ] = "palette",
     truth: Annotated[

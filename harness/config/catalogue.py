@@ -70,9 +70,58 @@ def _missing(kind: str, name: str) -> BenchError:
 
 
 def scenario(name: str) -> Scenario:
-    found: Scenario = _validated(Scenario, "scenarios", name)
-    check_convention(found)
-    return found
+    values = read("scenarios", name)
+    if name.endswith(".toml"):
+        values = _with_own_files(values, Path(name).parent)
+    made: Scenario = _made(Scenario, values, "scenarios", name)
+    use_data_sets(made.datasets)
+    for data_set_name in made.sets:
+        if data_set_name not in data_set_names():
+            raise unknown("data set", data_set_name, data_set_names())
+    check_convention(made)
+    return made
+
+
+def _with_own_files(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """A scenario's values with the files that it names, seen from its own, in their places."""
+    values = {"title": values["name"], **values}
+    own: dict[str, DataSet] = {}
+    for key in ("source", "target", "scored"):
+        if isinstance(value := values.get(key), str) and value.endswith(".toml"):
+            described = own_data_set(folder / value)
+            own[described.name] = described
+            values[key] = described.name
+    classes = values.get("classes")
+    if isinstance(classes, str) and classes.endswith(".toml"):
+        values["classes"] = _validated(ClassSet, "classes", str(folder / classes))
+    elif isinstance(classes, list):
+        values["classes"] = {"name": values["name"], "names": classes}
+    elif classes is None and (source := own.get(values.get("source", ""))):
+        values["classes"] = source.classes or {
+            "name": source.name,
+            "names": source.class_names(),
+        }
+    return values | {"datasets": own}
+
+
+def own_data_set(path: Path) -> DataSet:
+    """A data set that a file of the user's describes; its folder is seen from that file.
+
+    BenchError where the file is none, or has the name of a shipped set.
+    """
+    described: DataSet = _validated(DataSet, "datasets", str(path))
+    if described.name in names("datasets"):
+        raise BenchError(
+            f"{path}: a data set called {described.name} is shipped; expected another name: rename "
+            "the file."
+        )
+    folder = (path.parent / (described.folder or ".")).resolve()
+    return described.model_copy(update={"folder": str(folder)})
+
+
+def use_data_sets(described: dict[str, DataSet]) -> None:
+    """Know the user's own data sets by their names from now on, in place of those before."""
+    _OWN_DATA_SETS.update(described)
 
 
 def profile(name: str) -> Profile:
@@ -117,7 +166,10 @@ def check_convention(scenario: Scenario) -> None:
 
 
 def _validated(model: Any, kind: str, name: str) -> Any:
-    values = read(kind, name)
+    return _made(model, read(kind, name), kind, name)
+
+
+def _made(model: Any, values: dict[str, Any], kind: str, name: str) -> Any:
     try:
         return model(**values)
     except ValidationError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -105,10 +105,6 @@ class ClassSet(Strict):
     def ways_to_score(self) -> dict[str, Convention]:
         """Its conventions by name; at least the mean over all classes."""
         return self.conventions or {ALL: Convention.model_validate({})}
-
-    def identity(self) -> dict[str, Any]:
-        """What of it decides the weights of a network trained on it."""
-        return {"names": self.names, "things": self.things}
 
 
 #: What a class becomes that is no class here, in a scenario's tables of classes.

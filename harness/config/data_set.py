@@ -187,6 +187,11 @@ class DataSet(Strict):
         return bool(self.encodings)
 
     @property
+    def folder_names(self) -> tuple[str, ...]:
+        """Names that its folder goes by below a data root."""
+        return self.folders or (self.name,)
+
+    @property
     def published(self) -> dict[str, int | None]:
         """Images of each split as its authors give it out."""
         return {name: split.published for name, split in self.splits.items()}

@@ -34,7 +34,7 @@ from harness.config.start_weights import (
     start_beside,
     start_reference,
 )
-from harness.data.sources import Sources, find_sources, is_real
+from harness.data.sources import Sources, find_sources, is_real, sized
 from harness.errors import BenchError, explain, unknown
 from methods import registry
 from methods.networks import zoo
@@ -143,6 +143,7 @@ def resolve(request: Request, data_root: Path | None = None) -> Plan:
             "teacher_iterations": profile.teacher_iterations * profile.length,
         }
     )
+    profile = sized(scenario, profile, data_root)
     data = find_sources(scenario, profile, data_root)
     trains_teacher = "teacher" in config_class.model_fields and not knobs.get("teacher_checkpoint")
     starts = (
@@ -345,6 +346,7 @@ def plan(
                 "knobs": {},
                 "target_knobs": {},
                 "image_size": _sizes(profile, scenario),
+                "longest_side": None,
             },
         ),
         student=profile.student,
@@ -378,7 +380,7 @@ def _sizes(profile: Profile, scenario: Scenario) -> dict[str, tuple[int, int]]:
 
     Those of the first four sets stand in every spec, as they do in the records made before others.
     """
-    kept = {"gta5", "synthia", "cityscapes", "camvid", scenario.source, scenario.target}
+    kept = {"gta5", "synthia", "cityscapes", "camvid", *scenario.sets}
     return {name: size for name, size in profile.image_size.items() if name in kept}
 
 

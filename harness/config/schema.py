@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from harness import PROTOCOL
 from harness.config.class_set import ALL, ClassSet, Strict
+from harness.config.data_set import DataSet
 from harness.files import content_hash
 
 #: Of an image or a window, in pixels. The bounds here and below are far above what any machine
@@ -87,6 +88,20 @@ class Scenario(Strict):
     source_split: str = Field("train", description="images of the source set to learn from")
     target_split: str = Field("train", description="images of the target set to adapt on")
     eval_split: str = Field("val", description="images of the target set to score")
+    scored: str = Field(
+        "", description="data set that is scored in the target's place, where that has no labels"
+    )
+    source_classes: dict[str, str] = Field(
+        {}, description="what classes of the source become: a class, or ignored; * for all others"
+    )
+    target_classes: dict[str, str] = Field({}, description="the same of the target's")
+    scored_classes: dict[str, str] = Field({}, description="the same of the scored set's")
+    datasets: dict[str, DataSet] = Field({}, description="those that are files of the user's")
+
+    @property
+    def sets(self) -> tuple[str, ...]:
+        """The names of its data sets."""
+        return (self.source, self.target, *([self.scored] if self.scored else []))
 
 
 class Profile(Strict):
@@ -99,6 +114,9 @@ class Profile(Strict):
     )
     image_size: dict[str, tuple[Side, Side]] = Field(
         description="width, height that each data set's images are resized to"
+    )
+    longest_side: Side | None = Field(
+        None, description="that images of a set without an entry are reduced to; never enlarged"
     )
     crop: tuple[Side, Side] = Field(description="height, width of a training crop")
     batch_size: Count = Field(
@@ -303,7 +321,10 @@ class RunSpec(Strict):
         for field in ("slide", "tta_flip", "tta_scales"):  # of scoring only
             spec["profile"].pop(field, None)
         if not self.uses_target:
-            spec["scenario"] = spec["scenario"]["source"]
+            scenario = spec["scenario"]
+            classes = {k: scenario[k] for k in ("classes", "source_classes") if k in scenario}
+            source = {"source": scenario["source"]}
+            spec["scenario"] = source | classes if classes else scenario["source"]
             size = spec["profile"]["image_size"]
             spec["profile"]["image_size"] = {self.source.dataset: size[self.source.dataset]}
             del spec["target"]
@@ -315,6 +336,10 @@ class RunSpec(Strict):
         spec = self.model_dump(mode="json", exclude_defaults=True) | {"protocol": self.protocol}
         for field in CHANGE_NO_FIGURE:
             spec["profile"].pop(field, None)
+        spec["scenario"].pop("datasets", None)  # the fingerprints of the data say more
+        if isinstance(classes := self.scenario.classes, ClassSet):
+            ways = {k: way.model_dump(mode="json") for k, way in classes.ways_to_score.items()}
+            spec["scenario"]["classes"] = [list(classes.names), list(classes.things), ways]
         for described in (spec, *spec.get("teachers", ()), *spec.get("companions", ())):
             described.pop("init_file", None)
         if not self.teachers:

@@ -153,7 +153,7 @@ def list_samples(name: str, root: Path, split: str) -> tuple[Path, list[Sample],
 
 def place(layout: DataSet, root: Path) -> Path:
     """Where the folder of a data set should be."""
-    return Path(layout.folder) if layout.folder else root / (*layout.folders, layout.name)[0]
+    return Path(layout.folder) if layout.folder else root / layout.folder_names[0]
 
 
 def splits_there(name: str, root: Path) -> list[str]:

@@ -196,6 +196,12 @@ def _read_red16(path: Path) -> Ids:
     return np.minimum(red, 255).astype(np.uint8)
 
 
+def read_ids(path: Path) -> Ids:
+    """The ids of a label without colours, of 8 or 16 bits."""
+    header = png.read_header(path)
+    return _read_red16(path) if header and header.bits == 16 else read_grey(path)
+
+
 def _read_colours(path: Path, code: _ColourCode) -> Ids:
     return code.encode(np.asarray(images.load(path).convert("RGB")))
 

@@ -46,7 +46,7 @@ def _candidates(layout: DataSet, root: Path) -> Iterator[Path]:
 
 def _named(layout: DataSet, root: Path) -> list[Path]:
     """Folders in the root that bear one of the set's names, in the order of the names."""
-    exact = [root / folder for folder in layout.folders if (root / folder).is_dir()]
+    exact = [root / folder for folder in layout.folder_names if (root / folder).is_dir()]
     return exact + [f for f in folders_in(root) if _is_name(layout, f) and f not in exact]
 
 
@@ -55,7 +55,7 @@ def _shipped() -> list[str]:
 
 
 def _is_name(layout: DataSet, folder: Path) -> bool:
-    return _plain(folder.absolute().name) in {_plain(name) for name in layout.folders}
+    return _plain(folder.absolute().name) in {_plain(name) for name in layout.folder_names}
 
 
 def _plain(name: str) -> str:
@@ -66,6 +66,8 @@ def _is(layout: DataSet, folder: Path) -> bool:
     """Whether a folder holds the set; where others use the same folders, names of files decide."""
     if any(_holds(folder, marker) for marker in layout.markers):
         return True
+    if not layout.markers and not layout.shared_markers:  # the user's own, where its folder is not
+        return _is_name(layout, folder)
     shared = [marker for marker in layout.shared_markers if _holds(folder, marker)]
     if not shared:
         return False
@@ -101,6 +103,8 @@ def _instead(layout: DataSet, folder: Path) -> str:
     """Of the set's folder: which of the expected parts are there and which are not."""
     markers = [*layout.markers, *layout.shared_markers]
     parts = [[_holds(folder, (part,)) for part in marker] for marker in markers]
+    if not markers:
+        return f"there is no {layout.folder or folder}"
     nearest = max(range(len(markers)), key=lambda i: sum(parts[i]))
     there = [f"{p}/" for p, held in zip(markers[nearest], parts[nearest], strict=True) if held]
     absent = [f"{p}/" for p, held in zip(markers[nearest], parts[nearest], strict=True) if not held]

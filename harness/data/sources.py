@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from harness.config.catalogue import classes_of
+from harness.config.catalogue import classes_of, use_data_sets
 from harness.config.schema import DataRef, Profile, Scenario
 from harness.data.cache import cache_dir
-from harness.data.datasets import Dataset, has_dataset, open_once
+from harness.data.datasets import Dataset, has_dataset, list_samples, open_once
 from harness.data.encodings import Labels, labels_of
+from harness.data.images import read_header
 from harness.data.layouts import layout_of
+from harness.data.transforms import fit_size
 from harness.errors import DataError
 
 if TYPE_CHECKING:
@@ -35,9 +37,12 @@ class Source:
     size: tuple[int, int]
     labels: Labels
     splits: dict[Role, str]  # the data set's name for the images of each role
+    scored: Source | None = None  # another data set, whose images are scored
 
     def open(self, role: Role, progress: ScenesDrawn | None = None) -> Dataset:
         """The images of that role, ready to be read."""
+        if role == "val" and self.scored:
+            return self.scored.open("val")
         name, split = self.ref.dataset, self.splits[role]
         if self.root is not None:
             return open_once(name, self.root, split, self.labels)
@@ -78,6 +83,7 @@ def find_sources(
     DataError when a root is given but a set of the scenario is not in it, or when a set without a
     rendering of its own is asked for without a root.
     """
+    use_data_sets(scenario.datasets)
     return Sources(
         _find(scenario, "source", profile, data_root),
         _find(scenario, "target", profile, data_root),
@@ -86,14 +92,45 @@ def find_sources(
 
 def find_target(scenario: Scenario, profile: Profile, data_root: Path | None) -> Source:
     """The target alone, for scoring: the source need not be at hand. DataError as above."""
+    use_data_sets(scenario.datasets)
     return _find(scenario, "target", profile, data_root)
 
 
 def is_real(scenario: Scenario, data_root: Path | None) -> bool:
     """Whether the root holds both sets of the scenario."""
-    return data_root is not None and all(
-        has_dataset(name, data_root) for name in (scenario.source, scenario.target)
-    )
+    return all(is_there(name, data_root) for name in (scenario.source, scenario.target))
+
+
+def is_there(name: str, data_root: Path | None) -> bool:
+    """Whether a data set lies below the root, or where its own file says."""
+    root = root_of(name, data_root)
+    return root is not None and has_dataset(name, root)
+
+
+def root_of(name: str, data_root: Path | None) -> Path | None:
+    """Where a data set is looked for: where its own file says, else below the root."""
+    own = layout_of(name).folder
+    return Path(own) if own else data_root
+
+
+def sized(scenario: Scenario, profile: Profile, data_root: Path | None) -> Profile:
+    """The profile with a size of images for each set of the scenario that has no entry.
+
+    It is that of the set's first image, reduced to the profile's longest side.
+    """
+    use_data_sets(scenario.datasets)
+    sizes = dict(profile.image_size)
+    for name in scenario.sets:
+        root = root_of(name, data_root)
+        if name in sizes or not profile.longest_side or not root or not has_dataset(name, root):
+            continue
+        _, samples, _ = list_samples(name, root, next(iter(layout_of(name).splits)))
+        header = read_header(samples[0].image)
+        if header is None:
+            raise DataError(f"{samples[0].image}: expected a PNG or JPEG file: copy it again")
+        size, longest = (header.width, header.height), profile.longest_side
+        sizes[name] = size if max(size) <= longest else fit_size(size, (longest, longest))
+    return profile.model_copy(update={"image_size": sizes})
 
 
 def _find(
@@ -105,18 +142,26 @@ def _find(
     name: str = getattr(scenario, domain)
     may_generate = domain == "source" and scenario.generated_source
     splits: dict[Role, str] = {"train": scenario.source_split}
+    scored: Source | None = None
     if domain == "target":
-        splits = {"train": scenario.target_split, "val": scenario.eval_split}
+        splits = {"train": scenario.target_split}
+        if scenario.scored:
+            scored = _scored(scenario, profile, data_root)
+        elif layout_of(name).has_labels:
+            splits["val"] = scenario.eval_split
     if name not in profile.image_size:
         raise DataError(
             f"profile {profile.name!r} has no image size for {name}; expected an entry under "
             f"image_size. Add one: --set profile.image_size.{name}=[WIDTH,HEIGHT]"
         )
     size = profile.image_size[name]
-    labels = labels_of(layout_of(name), classes_of(scenario))
+    becomes = scenario.source_classes if domain == "source" else scenario.target_classes
+    labels = labels_of(layout_of(name), classes_of(scenario), becomes)
+    data_root = root_of(name, data_root)
     if data_root is not None and (has_dataset(name, data_root) or not may_generate):
         train = open_once(name, data_root, splits["train"], labels)
         val = open_once(name, data_root, splits["val"], labels) if "val" in splits else None
+        val = scored.open("val") if scored else val
         fingerprint = train.fingerprint() + (val.fingerprint() if val else "")
         ref = DataRef(
             dataset=name,
@@ -125,8 +170,8 @@ def _find(
             train_images=len(train),
             val_images=len(val) if val else 0,
         )
-        return Source(ref, data_root, {}, size, labels, splits)
-    if name not in GENERATED:
+        return Source(ref, data_root, {}, size, labels, splits, scored)
+    if name not in GENERATED or scored:
         raise DataError(
             f"{name} has no generated rendering and no data root was given; expected a folder "
             f"that holds {name}/. Point --data-root or UDA_BENCH_DATA at it; docs/data.md says "
@@ -149,6 +194,33 @@ def _find(
         val_images=counts.get("val", 0),
     )
     return Source(ref, None, counts, size, labels, splits)
+
+
+def _scored(scenario: Scenario, profile: Profile, data_root: Path | None) -> Source:
+    """The data set that is scored in the target's place."""
+    name = scenario.scored
+    root = root_of(name, data_root)
+    if root is None or not has_dataset(name, root):
+        raise DataError(
+            f"found no {name}, which the scenario scores, in {root or 'any data root'}; expected "
+            "its folder there: point --data-root at it."
+        )
+    labels = labels_of(layout_of(name), classes_of(scenario), scenario.scored_classes)
+    val = open_once(name, root, scenario.eval_split, labels)
+    ref = DataRef(
+        dataset=name,
+        generated=False,
+        fingerprint=val.fingerprint(),
+        train_images=0,
+        val_images=len(val),
+    )
+    if name not in profile.image_size:
+        raise DataError(
+            f"profile {profile.name!r} has no image size for {name}; expected an entry under "
+            f"image_size, or a longest_side: --set profile.image_size.{name}=[WIDTH,HEIGHT]"
+        )
+    size = profile.image_size[name]
+    return Source(ref, root, {}, size, labels, {"val": scenario.eval_split})
 
 
 def _counts(profile: Profile, domain: Literal["source", "target"]) -> dict[str, int]:

@@ -152,3 +152,14 @@ def scores(matrix: Matrix, classes: ClassSet, convention: str) -> Scores:
         conventions=figures,
         confusion=matrix.tolist(),
     )
+
+
+def unscored(classes: ClassSet, convention: str) -> Scores:
+    """What stands in a record's place for scores where the target has no labels: NaN and None."""
+    return Scores(
+        miou=np.nan,
+        iou=dict.fromkeys(classes.names),
+        pixel_accuracy=np.nan,
+        conventions={convention: np.nan},
+        confusion=[],
+    )

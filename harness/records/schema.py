@@ -24,8 +24,8 @@ class Scores(RecordModel):
     iou: dict[str, float | None] = Field(description="by class; None: absent everywhere")
     pixel_accuracy: float
     conventions: dict[str, float] = Field(
-        description="mIoU in every convention of the class set; where the scenario's merges classes, "
-        "in that alone"
+        description="mIoU in every convention of the class set; in that "
+        "of the scenario alone where it merges classes"
     )
     confusion: list[list[int]] = Field(
         description="[label][prediction] pixel counts, of all classes"

@@ -290,7 +290,7 @@ def number(value: float | None, style: str = ".3g") -> str:
 
 def spread(value: Summary | None, style: str = ".1f") -> str:
     """mean ± sd (n); no sd from one seed."""
-    if value is None or not value.n:
+    if value is None or not value.n or not math.isfinite(value.mean):
         return NONE
     sd = f" ± {value.sd:{style}}" if math.isfinite(value.sd) else ""
     return f"{number(value.mean, style)}{sd} ({value.n})"

@@ -55,7 +55,10 @@ def side_by_side(
     Prediction and label are train ids (H, W), drawn in the classes' colours at the image's size.
     """
     height, width = image.shape[:2]
-    panels = [("image", image), ("prediction", colourise(prediction.astype(np.uint8), classes.palette))]
+    panels = [
+        ("image", image),
+        ("prediction", colourise(prediction.astype(np.uint8), classes.palette)),
+    ]
     if truth is not None:
         panels.append(("truth", colourise(truth.astype(np.uint8), classes.palette)))
     step = width + GAP

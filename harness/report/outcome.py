@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.records.schema import Record, training_speed
+from harness.report.columns import number
 from harness.report.pace import duration
 
 
@@ -13,10 +14,11 @@ def own_lines(record: Record, results: Path) -> list[str]:
     assert record.metrics is not None
     assert record.cost is not None
     spec, metrics, cost = record.spec, record.metrics, record.cost
-    ema = f", EMA teacher {metrics.ema_teacher.miou:.1f}" if metrics.ema_teacher else ""
+    ema = f", EMA teacher {number(metrics.ema_teacher.miou, '.1f')}" if metrics.ema_teacher else ""
     speed = training_speed(record)
+    miou = number(metrics.student.miou, ".1f")
     lines = [
-        f"{spec.method}, {spec.scenario.name}, seed {spec.seed}: {metrics.student.miou:.1f} mIoU "
+        f"{spec.method}, {spec.scenario.name}, seed {spec.seed}: {miou} mIoU "
         f"({metrics.convention}){ema}; trained at {speed:.1f} source images/s, peak memory "
         f"{cost.training.memory_mib:.0f} MiB ({cost.training.memory_kind}), done in "
         f"{duration(cost.wall_seconds)}"

@@ -99,7 +99,12 @@ def reckoned_seconds(plan: Plan) -> float:
         profile = each.spec.profile
         images = profile.iterations * profile.accumulation * profile.batch_size
         crops = images * (2 if each.spec.uses_target else 1)
-        seconds += crops * TRAINED * size(each.spec.student, len(each.classes), profile.crop)[1] / _cpu_gflops()
+        seconds += (
+            crops
+            * TRAINED
+            * size(each.spec.student, len(each.classes), profile.crop)[1]
+            / _cpu_gflops()
+        )
     return seconds
 
 

@@ -166,7 +166,9 @@ class _Follower:
                 return
 
     def train(self) -> None:
-        teachers = [zoo.build(teacher.network, len(self.plan.classes)) for teacher in self.plan.teachers]
+        teachers = [
+            zoo.build(teacher.network, len(self.plan.classes)) for teacher in self.plan.teachers
+        ]
         self.method = build_method(self.plan, new_student(self.plan), teachers)
         self.method.to(self.workplace.device)
         folder = self.workplace.weights(self.plan.spec.weights_id)
@@ -176,7 +178,9 @@ class _Follower:
             merge_adapters(self.method)  # as rank 0, whose weights this one scores
 
     def score(self, role: str, name: str) -> None:
-        network = getattr(self.method, role) if self.method else zoo.build(name, len(self.plan.classes))
+        network = (
+            getattr(self.method, role) if self.method else zoo.build(name, len(self.plan.classes))
+        )
         copy_weights(network.to(self.workplace.device))
         spec = self.plan.spec
         validation = self.plan.sources.target.open("val")

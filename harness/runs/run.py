@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 
 from harness.config.planning import Plan
 from harness.errors import in_one_line
+from harness.evaluation.metrics import unscored
 from harness.evaluation.scoring import score
 from harness.files import write_text
 from harness.measure.allocator import keep_freed_blocks
@@ -298,7 +299,10 @@ def _keep_record(record: Record, workplace: Workplace, folder: Path, whole: bool
 @failing_together()
 def _scores(role: str, shown: str, network: Segmentor, plan: Plan, workplace: Workplace) -> Scores:
     """Of the student or the EMA teacher, as `role` says, by all processes of the run."""
-    spec, images = plan.spec, plan.sources.target.open("val")
+    spec = plan.spec
+    if not spec.target.val_images:
+        return unscored(plan.classes, spec.scenario.convention)
+    images = plan.sources.target.open("val")
     ask("score", role, network.name)
     copy_weights(network)
     with workplace.report.counting(f"scoring {shown}") as scored:

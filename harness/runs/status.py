@@ -10,6 +10,7 @@ from typing import Literal, get_args
 from harness.errors import BenchError
 from harness.records import store
 from harness.records.schema import Record
+from harness.report.columns import number
 from harness.runs import jobs
 from harness.runs.jobs import JobFile, Sweep, SweptRun
 
@@ -52,7 +53,7 @@ def _standing(
     # A record from before the sweep is what this one replaces.
     current = record is not None and not (run.waits and _older(record, sweep))
     if record and current and record.state == "done" and record.metrics:
-        return Standing("done", f"{record.metrics.student.miou:.1f}")
+        return Standing("done", number(record.metrics.student.miou, ".1f"))
     if record and current and record.state == "failed":
         return Standing("failed", "failed", record.error or "")
     if job and job.state == "failed":

@@ -14,6 +14,7 @@ from harness.config.schema import Suite
 from harness.errors import BenchError
 from harness.measure.environment import choose_device
 from harness.records import store
+from harness.report.columns import number
 from harness.report.progress import Reporter
 from harness.runs import jobs as kept
 from harness.runs.graph import Job, announce, labels, planned_jobs, ready, skip_orphans
@@ -259,5 +260,7 @@ def _line(job: Job, workplace: Workplace) -> str:
         return f"{text}: {job.error}"
     record = record_of(job.plan, workplace)
     if record and record.metrics and record.cost:
-        text += f"  mIoU {record.metrics.student.miou:.1f}  {record.cost.wall_seconds:.0f} s"
+        text += (
+            f"  mIoU {number(record.metrics.student.miou, '.1f')}  {record.cost.wall_seconds:.0f} s"
+        )
     return text

@@ -80,6 +80,16 @@ def failed_record(plan: Plan, error: str, workplace: Workplace) -> Record:
     return new_record(plan, "failed", workplace, error=without_folders(error))
 
 
+def _without_folders(spec: RunSpec) -> RunSpec:
+    """The same, where the user's own data sets lie left out: a record names no folder."""
+    datasets = {
+        name: described.model_copy(update={"folder": None})
+        for name, described in spec.scenario.datasets.items()
+    }
+    scenario = spec.scenario.model_copy(update={"datasets": datasets})
+    return spec.model_copy(update={"scenario": scenario})
+
+
 def new_record(
     plan: Plan, state: Literal["done", "failed"], workplace: Workplace, **parts: Any
 ) -> Record:
@@ -88,7 +98,7 @@ def new_record(
         run_id=plan.spec.run_id,
         state=state,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        spec=plan.spec,
+        spec=_without_folders(plan.spec),
         provenance=environment.collect(
             workplace.device, plan.spec.profile.precision, workplace.side_by_side
         ),

@@ -179,7 +179,7 @@ def predict(
 
 
 def _train_ids(label: Path, classes: ClassSet) -> PixelArray:
-    """A label's train ids (H, W): of the classes' label ids, or as they are where those have none."""
+    """A label's train ids (H, W), by the classes' label ids, or as they are without such."""
     ids = read_grey(label)
     if not classes.label_ids:
         return ids

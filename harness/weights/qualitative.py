@@ -125,9 +125,7 @@ def _predict(
 ) -> None:
     """Add the row's predictions to the examples, scored as the run was."""
     checkpoint = find_checkpoint(record.run_id, results)
-    network = load_network(
-        checkpoint, network_name(checkpoint), len(dataset.classes)
-    )[0].to(device)
+    network = load_network(checkpoint, network_name(checkpoint), len(dataset.classes))[0].to(device)
     profile = record.spec.profile
     views, size = Views.of(profile), profile.image_size[dataset.name]
     predictions: list[PixelArray] = []

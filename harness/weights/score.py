@@ -13,8 +13,7 @@ from harness.config import catalogue
 from harness.config.network_files import pinned, recorded
 from harness.config.overrides import apply_overrides
 from harness.config.schema import DataRef, Profile, Scenario
-from harness.data.datasets import has_dataset
-from harness.data.sources import find_target
+from harness.data.sources import find_target, is_there, sized
 from harness.data.verify import quick_check
 from harness.errors import BenchError
 from harness.evaluation.inference import Views, within_memory
@@ -62,7 +61,13 @@ def evaluate_checkpoint(question: Question, device: torch.device, report: Report
     """Score a checkpoint on its scenario's validation images. BenchError for what does not fit."""
     checkpoint = question.checkpoint
     scenario, profile, data_root = _conditions(question)
+    profile = sized(scenario, profile, data_root)
     target = find_target(scenario, profile, data_root)
+    if not target.ref.val_images:
+        raise BenchError(
+            f"{target.ref.dataset} has no labels to score on; expected a scenario that names a "
+            'labelled set to score: scored = "NAME".'
+        )
     student = question.student
     name = pinned(student) if student else network_of(checkpoint) or recorded(profile.student)
     classes = catalogue.classes_of(scenario)
@@ -108,7 +113,7 @@ def _conditions(question: Question) -> tuple[Scenario, Profile, Path | None]:
             "expected --scenario NAME. `bench list scenarios` names them."
         )
     if question.profile or not record:
-        real = data_root is not None and has_dataset(scenario.target, data_root)
+        real = is_there(scenario.target, data_root)
         profile = catalogue.profile(question.profile or ("paper" if real else "tiny"))
     else:
         profile = record.spec.profile

@@ -297,7 +297,7 @@ def test_image_prediction_and_truth_are_side_by_side(picture, weights, tmp_path)
         ]
         assert (shown[0] == read_upright(picture)).all()
         assert (shown[1] == colourise(predicted(picture))).all()
-    assert (shown[2] == PALETTE[CLASSES.index("sky")]).all()
+    assert (shown[2] == CITYSCAPES.palette[CITYSCAPES.names.index("sky")]).all()
     assert "--as side" in refused(run(picture, weights, out, "--truth", labels))
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -311,4 +311,4 @@ def test_a_legend_lies_beside_what_is_coloured(picture, weights, tmp_path):
     assert not (tmp_path / "ids" / "legend.png").exists()
     run(picture, weights, tmp_path / "overlay", "--as", "overlay")
     colours = Image.open(tmp_path / "overlay" / "legend.png").getcolors(10**6)
-    assert {tuple(colour) for colour in PALETTE} <= {colour for _, colour in colours}
+    assert {tuple(colour) for colour in CITYSCAPES.palette} <= {colour for _, colour in colours}

@@ -1,0 +1,175 @@
+"""`bench data new`: looks at a user's files and writes the description to start from."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from harness.data import forms, images, png
+from harness.data.walk import folders_in
+from harness.errors import DataError
+from harness.files import write_text
+
+#: Labels whose pixels are looked at, spread over the set.
+LOOKED_AT = 200
+#: More values than a label has classes: a photograph, or shades between colours.
+MOST_VALUES = 255
+#: What marks a line that only the user can complete.
+TO_DO = "# TO DO:"
+
+
+class Found(NamedTuple):
+    """What a set's files say of themselves."""
+
+    images: list[Path]
+    split_folders: list[str]
+    label: str | None  # pattern of a label's name; None: no labels
+    encoding: list[str]  # lines of the table
+
+
+def describe(name: str, image_folder: Path, label_folder: Path | None, out: Path) -> str:
+    """Write OUT/NAME.toml of the images and labels in two folders -> what was found, in a line.
+
+    DataError where there is nothing to read, or where the file is there already.
+    """
+    file = out / f"{name}.toml"
+    if file.exists():
+        raise DataError(f"{file} is there already; expected a new name, or remove it first.")
+    for folder in filter(None, (image_folder, label_folder)):
+        if not folder.is_dir():
+            raise DataError(f"{folder} is no folder; expected one of images or of labels.")
+    found = _look(image_folder, label_folder)
+    write_text(file, _text(name, image_folder, label_folder, out, found))
+    labelled = f"labels named {found.label}" if found.label else "no labels"
+    marked = sum(TO_DO in line for line in found.encoding)
+    to_do = (
+        f"; {marked} lines marked {TO_DO.strip('# :')!r} are yours to complete" if marked else ""
+    )
+    return f"{file}: {len(found.images)} images, {labelled}{to_do}"
+
+
+def _look(image_folder: Path, label_folder: Path | None) -> Found:
+    files = forms.images_in(image_folder)
+    if label_folder and label_folder.is_relative_to(image_folder):
+        files = [file for file in files if not file.is_relative_to(label_folder)]
+    if not files:
+        raise DataError(f"{image_folder} holds no image; expected PNG or JPEG files in it.")
+    names = ("train", "val", "test")
+    splits = [folder.name for folder in folders_in(image_folder) if folder.name in names]
+    splits.sort(key=names.index)
+    if label_folder is None:
+        return Found(files, splits, None, [])
+    labels = [file for file in forms.images_in(label_folder) if file.suffix.lower() == ".png"]
+    pattern = _label_pattern(files, labels)
+    sampled = labels[:: max(len(labels) // LOOKED_AT, 1)][:LOOKED_AT]
+    return Found(files, splits, pattern, _encoding(sampled))
+
+
+def _label_pattern(files: Sequence[Path], labels: Sequence[Path]) -> str:
+    """How a label is named after its image: the pattern that fits most of the first images."""
+    stems = [label.stem for label in labels]
+    patterns: Counter[str] = Counter()
+    for image in files[:LOOKED_AT]:
+        patterns.update(
+            {stem.replace(image.stem, "{name}", 1) for stem in stems if image.stem in stem}
+        )
+    if not patterns:
+        raise DataError(
+            f"no label is named after an image such as {files[0].name}; expected PNG files whose "
+            "names contain their image's: rename them, or give the folder of labels with --labels."
+        )
+    # Of as many, the shortest: img_1 is in img_10 as well.
+    return min(patterns, key=lambda pattern: (-patterns[pattern], len(pattern))) + ".png"
+
+
+def _encoding(labels: Sequence[Path]) -> list[str]:
+    header = png.read_header(labels[0])
+    if header is None:
+        raise DataError(f"{labels[0]}: expected a PNG file of class ids or class colours.")
+    if header.bits == 16:
+        values = _values(labels, 1 << 8)
+        return ["[[encodings]]", 'stored = "red16"', *_ids(values)]
+    if header.colour in (png.RGB, png.RGBA):
+        colours = sorted(map(tuple, np.unique(np.concatenate(_colours(labels)), axis=0).tolist()))
+        if len(colours) > MOST_VALUES:
+            raise DataError(
+                f"{labels[0].parent}: {len(colours)} colours in {len(labels)} labels; expected one "
+                f"a class, {MOST_VALUES} at most: were they resized, or stored with loss?"
+            )
+        lines = [
+            f'"class {i}" = [{list(colour)}]  {TO_DO} its name' for i, colour in enumerate(colours)
+        ]
+        return ["[[encodings]]", 'stored = "colours"', "", "[encodings.colours]", *lines]
+    return ["[[encodings]]", 'stored = "indexed"', *_ids(_values(labels, 1 << 8))]
+
+
+def _colours(labels: Sequence[Path]) -> list[np.ndarray]:
+    found = []
+    for label in labels:
+        rgb = np.asarray(images.load(label).convert("RGB")).reshape(-1, 3)
+        packed = rgb.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
+        values = np.unique(packed)
+        found.append(np.stack([values >> 16, (values >> 8) & 255, values & 255], axis=1))
+    return found
+
+
+def _values(labels: Sequence[Path], bound: int) -> list[int]:
+    from harness.data.encodings import read_ids
+
+    seen = np.zeros(bound, bool)
+    for label in labels:
+        seen[np.unique(read_ids(label))] = True
+    return [int(value) for value in np.flatnonzero(seen)]
+
+
+def _ids(values: Sequence[int]) -> list[str]:
+    """The table of ids; 255 is ignored unless the labels are of two values."""
+    binary = len(values) == 2
+    classes = [value for value in values if value != 255 or binary]
+    lines = [] if binary or 255 not in values else ["ignored = [255]"]
+    table = [f'{value} = "class {value}"  {TO_DO} its name' for value in classes]
+    if binary:
+        table = [f'{values[0]} = "background"', f'{values[1]} = "foreground"']
+    return [*lines, "", "[encodings.ids]", *table]
+
+
+def _text(name: str, image_folder: Path, label_folder: Path | None, out: Path, found: Found) -> str:
+    folders = [folder.resolve() for folder in (image_folder, label_folder) if folder]
+    top = Path(os.path.commonpath(folders))
+    if label_folder is None:
+        top = folders[0].parent
+    below = [folder.relative_to(top).as_posix() for folder in folders]
+    split = "/{split}" if found.split_folders else ""
+    patterns = [f"{folder}{split}" if folder != "." else (split[1:] or "*") for folder in below]
+    place = f"images = {json.dumps(patterns[0])}"
+    if label_folder:
+        place += f", labels = {json.dumps(patterns[1:])}"
+    lines = [
+        f"title = {json.dumps(name)}",
+        "# Where the files lie, seen from this file.",
+        f"folder = {json.dumps(Path(os.path.relpath(top, out.resolve())).as_posix())}",
+        "",
+        "[[layouts]]",
+        f"places = [{{ {place} }}]",
+    ]
+    if found.label:
+        lines.append(f"label = [{json.dumps(found.label)}]")
+    for part in found.split_folders or ("train", "val"):
+        if part == "val" and not found.split_folders:
+            if not found.label:
+                continue
+            lines += [
+                "",
+                "# No folder says which images to score: every fifth.",
+                "[splits.val]",
+                "every = 5",
+            ]
+        else:
+            lines += ["", f"[splits.{part}]"]
+    return "\n".join([*lines, "", *found.encoding, ""])

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from cityscapes import CAMVID_IDS, CITYSCAPES_IDS, SYNTHIA_IDS
+
+from harness.config import catalogue
+from harness.config.class_set import ClassSet
+from harness.config.data_set import DataSet
+from harness.data.classes import lookup_table
+from harness.data.encodings import labels_of
+from harness.errors import DataError
+
+
+def described(**encoding) -> DataSet:
+    layout = {"places": [{"images": "images", "labels": ["labels"]}]}
+    return DataSet.model_validate(
+        {"name": "mine", "layouts": [layout], "splits": {"train": {}}, "encodings": [encoding]}
+    )
+
+
+FIVE = {"1": "soil", "2": "crop", "3": "weed"}
+MERGED = ClassSet.model_validate({"name": "merged", "names": ["plant", "soil"]})
+
+
+def test_the_shipped_sets_map_ids_as_their_authors_say():
+    """An independent copy of the ids: what the files say must be this."""
+    train_ids = lookup_table({i: i for i in range(19)})
+    expected = {
+        "gta5": [lookup_table(CITYSCAPES_IDS)],
+        "synthia": [lookup_table(SYNTHIA_IDS)],
+        "camvid": [lookup_table(CAMVID_IDS)],
+    }
+    for name in ("cityscapes", "acdc", "darkzurich"):
+        expected[name] = [lookup_table(CITYSCAPES_IDS), train_ids]
+    assert sorted(expected) == catalogue.names("datasets")
+    for name, tables in expected.items():
+        encodings = labels_of(catalogue.data_set(name)).encodings
+        for encoding, table in zip(encodings, tables, strict=name != "camvid"):
+            np.testing.assert_array_equal(encoding.table, table)
+
+
+def test_classes_meet_by_name_and_may_be_merged():
+    data_set = described(ids=FIVE, ignored=[0])
+    own = labels_of(data_set)
+    assert own.classes.names == ("soil", "crop", "weed")
+    assert own.encodings[0].table[:4].tolist() == [255, 0, 1, 2]
+    merged = labels_of(data_set, MERGED, {"crop": "plant", "weed": "plant"})
+    assert merged.encodings[0].table[:4].tolist() == [255, 1, 0, 0]
+    others = labels_of(data_set, MERGED, {"crop": "plant", "*": "ignored"})
+    assert others.encodings[0].table[:4].tolist() == [255, 1, 0, 255]
+
+
+@pytest.mark.parametrize(
+    ("becomes", "said"),
+    [
+        ({}, "classes that merged has not: crop, weed"),
+        ({"corn": "plant"}, "no class 'corn'; expected one of soil, crop, weed"),
+        ({"*": "tree"}, "becomes 'tree'; expected one of plant, soil, ignored"),
+    ],
+)
+def test_no_class_is_left_out_unsaid(becomes, said):
+    with pytest.raises(DataError, match=said):
+        labels_of(described(ids=FIVE), MERGED, becomes)
+
+
+@pytest.mark.parametrize("grid", [True, False])
+def test_colours_off_and_on_camvids_grid(grid, tmp_path):
+    colours = {"soil": [[64, 128, 0]], "crop": [[0, 0, 192], [192, 0, 0]]}
+    if not grid:
+        colours["crop"][0] = [1, 2, 3]
+    data_set = described(stored="colours", colours=colours, ignored_colours=[[0, 0, 0]])
+    labels = labels_of(data_set)
+    rows = [*colours["soil"], *colours["crop"], [0, 0, 0], [65, 128, 0]]
+    cv2.imwrite(str(tmp_path / "a.png"), np.array([rows], np.uint8)[..., ::-1])
+    encoding = labels.encoding_of(tmp_path / "a.png")
+    ids = encoding.read(tmp_path / "a.png")
+    assert encoding.table[ids][0].tolist() == [0, 1, 1, 255, 255]
+    assert encoding.unknown(ids) == [255]  # the last colour alone
+
+
+@pytest.mark.parametrize(
+    ("encoding", "said"),
+    [
+        ({"ids": {"256": "soil"}}, "a whole number from 0 to 255"),
+        ({"stored": "colours"}, "colours: expected"),
+        ({}, "either a table of ids, or train_ids"),
+        ({"train_ids": True}, "expected classes, the class set"),
+        (
+            {"stored": "colours", "colours": {"a": [[1, 1, 1]], "b": [[1, 1, 1]]}},
+            "stands for two classes",
+        ),
+    ],
+)
+def test_a_table_that_cannot_be_meant_is_refused(encoding, said):
+    with pytest.raises(ValueError, match=said):
+        described(**encoding)

@@ -1,0 +1,123 @@
+"""The data page's way from photographs and masks to a table, with its own files and commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from bench_cli import bench, refused
+from documented import commands, files, page
+
+from harness.records import store
+
+#: Appended to every run: four steps of the smallest network.
+MICRO = [
+    "--student", "test_mit", "--set", "iterations=4", "--set", "crop=32,64", "--set", "workers=0",
+    "--set", "warmup=1", "--set", "rcs_min_pixels=10",
+]  # fmt: skip
+TEXT = page("docs/data.md").partition("## Use your own")[2].partition("## Add a set")[0]
+
+
+def write(folder: Path, values: list[int], labels: bool = True, images: int = 6) -> None:
+    """Photographs in which each class has a colour, and their masks."""
+    rng = np.random.default_rng(len(folder.name))
+    for i in range(images):
+        mask = np.full((48, 64), values[0], np.uint8)
+        for value in values[1:]:
+            top, left = rng.integers(0, 32), rng.integers(0, 40)
+            mask[top : top + 16, left : left + 24] = value
+        grey = mask.astype(int)
+        image = np.stack([grey * k % 200 for k in (37, 91, 53)], -1)
+        image = (image + rng.integers(0, 30, image.shape)).astype(np.uint8)
+        photos = folder / "photos" if labels else folder
+        for file, pixels in (
+            (photos / f"img_{i:03d}.jpg", image),
+            (folder / "masks" / f"img_{i:03d}_mask.png", mask),
+        ):
+            if file.suffix == ".jpg" or labels:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                assert cv2.imwrite(str(file), pixels)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("summer", "winter"):
+        write(Path(name), [0, 1, 2, 3, 4])
+    for name in ("before", "after"):
+        write(Path(name), [0, 255])
+    write(Path("street"), [0, 1, 2, 3, 4], labels=False)
+    for name, text in files(TEXT).items():
+        Path(name).write_text(text)
+    return tmp_path
+
+
+def carry_out(*about: str) -> str:
+    """The page's commands on these files, in their order, then its table -> what that prints."""
+    said = ""
+    shown = [words for _, *words in commands(TEXT)]
+    chosen = [words for words in shown if any(name in word for name in about for word in words)]
+    assert ["table"] in shown
+    for words in (*chosen, ["table"]):
+        done = bench(*words, *(MICRO if words[0] == "run" else ()))
+        assert done.code == 0, (words, done.out, done.err)
+        said = done.out
+    return said
+
+
+def records() -> dict[str, store.Record]:
+    return {record.spec.method: record for record in store.read_all(Path("runs/records"))}
+
+
+def test_five_classes_of_ones_own_become_a_table_of_three_methods(here):
+    table = carry_out("summer", "winter", "fields")
+    for method in ("source_only", "dacs", "daformer"):
+        assert method in table
+        scores = records()[method].metrics.student
+        assert list(scores.iou) == [f"class {i}" for i in range(5)]
+        assert np.array(scores.confusion).shape == (5, 5)
+        assert scores.miou == scores.conventions["all"]
+    assert str(here) not in records()["dacs"].model_dump_json()
+
+
+def test_a_binary_task_scores_both_classes(here):
+    carry_out("before", "after", "flood")
+    scores = records()["source_only"].metrics.student
+    assert list(scores.iou) == ["background", "foreground"]
+    assert scores.miou == pytest.approx(np.nanmean([v or 0 for v in scores.iou.values()]), abs=0.01)
+
+
+def test_a_target_without_labels_is_not_scored(here):
+    bench("data", "new", "summer", "--images", "summer/photos", "--labels", "summer/masks")
+    table = carry_out("street")
+    assert records()["daformer"].spec.target.val_images == 0
+    assert np.isnan(records()["daformer"].metrics.student.miou)
+    assert " - " in table
+    assert "no labels to score on" in refused(
+        bench(
+            "eval",
+            "--checkpoint",
+            records()["daformer"].run_id,
+            "--scenario",
+            "street_scenario.toml",
+        )
+    )
+
+
+def test_classes_that_no_scenario_names_are_refused(here):
+    for name in ("summer", "winter"):
+        bench("data", "new", name, "--images", f"{name}/photos", "--labels", f"{name}/masks")
+    scenario = Path("fields.toml")
+    text = scenario.read_text() + 'classes = ["class 0", "other"]\n'
+    scenario.write_text(text)
+    said = refused(bench("run", "--method", "source_only", "--scenario", "fields.toml"))
+    assert "class 1, class 2, class 3, class 4" in said
+    tables = (
+        '[source_classes]\n"*" = "other"\n[target_classes]\n"class 1" = "ignored"\n"*" = "other"\n'
+    )
+    scenario.write_text(text + tables)
+    arguments = ["run", "--method", "source_only", "--scenario", "fields.toml", "--profile", "tiny"]
+    assert bench(*arguments, *MICRO).code == 0
+    assert list(records()["source_only"].metrics.student.iou) == ["class 0", "other"]

@@ -66,7 +66,7 @@ def agreement(matrix: Matrix) -> float:
     matrix: [class of one][class of the other] pixel counts, (C, C). Percent, 0 to 100, over the
     classes that either predicts; which of the two comes first changes nothing. Higher is better.
     """
-    return mean_iou(iou(matrix), range(len(matrix)))
+    return mean_iou(iou(matrix))
 
 
 def _entropies(probabilities: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from harness.config.schema import DataRef
 from harness.files import write_text
@@ -206,8 +206,8 @@ def _scores_table(record: Record, scores: Scores) -> str:
     for convention, value in _by_convention(record, scores):
         lines.append(f"| mIoU ({markdown_text(convention)}) | {value:.2f} |")
     lines.append(f"| pixel accuracy | {scores.pixel_accuracy:.2f} |")
-    for name, value in scores.iou.items():
-        lines.append(f"| IoU, {markdown_text(name)} | {'-' if value is None else f'{value:.2f}'} |")
+    for name, iou in scores.iou.items():
+        lines.append(f"| IoU, {markdown_text(name)} | {'-' if iou is None else f'{iou:.2f}'} |")
     return "\n".join(lines) + "\n"
 
 

@@ -68,7 +68,10 @@ def apply_overrides(
             raise BenchError(f"--set {key.strip()}: {name} is no table; expected --set {name}=...")
         _check(key.strip(), owner, config, values)
     made = Scenario(**values["scenario"])
-    check_convention(made)
+    try:
+        check_convention(made)
+    except BenchError as error:
+        raise BenchError(f"--set convention: {error}") from error
     return Profile(**values["profile"]), made, values["method"]
 
 

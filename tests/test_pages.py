@@ -16,7 +16,11 @@ PAGES += ["results/README.md", "benchmarks/speed/reference.md"]
 PAGES += sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))
 
 #: Pages whose commands tests of their own follow, as far as they are run.
-FOLLOWED = {"docs/plugins.md": "test_plugins_page.py", "README.md": "test_readme.py"}
+FOLLOWED = {
+    "docs/plugins.md": "test_plugins_page.py",
+    "docs/data.md": "test_data_page.py",
+    "README.md": "test_readme.py",
+}
 
 #: What makes a verb's example microscopic.
 SMALL = {"run": QUICK, "test-method": ["--network", "test_mit"], "sweep": ["--dry-run"]}
@@ -127,7 +131,9 @@ def test_the_reference_names_all_there_is(made):
         assert all(f"| `{k}` |" in text for k in registry.load(name).Config.model_fields)
     for verb in ("bench run", "bench data verify", "bench export"):
         assert f"\n## {verb}\n" in made["reference/commands.md"]
-    assert "`--as` `palette\\|overlay\\|labelids\\|trainids`" in made["reference/commands.md"]
+    assert (
+        "`--as` `palette\\|overlay\\|side\\|labelids\\|trainids`" in made["reference/commands.md"]
+    )
     knobs = set(Profile.model_fields) - {"name", "description"}
     assert all(f"| `{knob}` |" in made["reference/profiles.md"] for knob in knobs)
     for name in (*catalogue.names("scenarios"), *catalogue.names("suites"), "mini_m"):

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from harness.cli.grouped import examples
 from harness.cli.options import DataRoot, Plugins, Results
 from harness.cli.selection import select
 from harness.errors import BenchError
@@ -29,7 +30,9 @@ class About(str, Enum):
     COMBINED = "combined"
 
 
-@app.command()
+@app.command(
+    epilog=examples("bench claims results/records", "bench claims results/records --about gains")
+)
 def claims(
     records_: Annotated[
         list[Path] | None,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from harness.cli.grouped import examples
 from harness.cli.options import DataRoot, Device, Plugins, Results
 from harness.cli.selection import select
 from harness.errors import BenchError
@@ -45,7 +46,12 @@ Images = Annotated[
 ]
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "bench plot gain results/records --out gain.pdf",
+        "bench plot curves --method daformer --out curves.png",
+    )
+)
 def plot(
     kind: Annotated[Kind, typer.Argument(help="Which figure; see above.")],
     records_: Files = None,
@@ -150,7 +156,9 @@ def _indices(images: str | None) -> list[int] | None:
     return [int(number) for number in images.split(",")]
 
 
-@app.command()
+@app.command(
+    epilog=examples("bench report", "bench report results/records --suite main --out report")
+)
 def report(
     records_: Files = None,
     out: Annotated[

@@ -19,6 +19,7 @@ from harness.cli import (
     run,
     speed,
     sweeps,
+    table,
     weights,
 )
 from harness.cli.grouped import GroupedVerbs, examples
@@ -50,6 +51,7 @@ app = typer.Typer(
 )
 app.add_typer(run.app)
 app.add_typer(sweeps.app)
+app.add_typer(table.app)
 app.add_typer(compare.app)
 app.add_typer(figures.app)
 app.add_typer(claims.app)

@@ -386,8 +386,7 @@ def _sizes(profile: Profile, scenario: Scenario) -> dict[str, tuple[int, int]]:
 
 def _network(name: str) -> str:
     """The network's name in a spec. BenchError for one that cannot be built."""
-    name = pinned(name)
-    _check_network(name)
+    _check_network(name := pinned(name))
     return name
 
 

@@ -8,6 +8,7 @@ of the parameters.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection
 from pathlib import Path
@@ -73,6 +74,19 @@ def save_weights(segmentor: Segmentor, path: str | Path, metadata: dict[str, str
     """Write the network's parameters and buffers as safetensors."""
     state = {k: v.detach().cpu().contiguous() for k, v in segmentor.state_dict().items()}
     save_file(state, path, metadata=metadata)
+    _sort_metadata(Path(path))
+
+
+def _sort_metadata(path: Path) -> None:
+    """Write a safetensors file's metadata by name: the library's order differs from run to run."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) <= size:
+            file.seek(8)
+            file.write(text.ljust(size))
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:

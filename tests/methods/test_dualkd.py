@@ -11,6 +11,7 @@ from methods.contract import Batch, TeacherSpec
 from methods.dualkd import DualKD
 from methods.networks.zoo import build
 from methods.parts.distillation import distill
+from methods.testing.tools import THINGS
 
 
 @pytest.fixture
@@ -33,7 +34,9 @@ PLAIN = {
 def method(teacher: str = "test_deeplab", iterations: int = 10, **config: object) -> DualKD:
     torch.manual_seed(0)
     cfg = DualKD.Config.model_validate(PLAIN | config)
-    return DualKD(cfg, build("test_mit"), [build(teacher)], iterations=iterations).train()
+    return DualKD(
+        cfg, build("test_mit"), [build(teacher)], iterations=iterations, things=THINGS
+    ).train()
 
 
 @pytest.mark.parametrize(

@@ -329,7 +329,7 @@ def test_a_data_root_may_come_from_the_environment(tmp_path, monkeypatch):
 def test_pillow_adds_no_line_to_ours(tmp_path, monkeypatch, capsys):
     picture = tmp_path / "picture.png"
     Image.new("1", (10_000, 10_000)).save(picture)
-    monkeypatch.setattr(main, "app", lambda standalone_mode: images.load(picture))
+    monkeypatch.setattr(main, "app", lambda **_: images.load(picture))
     with warnings.catch_warnings(record=True) as warned, pytest.raises(SystemExit):
         main.main()
     assert warned == []

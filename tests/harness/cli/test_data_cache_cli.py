@@ -86,7 +86,7 @@ def test_a_disk_that_is_too_small_is_refused_before_anything_is_written(root, mo
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["gta2c"], "did you mean 'gta2cs'?"),
+        (["gta2c"], "did you mean 'gta2cs'"),
         (["camvid"], "found no camvid in"),
     ],
 )

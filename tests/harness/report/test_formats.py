@@ -17,7 +17,7 @@ from rich.console import Console
 from harness.analysis.comparison import NOT_COMPARABLE, comparison
 from harness.analysis.published import PATH, published
 from harness.analysis.variants import spelled
-from harness.cli.run import COLUMN_NAMES
+from harness.cli.table import COLUMN_NAMES
 from harness.errors import BenchError
 from harness.records.schema import TeacherCost
 from harness.report.columns import COLUMNS, column_keys

@@ -80,12 +80,12 @@ def test_an_unchanged_run_holds(again, clean, name):
     assert not regressed(clean(name), again(name)) - SPEEDS
 
 
-def _road_is_ignored(prediction, label, plain=metrics.confusion):
-    return plain(prediction, label.where(label != 0, 255))
+def _road_is_ignored(prediction, label, classes, plain=metrics.confusion):
+    return plain(prediction, label.where(label != 0, 255), classes)
 
 
-def _ignored_is_road(prediction, label, plain=metrics.confusion):
-    return plain(prediction, label.where(label != 255, 0))
+def _ignored_is_road(prediction, label, classes, plain=metrics.confusion):
+    return plain(prediction, label.where(label != 255, 0), classes)
 
 
 def _ignored_as_a_class(*args, **options):

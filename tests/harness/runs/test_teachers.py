@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from bench_cli import QUICK, bench, refused
+from cityscapes import CITYSCAPES
 from rich.console import Console
 
 from harness.config.planning import Teacher
@@ -48,7 +49,9 @@ def test_an_encoder_that_never_learned_on_the_source_teaches(weights, tmp_path):
 def test_its_weights_are_the_files_and_its_head_is_the_same_every_time(weights, tmp_path):
     workplace = Workplace(tmp_path, torch.device("cpu"), Reporter(Console()))
     teacher = Teacher("test_deeplab", init=weights)
-    first, second = (frozen_teacher(teacher, workplace)[0].state_dict() for _ in range(2))
+    first, second = (
+        frozen_teacher(teacher, CITYSCAPES, workplace)[0].state_dict() for _ in range(2)
+    )
     assert all(torch.equal(value, second[name]) for name, value in first.items())
     torch.manual_seed(3)
     published = zoo.build("test_deeplab").state_dict()

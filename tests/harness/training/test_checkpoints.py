@@ -199,6 +199,9 @@ class Noted:
     def paused(self):
         return nullcontext()
 
+    def of_all(self, states):
+        return states[0]
+
     def state_dict(self):
         return {"steps": self.steps}
 

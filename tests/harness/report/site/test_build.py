@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cityscapes import CITYSCAPES
 from fake_records import fake_provenance, fake_record, four_methods
 from headless_browser import CHROMIUM, browser
 
@@ -32,7 +33,7 @@ def records():
 def example():
     pixels = np.zeros((24, 48, 3), np.uint8)
     ids = np.arange(48, dtype=np.uint8)[None].repeat(24, 0) % 19
-    return Example(NASTY, pixels, ids, {"row": ids.copy()})
+    return Example(NASTY, pixels, ids, {"row": ids.copy()}, CITYSCAPES)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,203 @@
+"""`bench table`: records as comparison tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from harness.cli.completion import (
+    method_names,
+    network_names,
+    profile_names,
+    scenario_names,
+    suite_names,
+)
+from harness.cli.grouped import examples
+from harness.cli.options import (
+    DataRoot,
+    Plugins,
+    Results,
+)
+from harness.cli.selection import select
+from harness.errors import BenchError
+
+if TYPE_CHECKING:
+    from harness.records.schema import Record
+
+app = typer.Typer()
+
+#: What --columns takes: the keys of `harness.report.columns.COLUMNS`, whose import takes long.
+COLUMN_NAMES = (
+    "method, student, teacher, miou, gain, gain_seconds, seconds, train_speed, memory, other_miou, "
+    "ema, infer_speed, params, training_params, teacher_miou, teacher_seconds"
+)
+Format = Literal["rich", "markdown", "latex", "csv", "json", "html"]
+Rule = Literal["last", "entropy", "infomax", "snd", "agreement", "oracle", "all"]
+
+
+@app.command(
+    epilog=examples(
+        "bench table",
+        "bench table results/records --scenario gta2cs --profile tiny",
+        "bench table --columns method,miou,gain --sort miou",
+        "bench table --format csv > figures.csv",
+    )
+)
+def table(
+    records_: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[RECORDS]...",
+            help="Records to compare: files or folders of them.",
+            show_default="those of --results",
+        ),
+    ] = None,
+    format_: Annotated[
+        Format, typer.Option("--format", help="The form of the tables; rich is for a terminal.")
+    ] = "rich",
+    per_class: Annotated[
+        bool, typer.Option("--per-class", help="Show the IoU of every class too.")
+    ] = False,
+    published: Annotated[
+        bool, typer.Option("--published", help="Show figures from the literature too.")
+    ] = False,
+    aggregate: Annotated[
+        bool, typer.Option("--aggregate", help="Show a table over all scenarios of a profile too.")
+    ] = False,
+    selection: Annotated[
+        Rule,
+        typer.Option(
+            help="The checkpoint that counts, of runs scored while they learned; all: rules "
+            "side by side, and how well validators order checkpoints."
+        ),
+    ] = "last",
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,...",
+            help=f"Show these columns alone, in this order: {COLUMN_NAMES}.",
+            show_default="what the table needs",
+        ),
+    ] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Put the best row of this column of figures first.",
+            show_default="by method",
+        ),
+    ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Show only this method. May be given several times.",
+            autocompletion=method_names,
+        ),
+    ] = None,
+    scenario: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Show only this scenario. May be given several times.",
+            autocompletion=scenario_names,
+        ),
+    ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Show only this profile.", autocompletion=profile_names),
+    ] = None,
+    student: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NETWORK", help="Show only this student.", autocompletion=network_names
+        ),
+    ] = None,
+    suite: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SUITE",
+            help="Show only what this suite asks for, without its frozen teachers' own runs.",
+            autocompletion=suite_names,
+        ),
+    ] = None,
+    plugin: Plugins = None,
+    data_root: DataRoot = None,
+    results: Results = Path("runs"),
+) -> None:
+    """Compare records in tables.
+
+    Records that are not comparable never share a table.
+    """
+    from rich.console import Console
+
+    from harness.report import formats
+    from harness.report.columns import column_keys
+
+    wanted = column_keys(columns, "--columns") if columns else []
+    (sort_by,) = column_keys(sort, "--sort")[:1] if sort else [None]
+    kept, count, where = select(
+        records_,
+        results,
+        data_root,
+        methods=method or (),
+        scenarios=scenario or (),
+        profile=profile,
+        student=student,
+        suite=suite,
+    )
+    if not kept:
+        raise BenchError(
+            f"no record to show: {count} found in {where}, none passes the filters; run "
+            "`bench run` or `bench sweep` first, or name other files: results/records holds "
+            "what this project published."
+        )
+    if selection == "all":
+        _show_selections(kept, format_)
+        return
+    if selection != "last":
+        from harness.analysis.selection import selected
+
+        if per_class:
+            raise BenchError(
+                "--per-class: known of the last iteration only; expected no --selection."
+            )
+        kept, without = selected(kept, selection)
+        if without:
+            typer.echo(f"{without} runs without a curve for {selection}: left out", err=True)
+    if format_ == "rich":
+        formats.print_rich(
+            kept,
+            Console(),
+            per_class=per_class,
+            published=published,
+            aggregate=aggregate,
+            columns=wanted,
+            sort=sort_by,
+        )
+        typer.echo(f"{len(kept)} of {count} records in {where}")
+    else:
+        print(
+            formats.render(
+                kept,
+                format_,
+                per_class=per_class,
+                published=published,
+                aggregate=aggregate,
+                columns=wanted,
+                sort=sort_by,
+            )
+        )
+
+
+def _show_selections(records: list[Record], format_: str) -> None:
+    from rich.console import Console
+
+    from harness.report.selection import print_selections, render_selections
+
+    if format_ == "rich":
+        print_selections(records, Console())
+    else:
+        print(render_selections(records, format_))

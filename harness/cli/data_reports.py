@@ -167,7 +167,7 @@ def _show_statistics(opened: dict[str, Dataset], report: Reporter) -> None:
             for share, shown in zip(pixels, images, strict=False)  # ignored pixels are left out
         ]
         if len(opened) <= 2:
-            bars = ["\u2588" * round(BAR * p) or "\u258f" * (p > 0) for p in pixels]
+            bars = ["\u2588" * round(BAR * p) or "\u258f" * bool(p) for p in pixels]
             columns[f"{title}, pixels"] = bars
     names = next(iter(opened.values())).classes.names
     print_grid(

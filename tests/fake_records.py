@@ -96,6 +96,7 @@ def fake_training(images_per_second: float = 35.0, **changes: Any) -> Training:
         "images_per_second_p90": images_per_second * 1.1,
         "data_share": 0.02,
         "steps": 800,
+        "timed_by": "wall clock",
         "wall_seconds": 1600 / 35,  # 800 iterations of 2 images
         "memory_mib": 900.0,
         "memory_kind": "cpu rss",
@@ -115,6 +116,7 @@ def fake_cost(teachers: list[TeacherCost] | None = None, **training: Any) -> Cos
             latency_ms_p90=11.0,
             resolution=(96, 192),
             precision="fp32",
+            timed_by="wall clock",
         ),
         teachers=teachers or [],
         wall_seconds=60.0,

@@ -11,7 +11,7 @@ from typing import Literal
 from harness.config.schema import RunSpec
 from harness.errors import BenchError
 from harness.records import store
-from harness.records.schema import Cost, Metrics, Record, Training, hardware
+from harness.records.schema import Cost, Inference, Metrics, Record, Training, hardware
 from harness.text import markdown_text, plain
 
 HOLDS, REGRESSION, ERROR, NOTHING_MEASURED = 0, 1, 2, 3
@@ -333,15 +333,32 @@ def _speeds(run: str, base: Record, measured: Record, factor: float) -> list[Fin
     assert base.cost is not None
     assert measured.cost is not None
     old, new = base.cost, measured.cost
-    pairs: list[tuple[float | None, float | None]] = [
-        _training_speeds(old.training, new.training),
-        (_inference_speed(old), _inference_speed(new)),
-    ]
     machines = hardware(base), hardware(measured)
     if machines[0] != machines[1]:
         detail = _machines(*machines)
         return [Finding(run, name, "not compared", detail) for name in SPEEDS]
-    return [_speed(run, name, *pair, factor) for name, pair in zip(SPEEDS, pairs, strict=True)]
+    training, inference = SPEEDS
+    speeds = _training_speeds(old.training, new.training)
+    return [
+        _clocks(run, training, old.training, new.training)
+        or _speed(run, training, *speeds, factor),
+        _clocks(run, inference, old.inference, new.inference)
+        or _speed(run, inference, _inference_speed(old), _inference_speed(new), factor),
+    ]
+
+
+def _clocks(
+    run: str, name: str, old: Training | Inference | None, new: Training | Inference | None
+) -> Finding | None:
+    """None where both were timed alike: on a busy machine own time is far the shorter."""
+    clocks = [timed.timed_by for timed in (old, new) if timed and timed.timed_by]
+    if len(set(clocks)) < 2:
+        return None
+    detail = (
+        f"in the baseline by {clocks[0]}, here by {clocks[1]}; "
+        "`bench check --baseline FILE --update` measures the baseline again"
+    )
+    return Finding(run, name, "not compared", detail)
 
 
 def _speed(run: str, name: str, before: float | None, now: float | None, factor: float) -> Finding:

@@ -15,7 +15,14 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
+    from harness.records.schema import TimedBy
+
 Clock = Callable[[], float]
+
+
+def name_of(clock: Clock) -> TimedBy:
+    """A clock of the host as records name it."""
+    return "wall clock" if clock is time.perf_counter else "own time"
 
 
 def synchronise(device: torch.device | str | None) -> None:
@@ -53,6 +60,7 @@ class HostMarks:
 
     def __init__(self, clock: Clock) -> None:
         self.mark = clock
+        self.timed_by = name_of(clock)
 
     def seconds(self, earlier: float, later: float) -> float:
         return later - earlier
@@ -67,6 +75,8 @@ class GpuMarks:
     The time between two is the GPU's own. Between the end of a step's work and the arrival of the
     next batch it is what the GPU stood idle for, 0 where the host was ahead.
     """
+
+    timed_by: TimedBy = "gpu events"
 
     def __init__(self, device: torch.device | str) -> None:
         import torch

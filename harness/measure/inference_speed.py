@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.measure.clock import Clock, synchronise
+from harness.measure.clock import Clock, name_of, synchronise
 from methods.networks.modes import evaluating
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def measure_inference(
         latency_ms_p90=float(p90),
         resolution=size,
         precision=precision,
+        timed_by=name_of(clock),
     )
 
 

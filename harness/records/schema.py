@@ -94,6 +94,10 @@ class Metrics(RecordModel):
     curve: Curve | None = Field(None, description="scores while training, where score_every asks")
 
 
+#: What speeds were taken by; own time leaves out waiting for a processor core that others use.
+TimedBy = Literal["wall clock", "own time", "gpu events"]
+
+
 class Inference(RecordModel):
     images_per_second: float
     batch: int
@@ -101,6 +105,7 @@ class Inference(RecordModel):
     latency_ms_p90: float
     resolution: tuple[int, int] = Field(description="height, width")
     precision: str
+    timed_by: TimedBy | None = Field(None, description="None: an older record")
 
 
 class TrainingPhase(RecordModel):
@@ -127,6 +132,9 @@ class Training(RecordModel):
     images_per_second_p90: float
     data_share: float = Field(description="share of the step's time spent waiting for data")
     steps: int
+    timed_by: TimedBy | None = Field(
+        None, description="of the steps and the phases; None: an older record"
+    )
     wall_seconds: float
     processor_seconds: float | None = Field(
         None,

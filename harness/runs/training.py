@@ -223,6 +223,7 @@ def train(
             images_per_second_p90=speed.p90,
             data_share=speed.data_share,
             steps=speed.steps,
+            timed_by=clock.marks.timed_by,
             wall_seconds=seconds,
             processor_seconds=processor.seconds if workplace.device.type == "cpu" else None,
             wall_images_per_second=clock.images_per_step * len(clock.steps) / seconds,

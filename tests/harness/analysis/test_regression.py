@@ -15,6 +15,10 @@ from harness.errors import BenchError
 from harness.records import store
 from harness.records.schema import Golden
 
+INFERENCE_BY_OWN_TIME = fake_cost()
+assert INFERENCE_BY_OWN_TIME.inference
+INFERENCE_BY_OWN_TIME.inference.timed_by = "own time"
+
 
 def verdicts(base, found, **tolerances):
     report = compare([base], [found], Tolerances(**tolerances))
@@ -60,6 +64,9 @@ def test_the_same_record_holds():
         ("training speed", {"cost": fake_cost(images_per_second=24.0)}, "holds"),
         ("training speed", {"cost": fake_cost(images_per_second=99.0)}, "improved"),
         ("training speed", {"provenance": fake_provenance("Other CPU")}, "not compared"),
+        ("training speed", {"cost": fake_cost(images_per_second=23.0, timed_by=None)}, "regressed"),
+        ("training speed", {"cost": fake_cost(timed_by="own time")}, "not compared"),
+        ("inference speed", {"cost": INFERENCE_BY_OWN_TIME}, "not compared"),
         ("inference speed", {"provenance": fake_provenance(gpu="GPU X")}, "not compared"),
         ("run", {"error": "crashed"}, "regressed"),
         ("run", {"seed": 9}, "not measured"),

@@ -96,6 +96,7 @@ def test_the_record_holds_figures_and_their_cost(made):
     assert cost.inference.resolution == (48, 96)
     assert cost.wall_seconds > cost.training.wall_seconds > 0
     assert cost.training.processor_seconds > 0
+    assert cost.training.timed_by == cost.inference.timed_by == "wall clock"
 
 
 def test_the_teachers_cost_and_quality_stand_beside_the_students(made):

@@ -77,6 +77,8 @@ SPEEDS = {"training speed", "inference speed"}
 @pytest.mark.parametrize("name", METHODS)
 def test_an_unchanged_run_holds(again, clean, name):
     assert clean(name).state == "done", clean(name).error
+    assert clean(name).cost.training.timed_by == "own time"
+    assert clean(name).cost.inference.timed_by == "own time"
     assert not regressed(clean(name), again(name)) - SPEEDS
 
 

@@ -173,12 +173,13 @@ def this_machine() -> str:
 def remove_abandoned(path: Path) -> None:
     """Remove temporary files and folders of `path` whose processes have ended.
 
-    Those of living processes stay. Of another machine's processes nobody here knows, so theirs stay
-    until nothing has been written to them for ABANDONED_SECONDS: who fills a folder for longer must
-    touch it meanwhile.
+    Of all files and folders beside it where its name is "*". Those of living processes stay. Of
+    another machine's processes nobody here knows, so theirs stay until nothing has been written to
+    them for ABANDONED_SECONDS: who fills a folder for longer must touch it meanwhile.
     """
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*-*.tmp"):
-        pid, *rest = left.name.removeprefix(f".{path.name}.").removesuffix(".tmp").split("-")
+    name = path.name if path.name == "*" else glob.escape(path.name)
+    for left in path.parent.glob(f".{name}.*-*.tmp"):
+        pid, *rest = left.name.removesuffix(".tmp").rpartition(".")[2].split("-")
         if not pid.isdigit():
             continue
         if len(rest) == 2 and rest[0] == this_machine():

@@ -10,9 +10,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness.config import catalogue
+from harness.data import cache
 from harness.data.datasets import Dataset, has_dataset, open_once, splits_there
 from harness.data.sources import find_sources, is_real
-from harness.data.store import FileKind, Format, Store, remove, stores, stores_folder
+from harness.data.store import FileKind, Format, Store, stores, stores_folder
 from harness.data.store_build import build, check_room, estimate, missing, size_text
 from harness.errors import DataError, unknown
 from harness.text import plain
@@ -97,7 +98,7 @@ def _remove(store: Store, console: Console, dry_run: bool) -> None:
         _say(console, f"{title}: nothing to remove")
         return
     if not dry_run:
-        remove(store.folder)
+        cache.remove(store.folder)  # a run that reads it goes on with the data set's own files
     _say(console, f"{title}: {'would be removed' if dry_run else 'removed'}, {store.folder}")
 
 

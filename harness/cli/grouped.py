@@ -12,7 +12,7 @@ GROUPS = {
     "Run": ("run", "sweep", "status", "cancel"),
     "Compare": ("table", "compare", "plot", "report", "claims", "check"),
     "Use trained networks": ("eval", "predict", "export"),
-    "Data": ("data", "subset"),
+    "Data": ("data", "subset", "cache"),
     "Write a method": ("new-method", "test-method", "speed"),
 }
 

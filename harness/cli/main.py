@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, NoReturn
 import typer
 
 from harness.cli import (
+    cache,
     check,
     claims,
     compare,
@@ -59,6 +60,7 @@ app.add_typer(check.app)
 app.add_typer(speed.app)
 app.add_typer(methods.app)
 app.add_typer(data.app)
+app.add_typer(cache.app)
 app.add_typer(weights.app)
 
 

@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.data.cache import cache_dir
+from harness.data.cache import HASHES, cache_dir, keep_bounded, mark_used
 from harness.errors import DataError
 from harness.files import map_files, read_json, write_text
 
@@ -105,6 +105,7 @@ class _Index:
         self.unsettled: set[str] = set()
         with suppress(OSError, ValueError):  # not there, or not whole: the files are read
             entries = read_json(self.path)
+            mark_used(self.path)
             if isinstance(entries, dict):
                 self.entries = entries
 
@@ -125,6 +126,7 @@ class _Index:
         kept = {name: entry for name, entry in self.entries.items() if name not in self.unsettled}
         try:
             write_text(self.path, json.dumps(kept, separators=(",", ":")))
+            keep_bounded(HASHES)
         except OSError as error:
             log.warning("hashes of files are not kept: %s", error)
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from harness.data.cache import cache_dir
+from harness.data.cache import STATISTICS, cache_dir, keep_bounded, mark_used
 from harness.data.datasets import Dataset
 from harness.data.transforms import class_counts
 from harness.errors import DataError
@@ -94,10 +94,12 @@ def class_statistics(
     with suppress(OSError, ValueError, KeyError, TypeError):  # not there, or not whole: count
         counts = np.array(read_json(cached)["counts"], np.int64)
         if counts.shape == (len(dataset), len(names) + 1):
+            mark_used(cached)
             return ClassStatistics(counts, names)
     counts = _count(dataset, progress)
     try:
         write_text(cached, json.dumps({"dataset": dataset.name, "counts": counts.tolist()}))
+        keep_bounded(STATISTICS)
     except OSError as error:
         log.warning("class statistics of %s are not kept: %s", dataset.name, error)
     return ClassStatistics(counts, names)

@@ -13,7 +13,6 @@ import io
 import json
 import logging
 import os
-import shutil
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -27,7 +26,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from harness.config.schema import DataStore
-from harness.data.cache import cache_dir
+from harness.data.cache import cache_dir, mark_used
 from harness.data.datasets import Dataset
 from harness.data.fingerprint import FileState, file_states
 from harness.data.transforms import PixelArray
@@ -170,6 +169,7 @@ class StoredPixels:
             held = store.held()
             if not held:  # no `stat` of any source where there is no store
                 continue
+            mark_used(store.folder)
             for part, files in self.files.items():
                 for index, name in enumerate(store.names(part)):
                     if name in held:
@@ -229,11 +229,6 @@ def stores() -> Iterator[Held]:
         )
         size = sum(path.stat().st_size for path in files)
         yield Held(file.parent, description, images, labels, size)
-
-
-def remove(folder: Path) -> None:
-    """Remove a store. A run that reads it goes on with the data set's own files."""
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _digest(text: str) -> str:

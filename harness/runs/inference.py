@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from harness.config.network_files import register
 from harness.config.schema import Profile
-from harness.data.cache import cache_dir
+from harness.data.cache import SPEEDS, cache_dir, keep_bounded, mark_used
 from harness.errors import BenchError
 from harness.files import content_hash, read_json, read_text, write_text
 from harness.measure import environment, fingerprint
@@ -63,6 +63,8 @@ def inference_speed(
     with FileLock(folder / ".lock"):
         if not path.is_file():
             _measure_apart(question, path)
+            keep_bounded(SPEEDS)
+        mark_used(path)
         try:
             return Inference.model_validate_json(read_text(path))
         except ValueError:  # cut short by a full disk

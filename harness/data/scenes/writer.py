@@ -22,7 +22,7 @@ from PIL import Image
 
 from harness.config import catalogue
 from harness.data import png
-from harness.data.cache import cache_dir
+from harness.data.cache import GENERATED, cache_dir, keep_bounded, mark_used
 from harness.data.classes import IGNORE
 from harness.data.encodings import labels_of
 from harness.data.layouts import layout_of, list_pairs
@@ -89,6 +89,8 @@ def ensure_dataset(
     root = (cache or cache_dir()) / fingerprint(name, counts, seed, size)
     if not _is_made_of(root / name, _recipe(name, counts, seed, size)):
         write_dataset(name, counts, root, seed=seed, size=size, progress=progress)
+        keep_bounded(GENERATED)
+    mark_used(root)
     return root
 
 

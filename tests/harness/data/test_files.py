@@ -124,6 +124,8 @@ def test_what_dead_processes_left_is_removed_and_nothing_else(tmp_path):
     (tmp_path / ".a.mine-12.tmp").touch()
     remove_abandoned(tmp_path / "a")
     assert names(tmp_path) == sorted(kept)
+    remove_abandoned(tmp_path / "*")
+    assert names(tmp_path) == sorted(kept[:2])
 
 
 def test_what_another_machine_writes_stays_until_nothing_has_been_written_for_long(tmp_path):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from harness.files import write_text
 from harness.measure.environment import choose_device
-from harness.runs.speed.cases import Case
+from harness.runs.speed.cases import SpeedCase
 from harness.runs.speed.step import SyntheticStep
 from harness.training.precision import computing_threads, set_float32
 from methods.networks.encoders.mit import DropPath
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, required=True)
     asked = parser.parse_args()
     device = choose_device(asked.device)
-    case = Case(
+    case = SpeedCase(
         method=asked.method,
         student=asked.student,
         profile=asked.profile,
@@ -53,7 +53,7 @@ def main() -> None:
     sys.exit(0 if all(finding["within"] for finding in findings) else 1)
 
 
-def compare(case: Case, device: torch.device) -> list[dict[str, Any]]:
+def compare(case: SpeedCase, device: torch.device) -> list[dict[str, Any]]:
     """One finding a precision: the differences, what is allowed, and whether they are within."""
     cpu = torch.device("cpu")
     other = 2 if torch.get_num_threads() == 1 else 1
@@ -82,7 +82,7 @@ def compare(case: Case, device: torch.device) -> list[dict[str, Any]]:
 
 
 def two_steps(
-    case: Case, device: torch.device, precision: str, state: dict[str, Tensor] | None
+    case: SpeedCase, device: torch.device, precision: str, state: dict[str, Tensor] | None
 ) -> tuple[dict[str, float], Tensor, dict[str, Tensor]]:
     """Terms of two steps, all gradients of the first as one vector, the state before them."""
     overrides = (*case.overrides, f"precision={precision}", "tf32=false")

@@ -19,7 +19,7 @@ from harness.config.planning import Plan
 from harness.report.formats import finite
 from harness.report.pace import duration
 from harness.report.progress import Reporter
-from harness.runs.estimate import Cost, costs, reckoned_seconds
+from harness.runs.estimate import CostEstimate, costs, reckoned_seconds
 from harness.runs.memory_estimate import gpu_memory
 
 #: A run that a CPU takes longer for is asked about first.
@@ -50,7 +50,7 @@ def show(
     report.say("--format json prints the whole run")
 
 
-def _cost_lines(each: list[Cost], device: torch.device, results: Path) -> Iterator[str]:
+def _cost_lines(each: list[CostEstimate], device: torch.device, results: Path) -> Iterator[str]:
     seconds = [cost.seconds for cost in each]
     known = [value for value in seconds if value is not None]
     if len(known) < len(seconds):
@@ -77,13 +77,13 @@ def _cost_lines(each: list[Cost], device: torch.device, results: Path) -> Iterat
         yield f"disk: about {sum(disk):.0f} MiB in {results}, {free:.0f} MiB free"
 
 
-def _gpu(plan: Plan, each: list[Cost], device: torch.device) -> str:
+def _gpu(plan: Plan, each: list[CostEstimate], device: torch.device) -> str:
     student = each[-1]
     gib = None if student.memory_mib is None else student.memory_mib / 1024
     return f"GPU: {gpu_memory(plan, device, gib, student.timed_batch)}"
 
 
-def _cost_line(cost: Cost) -> str:
+def _cost_line(cost: CostEstimate) -> str:
     network = (
         f"{cost.role} {cost.network} ({cost.parameters_m:.2f} M parameters, {cost.gflops:.2g} "
         f"GFLOPs a forward pass of one crop): {cost.steps} steps"
@@ -147,7 +147,7 @@ def _spelled(value: Any) -> str:
 
 
 def _as_json(
-    plan: Plan, each: list[Cost], differs: dict[str, tuple[Any, Any]], device: torch.device
+    plan: Plan, each: list[CostEstimate], differs: dict[str, tuple[Any, Any]], device: torch.device
 ) -> dict[str, Any]:
     seconds = [cost.seconds for cost in each]
     return {

@@ -105,7 +105,7 @@ def speed(
     from harness.report.formats import print_grid
     from harness.runs.speed.cases import cross as crossed
     from harness.runs.speed.report import make_report
-    from harness.runs.speed.session import EXTRAS, Options
+    from harness.runs.speed.session import EXTRAS, SpeedOptions
     from harness.runs.speed.tables import failures, grids
 
     cases = crossed(
@@ -118,7 +118,7 @@ def speed(
     )
     if trace and len(cases) > 1:
         raise BenchError(f"--trace {trace}: expected one case, not {len(cases)}; name one of each.")
-    options = Options(
+    options = SpeedOptions(
         device=str(choose_device(device)),
         seconds=seconds,
         rounds=rounds,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from harness.config.schema import Suite
     from harness.records.schema import Record
     from harness.runs.jobs import Sweep
-    from harness.runs.slurm import Options
+    from harness.runs.slurm import SlurmOptions
 
 app = typer.Typer()
 
@@ -168,7 +168,7 @@ def sweep(
 
 def _slurm_wishes(
     launcher: str, jobs: int | None, time: str | None, settings: list[str] | None
-) -> Options | None:
+) -> SlurmOptions | None:
     """What the options ask of SLURM, None where it is not asked. BenchError for a contradiction."""
     from harness.runs.slurm import options
 

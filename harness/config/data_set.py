@@ -24,7 +24,7 @@ class Place(Strict):
     labels: tuple[str, ...] = ()
 
 
-class Layout(Strict):
+class FileLayout(Strict):
     """One way to lay out the files below the data set's folder.
 
     `{split}` is a split's `path`, any other word in braces each of the values that `parts` gives
@@ -43,7 +43,7 @@ class Layout(Strict):
     )
 
     @model_validator(mode="after")
-    def _names_have_a_name(self) -> Layout:
+    def _names_have_a_name(self) -> FileLayout:
         for pattern in (self.image, *self.label):
             if pattern.count("{name}") != 1:
                 raise ValueError(f"{pattern!r} has no {{name}}; expected it once")
@@ -162,7 +162,7 @@ class DataSet(Strict):
     classes: str = Field(
         "", description="class set that its classes belong to; empty: its own, in the order of ids"
     )
-    layouts: tuple[Layout, ...] = Field(min_length=1)
+    layouts: tuple[FileLayout, ...] = Field(min_length=1)
     splits: dict[str, Split] = Field(min_length=1)
     selections: dict[str, Selection] = {}
     label_files: str = Field("", description="pattern of labels whose image may be missing")

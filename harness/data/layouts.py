@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PureWindowsPath
 
 from harness.config import catalogue
-from harness.config.data_set import DataSet, Layout
+from harness.config.data_set import DataSet, FileLayout
 from harness.data import forms, walk
 from harness.errors import DataError
 from harness.files import read_text
@@ -51,7 +51,7 @@ def list_pairs(data_set: DataSet, folder: Path, split: str) -> list[Pair]:
     return []
 
 
-def _places(layout: Layout) -> Iterator[tuple[str, ...]]:
+def _places(layout: FileLayout) -> Iterator[tuple[str, ...]]:
     """Each place with each value of its named parts."""
     for place in layout.places:
         used = [part for part in layout.parts if f"{{{part}}}" in place.images]
@@ -63,7 +63,7 @@ def _places(layout: Layout) -> Iterator[tuple[str, ...]]:
 
 
 def _of_split(
-    data_set: DataSet, layout: Layout, folder: Path, split: str, pairs: list[Pair]
+    data_set: DataSet, layout: FileLayout, folder: Path, split: str, pairs: list[Pair]
 ) -> list[Pair]:
     """Of pairs that all splits share, those of one: by its list, else by the splits' rules."""
     lists = {part: _listed(folder, layout, part) for part in data_set.splits}
@@ -98,7 +98,7 @@ def _split_here(
 
 def _note_lists(
     folder: Path,
-    layout: Layout,
+    layout: FileLayout,
     images: list[Path],
     split_of: list[str | None],
     lists: dict[str, set[str] | None],
@@ -120,11 +120,11 @@ def _note_lists(
         walk.leave_out(f"not named in {' or '.join(files)}", *unnamed)
 
 
-def _list_file(layout: Layout, split: str) -> str:
+def _list_file(layout: FileLayout, split: str) -> str:
     return layout.lists.replace("{split}", split)
 
 
-def _listed(folder: Path, layout: Layout, split: str) -> set[str] | None:
+def _listed(folder: Path, layout: FileLayout, split: str) -> set[str] | None:
     """Read a split's images, one a line (a name or a path; more words are left out)."""
     file = folder / _list_file(layout, split)
     if not layout.lists or not file.is_file():

@@ -96,7 +96,7 @@ class Reporter:
     @contextmanager
     def training(
         self, iterations: int, memory: PeakMemory, first: int = 0, role: Role | None = None
-    ) -> Iterator[Training]:
+    ) -> Iterator[TrainingProgress]:
         """Yield what the training loop reports to; `first` steps were done before.
 
         Shown is the peak of `memory` so far, the figure that the record will hold.
@@ -135,7 +135,7 @@ class Reporter:
         )
 
 
-class Training:
+class TrainingProgress:
     """A training as it is told: `step` after each step, the call itself after a logged one."""
 
     def __init__(self, iterations: int, first: int, memory: PeakMemory, role: Role) -> None:
@@ -159,7 +159,7 @@ class Training:
         return f"{text}, run {duration(left + after)}"
 
 
-class _OnTerminal(Training):
+class _OnTerminal(TrainingProgress):
     def __init__(
         self, bar: Bar, iterations: int, first: int, memory: PeakMemory, role: Role
     ) -> None:
@@ -183,7 +183,7 @@ class _OnTerminal(Training):
         self.bar.update(self.task, completed=step, eta=self.eta, terms=terms)
 
 
-class _InLog(Training):
+class _InLog(TrainingProgress):
     def __init__(
         self,
         say: Callable[[str], None],

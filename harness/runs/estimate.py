@@ -34,7 +34,7 @@ TRAINED = 3
 
 
 @dataclass(frozen=True)
-class Cost:
+class CostEstimate:
     """Of one training; None where this machine is too small to time it."""
 
     role: str  # student, or frozen teacher
@@ -53,7 +53,7 @@ class Cost:
         return None if self.seconds_a_step is None else self.seconds_a_step * self.steps
 
 
-def costs(plan: Plan, device: torch.device) -> list[Cost]:
+def costs(plan: Plan, device: torch.device) -> list[CostEstimate]:
     """Of the trainings of a run, in their order: frozen teachers that are trained, the student."""
     teachers = [
         _cost("frozen teacher", teacher.plan, device) for teacher in plan.teachers if teacher.plan
@@ -61,7 +61,7 @@ def costs(plan: Plan, device: torch.device) -> list[Cost]:
     return [*teachers, _cost("student", plan, device)]
 
 
-def _cost(role: str, plan: Plan, device: torch.device) -> Cost:
+def _cost(role: str, plan: Plan, device: torch.device) -> CostEstimate:
     profile = plan.spec.profile
     parameters, forward = size(plan.spec.student, len(plan.classes), profile.crop)
     seconds = memory = disk = None
@@ -74,7 +74,7 @@ def _cost(role: str, plan: Plan, device: torch.device) -> Cost:
             seconds, memory = step.seconds * profile.accumulation, step.memory_mib
             numbers = step.weights_m + STATES * STATE_NUMBERS * step.training_parameters_m
             disk = numbers * MIB_A_MILLION
-    return Cost(
+    return CostEstimate(
         role,
         plan.spec.student,
         parameters,

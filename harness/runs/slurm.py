@@ -26,7 +26,7 @@ from harness.runs.slurm_job import carry_out
 if TYPE_CHECKING:
     import torch
 
-#: Options of sbatch that a sweep sets itself, or that make no sense for its jobs.
+#: SlurmOptions of sbatch that a sweep sets itself, or that make no sense for its jobs.
 OURS = {
     *("array", "chdir", "dependency", "error", "input", "job-name", "nodes", "ntasks"),
     *("ntasks-per-node", "open-mode", "output", "parsable", "requeue", "no-requeue", "signal"),
@@ -39,16 +39,16 @@ GRACE = 30.0
 
 
 @dataclass(frozen=True)
-class Options:
+class SlurmOptions:
     """What the user wants of SLURM."""
 
     minutes: int | None = None  # time limit of a job; None: from the estimate of its training
     sbatch: dict[str, str | bool] = field(default_factory=dict)  # long options of sbatch
 
 
-def options(time_limit: str | None, settings: Iterable[str]) -> Options:
+def options(time_limit: str | None, settings: Iterable[str]) -> SlurmOptions:
     """The command line's `--time` and `--slurm`. BenchError for what cannot be one."""
-    return Options(None if time_limit is None else minutes(time_limit), _sbatch(settings))
+    return SlurmOptions(None if time_limit is None else minutes(time_limit), _sbatch(settings))
 
 
 def minutes(text: str) -> int:
@@ -100,7 +100,7 @@ class Slurm:
     def __init__(
         self,
         results: Path,
-        wishes: Options,
+        wishes: SlurmOptions,
         suite: str,
         device: torch.device,
         say: Callable[[str], None],

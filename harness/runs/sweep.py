@@ -21,7 +21,7 @@ from harness.runs.graph import Job, announce, labels, planned_jobs, ready, skip_
 from harness.runs.launchers import End, Launcher, Local, Start, Task, dealt_gpus, visible_gpus
 from harness.runs.outlook import training_seconds
 from harness.runs.run import measured_speed
-from harness.runs.slurm import Options, Slurm
+from harness.runs.slurm import Slurm, SlurmOptions
 from harness.runs.stage import before_training, optional
 from harness.runs.trained import tidy
 from harness.runs.training import build_method, check_data
@@ -37,7 +37,7 @@ def sweep(
     data_root: Path | None = None,
     device: str | None = None,
     jobs: int = 1,
-    slurm: Options | None = None,
+    slurm: SlurmOptions | None = None,
     fresh: bool = False,
     keep_other_code: bool = False,
 ) -> dict[str, Job]:

@@ -182,7 +182,7 @@ def train(
         steps=profile.iterations * profile.accumulation,
     )
     clock = StepClock(profile.batch_size * profile.accumulation, workplace.device, workplace.clock)
-    golden = loop.Golden(profile.iterations)
+    golden = loop.GoldenLosses(profile.iterations)
     stopwatch = Stopwatch()
     curve = _curve(plan, workplace) if profile.score_every else None
     processor = Stopwatch(time.process_time)

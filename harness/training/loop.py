@@ -43,7 +43,7 @@ Progress = Callable[[int, dict[str, float], float], None]
 
 
 @dataclass
-class Golden:
+class GoldenLosses:
     """What `bench check` compares of a training: losses over the schedule, and what was held."""
 
     iterations: int
@@ -119,7 +119,7 @@ class Log:
 class History:
     """What a training has told so far: golden losses, first losses, its log."""
 
-    golden: Golden
+    golden: GoldenLosses
     log: Log | None = None
     first: dict[str, list[float]] = field(default_factory=dict)
 
@@ -160,7 +160,7 @@ def train(
     clock: StepClock,
     progress: Progress,
     each_step: Callable[[int], None] = lambda _: None,
-    golden: Golden | None = None,
+    golden: GoldenLosses | None = None,
     log: Path | None = None,
     say: Callable[[str], None] = print,
     checkpoints: Checkpoints | None = None,
@@ -180,7 +180,7 @@ def train(
     """
     method.train()
     trainer = Trainer(method, profile, device)
-    history = History(golden or Golden(profile.iterations), Log(log, say) if log else None)
+    history = History(golden or GoldenLosses(profile.iterations), Log(log, say) if log else None)
     meters = {"clock": clock, "history": history, **(meters or {})}
     if curve:
         meters["curve"] = curve

@@ -45,7 +45,7 @@ def circle() -> Array:
     return np.stack([np.cos(turn), np.sin(turn)], 1)
 
 
-class Camera:
+class Projection:
     """Projects world points (x right, y up, z along the street; metres) to pixels."""
 
     def __init__(
@@ -154,7 +154,7 @@ class Camera:
 class Canvas:
     """Colours (H, W, 3) and label ids (H, W) that things are painted on, far ones first."""
 
-    def __init__(self, camera: Camera, haze: Colour, visibility: float) -> None:
+    def __init__(self, camera: Projection, haze: Colour, visibility: float) -> None:
         """``haze`` is the colour far things fade to; ``visibility`` its 1/e length in metres."""
         width, height = camera.size
         self.camera = camera
@@ -293,7 +293,7 @@ class Canvas:
 
 
 def _clip_near(seen: list[Point]) -> list[Point]:
-    """Cut a polygon, as Camera.see_few gives it, at the near plane."""
+    """Cut a polygon, as Projection.see_few gives it, at the near plane."""
     kept: list[Point] = []
     for a, b in pairwise([*seen, seen[0]]):
         if a[2] >= NEAR:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.data.scenes import ids
-from harness.data.scenes.canvas import NEAR, Array, Camera, Canvas, Colour, Points
+from harness.data.scenes.canvas import NEAR, Array, Canvas, Colour, Points, Projection
 from harness.data.scenes.textures import Floats
 
 _FARTHEST = 300.0
@@ -23,7 +23,7 @@ _METRES = (NEAR * (_FARTHEST / NEAR) ** (np.arange(-1, 255) / 254)).astype(np.fl
 class DepthCanvas(Canvas):
     """A canvas whose depths (H, W) are drawn beside its labels, by the same strokes."""
 
-    def __init__(self, camera: Camera, haze: Colour, visibility: float) -> None:
+    def __init__(self, camera: Projection, haze: Colour, visibility: float) -> None:
         super().__init__(camera, haze, visibility)
         self._levels = np.zeros_like(self.label)
         self._discarded = np.zeros_like(self.image)

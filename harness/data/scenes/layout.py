@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from harness.data.scenes import frontage, furniture, ids, people, plants, vehicles
-from harness.data.scenes.canvas import Array, Camera, Canvas
+from harness.data.scenes.canvas import Array, Canvas, Projection
 from harness.data.scenes.ground import Section, cast_shadows, paint_ground, paint_sky, shadow_of
 from harness.data.scenes.styles import Style, weighted
 
@@ -58,7 +58,7 @@ def _open(
         [rng.normal(0, style.yaw), rng.uniform(*style.pitch), rng.normal(0, style.roll)]
     )
     focal = float(rng.uniform(*style.focal)) * size[0]
-    camera = Camera(size, focal, float(rng.uniform(*style.height)), angles.tolist())
+    camera = Projection(size, focal, float(rng.uniform(*style.height)), angles.tolist())
     haze = style.sky_low[rng.integers(len(style.sky_low))]
     return surface(camera, haze, float(rng.uniform(*style.visibility)))
 

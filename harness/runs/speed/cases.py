@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SCENARIO = "gta2cs"
 
 
-class Case(BaseModel):
+class SpeedCase(BaseModel):
     """One thing to measure, as the user named it; equal cases of two revisions are compared."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -54,7 +54,7 @@ def cross(
     teachers: Sequence[str] = (),
     crossed: Sequence[str] = (),
     overrides: Sequence[str] = (),
-) -> list[Case]:
+) -> list[SpeedCase]:
     """Every combination once; a teacher is for methods that have one, as in a suite.
 
     `crossed` are texts KEY=VALUE,VALUE; a value that is a list is in brackets. BenchError where a
@@ -73,7 +73,7 @@ def cross(
         learners: list[str | None] = [*students]
         networks = product(learners or [None], chosen or [None])
         for (student, teacher), settings in product(networks, product(*values)):
-            case = Case(
+            case = SpeedCase(
                 method=method,
                 student=student,
                 teacher=teacher,
@@ -84,7 +84,7 @@ def cross(
     return list(dict.fromkeys(cases))
 
 
-def _with_defaults(case: Case, has_teacher: bool) -> Case:
+def _with_defaults(case: SpeedCase, has_teacher: bool) -> SpeedCase:
     """The case with the networks that it leaves to profile and method."""
     spec = case.plan().spec
     beside = [*spec.teachers, *spec.companions]

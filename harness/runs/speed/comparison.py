@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from harness.runs.speed.cases import Case
+from harness.runs.speed.cases import SpeedCase
 from harness.runs.speed.results import Result, Spread
 
 
 class Change(NamedTuple):
     """One case in both; ratios above 1 are gains, None where one side was not measured."""
 
-    case: Case
+    case: SpeedCase
     old: Result
     new: Result
     step: Spread | None  # old time / new time

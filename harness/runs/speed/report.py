@@ -14,19 +14,19 @@ from harness.measure.environment import ROOT, cpu_model, gpu, usable_cpus
 from harness.measure.environment import checkout as commit_of
 from harness.report.columns import Grid
 from harness.runs.revisions import checkout
-from harness.runs.speed.cases import Case
+from harness.runs.speed.cases import SpeedCase
 from harness.runs.speed.comparison import changes, other_machine
-from harness.runs.speed.results import THIS, Report, read_report
-from harness.runs.speed.session import Options, load_average, measure, peaks
+from harness.runs.speed.results import THIS, SpeedReport, read_report
+from harness.runs.speed.session import SpeedOptions, load_average, measure, peaks
 from harness.runs.speed.tables import changes_grid
 
 
 def make_report(
-    cases: Sequence[Case],
-    options: Options,
+    cases: Sequence[SpeedCase],
+    options: SpeedOptions,
     compare: str | None = None,
     say: Callable[[str], None] = lambda line: None,
-) -> tuple[Report, Grid | None]:
+) -> tuple[SpeedReport, Grid | None]:
     """Measure the cases, and compare them with a file or a revision -> report, table of changes.
 
     BenchError where `compare` is neither, or a file that holds none of the cases.
@@ -42,7 +42,7 @@ def make_report(
             trees = {name: folder, THIS: ROOT}
         before = load_average()
         results = list(measure(cases, trees, options, say))
-    report = Report(
+    report = SpeedReport(
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         commit=commit_of(ROOT)["commit"],
         machine=machine(options.device),

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.errors import BenchError, explain
 from harness.files import read_text
-from harness.runs.speed.cases import Case
+from harness.runs.speed.cases import SpeedCase
 
 THIS = "this tree"
 
@@ -62,14 +62,14 @@ class Memory(ReportModel):
     reserved_mib: float | None = None
 
 
-class Inference(ReportModel):
+class InferenceTimes(ReportModel):
     images_per_second: float = Field(description="in batches of `batch`")
     batch: int
     latency_ms: float = Field(description="median of a batch of 1")
     latency_ms_p90: float
 
 
-class Evaluation(ReportModel):
+class EvaluationTimes(ReportModel):
     """A network on an image, its scores at the label's size, arg max, confusion matrix."""
 
     images_per_second: Spread
@@ -80,7 +80,7 @@ class Evaluation(ReportModel):
 class Result(ReportModel):
     """One case with one revision's code."""
 
-    case: Case
+    case: SpeedCase
     code: str = Field(default=THIS, description="revision")
     precision: str = "fp32"
     tf32: bool = False
@@ -91,8 +91,8 @@ class Result(ReportModel):
     steps: Steps | None = None
     memory: Memory | None = None
     gflops: float | None = Field(default=None, description="of a step, recomputation not counted")
-    inference: Inference | None = None
-    evaluation: Evaluation | None = None
+    inference: InferenceTimes | None = None
+    evaluation: EvaluationTimes | None = None
 
 
 class Peak(ReportModel):
@@ -104,7 +104,7 @@ class Peak(ReportModel):
     convolution: float
 
 
-class Report(ReportModel):
+class SpeedReport(ReportModel):
     """All of one call of `bench speed`."""
 
     format: Literal[1] = 1
@@ -131,10 +131,10 @@ class Report(ReportModel):
         return 100 * rate / (peak.matrix if kind == "matrix" else peak.convolution)
 
 
-def read_report(path: Path) -> Report:
+def read_report(path: Path) -> SpeedReport:
     """A file that `bench speed --json` wrote. BenchError for another."""
     try:
-        return Report.model_validate_json(read_text(path))
+        return SpeedReport.model_validate_json(read_text(path))
     except ValidationError as error:
         raise BenchError(
             f"{path}: {explain(error)}; expected a file that `bench speed --json` wrote."

@@ -16,11 +16,11 @@ from typing import IO, Any
 from harness.measure.environment import ROOT
 from harness.processes import ending
 from harness.runs.revisions import command
-from harness.runs.speed.cases import Case
+from harness.runs.speed.cases import SpeedCase
 from harness.runs.speed.results import (
     THIS,
-    Evaluation,
-    Inference,
+    EvaluationTimes,
+    InferenceTimes,
     Memory,
     Peak,
     Result,
@@ -55,7 +55,7 @@ class WorkerError(Exception):
 
 
 @dataclass(frozen=True)
-class Options:
+class SpeedOptions:
     """How long and where."""
 
     device: str
@@ -71,7 +71,7 @@ class Options:
 class Worker:
     """One case with one tree's code, in a process of its own."""
 
-    def __init__(self, case: Case, tree: Path, options: Options, scratch: Path) -> None:
+    def __init__(self, case: SpeedCase, tree: Path, options: SpeedOptions, scratch: Path) -> None:
         task = scratch / "task.json"
         task.write_text(
             json.dumps(
@@ -130,9 +130,9 @@ class Worker:
 
 
 def measure(
-    cases: Sequence[Case],
+    cases: Sequence[SpeedCase],
     trees: dict[str, Path],
-    options: Options,
+    options: SpeedOptions,
     say: Callable[[str], None] = lambda line: None,
 ) -> Iterator[Result]:
     """Measure each case with each tree's code, `options.together` cases at a time in turns."""
@@ -166,7 +166,7 @@ def measure(
 class _Side:
     """One worker's turns and what they gave."""
 
-    def __init__(self, worker: Worker, result: Result, options: Options) -> None:
+    def __init__(self, worker: Worker, result: Result, options: SpeedOptions) -> None:
         self.worker, self.result, self.options = worker, result, options
         self.rounds: list[dict[str, float]] = []
         self.inference: list[dict[str, Any]] = []
@@ -226,11 +226,11 @@ class _Side:
         )
         if self.inference:
             figures = {key: median(t[key] for t in self.inference) for key in self.inference[0]}
-            self.result.inference = Inference(**figures)
+            self.result.inference = InferenceTimes(**figures)
         if self.evaluation:
             speeds = [speed for turn in self.evaluation for speed in turn["images_per_second"]]
             figures = {**self.evaluation[0], "images_per_second": Spread.of(speeds)}
-            self.result.evaluation = Evaluation(**figures)
+            self.result.evaluation = EvaluationTimes(**figures)
         if self.result.code != THIS:
             return
         if self.options.trace:
@@ -239,10 +239,10 @@ class _Side:
             self.result.gflops = self.worker.ask("flops")["gflops"]
 
 
-def peaks(results: Sequence[Result], options: Options) -> list[Peak]:
+def peaks(results: Sequence[Result], options: SpeedOptions) -> list[Peak]:
     """The device's rates in each precision of the results, measured alone, once each."""
     made = []
-    asked: dict[tuple[str, bool], Case] = {}
+    asked: dict[tuple[str, bool], SpeedCase] = {}
     for result in results:
         if not result.error and result.code == THIS:
             asked.setdefault((result.precision, result.tf32), result.case)

@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.report.columns import MEMORY, MEMORY_NOTES, NONE, Grid
-from harness.runs.speed.cases import Case
+from harness.runs.speed.cases import SpeedCase
 from harness.runs.speed.comparison import Change
 from harness.runs.speed.phases import ORDER
-from harness.runs.speed.results import Report, Result, Spread
+from harness.runs.speed.results import Result, SpeedReport, Spread
 
 
-def grids(report: Report) -> list[Grid]:
+def grids(report: SpeedReport) -> list[Grid]:
     """What a step costs beside inference and evaluation, then its parts."""
     results = [result for result in report.results if not result.error]
     return [_costs(report, results), _parts(report, results)] if results else []
 
 
-def failures(report: Report) -> list[str]:
+def failures(report: SpeedReport) -> list[str]:
     """A line for each case that could not be measured."""
     return [f"{r.case.name}: {r.code}: {r.error}" for r in report.results if r.error]
 
 
-def _costs(report: Report, results: Sequence[Result]) -> Grid:
+def _costs(report: SpeedReport, results: Sequence[Result]) -> Grid:
     columns, rows = _named(report)
     columns += ["step ms", "quartiles", "img/s", "MiB", "GFLOP", "% matrix", "% conv"]
     columns += ["infer img/s", "latency ms", "eval img/s"]
@@ -63,7 +63,7 @@ def _costs(report: Report, results: Sequence[Result]) -> Grid:
     return Grid(f"bench speed, {_machine(report)}", columns, rows, list(dict.fromkeys(notes)))
 
 
-def _parts(report: Report, results: Sequence[Result]) -> Grid:
+def _parts(report: SpeedReport, results: Sequence[Result]) -> Grid:
     """Median milliseconds of each part, those that took time anywhere."""
     shown = [
         part
@@ -105,7 +105,7 @@ def changes_grid(changes: Sequence[Change], name: str, warning: str = "") -> Gri
     return Grid(f"this tree against {name}", columns, rows, notes)
 
 
-def _named(report: Report) -> tuple[list[str], list[list[str]]]:
+def _named(report: SpeedReport) -> tuple[list[str], list[list[str]]]:
     """Columns and cells that tell the measured results apart."""
     results = [result for result in report.results if not result.error]
     columns, rows = _settings([result.case for result in results])
@@ -116,7 +116,7 @@ def _named(report: Report) -> tuple[list[str], list[list[str]]]:
     return columns, rows
 
 
-def _settings(cases: Sequence[Case]) -> tuple[list[str], list[list[str]]]:
+def _settings(cases: Sequence[SpeedCase]) -> tuple[list[str], list[list[str]]]:
     """Method and networks, and of the settings those that differ."""
     everywhere = set.intersection(*(set(case.overrides) for case in cases)) if cases else set()
     columns = ["method", "student", "teacher"]
@@ -135,7 +135,7 @@ def _settings(cases: Sequence[Case]) -> tuple[list[str], list[list[str]]]:
     return columns, rows
 
 
-def _machine(report: Report) -> str:
+def _machine(report: SpeedReport) -> str:
     machine = report.machine
     return f"{machine['device']}, torch {machine['torch']}, load {max(report.load, default=0):.1f}"
 

@@ -29,7 +29,7 @@ class Measurement:
         from harness.config.planning import use_plugins
         from harness.measure import memory
         from harness.measure.allocator import keep_freed_blocks
-        from harness.runs.speed.cases import Case
+        from harness.runs.speed.cases import SpeedCase
         from harness.training.precision import set_float32
 
         self.device = torch.device(task["device"])
@@ -38,7 +38,7 @@ class Measurement:
         use_plugins(Path(path) for path in task["plugins"])
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device.index or 0)
-        self.case = Case.model_validate(task["case"])
+        self.case = SpeedCase.model_validate(task["case"])
         self.plan = self.case.plan()
         self.profile = self.plan.spec.profile
         if self.profile.threads and self.device.type == "cpu":

@@ -12,7 +12,7 @@ import psutil
 import pytest
 import torch
 
-from harness.runs.speed.cases import Case
+from harness.runs.speed.cases import SpeedCase
 from methods import registry
 from methods.networks import zoo
 
@@ -129,14 +129,18 @@ def test_commands_have_options_that_bench_has(monkeypatch, tmp_path, tiny):
 
 
 def test_a_cpu_agrees_with_itself_in_every_precision():
-    case = Case(method="source_only", student="test_mit", profile="tiny", overrides=("crop=32,64",))
+    case = SpeedCase(
+        method="source_only", student="test_mit", profile="tiny", overrides=("crop=32,64",)
+    )
     findings = correctness.compare(case, torch.device("cpu"))
     assert [finding["precision"] for finding in findings] == ["fp32", "bf16", "fp16"]
     assert all(finding["within"] for finding in findings)
 
 
 def test_a_device_that_computes_something_else_is_found(monkeypatch):
-    case = Case(method="source_only", student="test_mit", profile="tiny", overrides=("crop=32,64",))
+    case = SpeedCase(
+        method="source_only", student="test_mit", profile="tiny", overrides=("crop=32,64",)
+    )
     honest = correctness.two_steps
 
     def off_by_two_percent(case, device, precision, state):

@@ -102,7 +102,7 @@ def test_a_file_that_is_no_report_is_refused(tmp_path):
 
 def test_a_report_without_a_comparison_has_no_table_of_changes(monkeypatch):
     monkeypatch.setattr("harness.runs.speed.report.measure", lambda *_: iter(()))
-    from harness.runs.speed.session import Options
+    from harness.runs.speed.session import SpeedOptions
 
-    report, change = make_report([], Options("cpu", extras=()))
+    report, change = make_report([], SpeedOptions("cpu", extras=()))
     assert (report.results, change) == ([], None)

@@ -23,7 +23,7 @@ from harness.data.scenes import (
     write_dataset,
 )  # fmt: skip
 from harness.data.scenes.adverse import CONDITIONS
-from harness.data.scenes.canvas import Camera
+from harness.data.scenes.canvas import Projection
 from harness.data.scenes.depth import DepthCanvas
 
 SMALL = (96, 54)
@@ -49,7 +49,7 @@ def clear(seed: int = 0, style: str = "fog") -> DepthCanvas:
 
 def plain(size: tuple[int, int]) -> DepthCanvas:
     """An empty plain, seen from 1.5 m, straight ahead."""
-    camera = Camera(size, size[0] * 0.625, 1.5, (0.0, 0.0, 0.0))
+    camera = Projection(size, size[0] * 0.625, 1.5, (0.0, 0.0, 0.0))
     canvas = DepthCanvas(camera, (0, 0, 0), 1e9)
     canvas.label[: size[1] // 2] = ids.SKY
     return canvas

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from harness.data.scenes import SIZES, adverse, draw_scene, fingerprint, ids, plants, writer
-from harness.data.scenes.canvas import Camera
+from harness.data.scenes.canvas import Projection
 from harness.data.scenes.depth import DepthCanvas
 from harness.data.scenes.styles import CITYSCAPES, GTA5, STYLES, SYNTHIA, Gap, style_of
 
@@ -48,7 +48,7 @@ def test_no_two_sets_show_the_same_scene(alike: bool, monkeypatch: pytest.Monkey
 
 def plain() -> DepthCanvas:
     """An empty plain below a white sky, seen from 1.5 m."""
-    canvas = DepthCanvas(Camera((192, 128), 120.0, 1.5, (0.0, 0.0, 0.0)), (0, 0, 0), 1e9)
+    canvas = DepthCanvas(Projection((192, 128), 120.0, 1.5, (0.0, 0.0, 0.0)), (0, 0, 0), 1e9)
     canvas.image[:] = 250
     canvas.label[:64] = ids.SKY
     return canvas

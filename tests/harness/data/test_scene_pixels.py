@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from harness.data.scenes import draw_scene
-from harness.data.scenes.canvas import NOTHING, WHOLE, Camera
+from harness.data.scenes.canvas import NOTHING, WHOLE, Projection
 
 #: Scenes drawn by generator version 2; new ones belong here when GENERATOR_VERSION is raised.
 STORED = Path(__file__).parents[2] / "data" / "scenes"
@@ -32,12 +32,12 @@ def test_what_is_left_out_is_out_of_view(name: str, monkeypatch: pytest.MonkeyPa
     scenes = [draw_scene(name, "train", index, size=SIZE) for index in range(4)]
     seen: list[bool] = []
 
-    def view_of(camera: Camera, corners: object) -> object:
+    def view_of(camera: Projection, corners: object) -> object:
         seen.append(original(camera, corners) == WHOLE)
         return WHOLE
 
-    original = Camera.view_of
-    monkeypatch.setattr(Camera, "view_of", view_of)
+    original = Projection.view_of
+    monkeypatch.setattr(Projection, "view_of", view_of)
     for index, scene in enumerate(scenes):
         whole = draw_scene(name, "train", index, size=SIZE)
         assert np.array_equal(scene.image, whole.image)
@@ -51,7 +51,7 @@ def wall_ahead(left: float, right: float, low: float = -1.0, high: float = 4.0) 
 
 
 def test_view_of_a_wall() -> None:
-    camera = Camera((200, 100), 100.0, 1.5, (0.0, 0.0, 0.0))  # sees 10 m to either side, 5 m up
+    camera = Projection((200, 100), 100.0, 1.5, (0.0, 0.0, 0.0))  # sees 10 m to either side, 5 m up
     assert camera.view_of(wall_ahead(-5, 5)) == WHOLE
     assert camera.view_of(wall_ahead(11, 14)) is NOTHING
     assert camera.view_of(wall_ahead(-5, 5, 8, 9)) is NOTHING
@@ -64,7 +64,7 @@ def test_view_of_a_wall() -> None:
 
 @pytest.mark.parametrize("angles", [(0.0, 0.1, 0.0), (0.3, 0.05, 0.04), (0.0, 0.0, -0.2)])
 def test_ground_below_the_horizon(angles: tuple[float, float, float]) -> None:
-    camera = Camera((64, 48), 50.0, 1.5, angles)
+    camera = Projection((64, 48), 50.0, 1.5, angles)
     x, z = camera.ground()
     hit = np.isfinite(z)
     first, last = camera.horizon()

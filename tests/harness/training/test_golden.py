@@ -1,18 +1,18 @@
 import torch
 
-from harness.training.loop import Golden, held_mib
+from harness.training.loop import GoldenLosses, held_mib
 
 CPU = torch.device("cpu")
 
 
 def test_the_golden_steps_are_the_first_ones_every_tenth_part_and_the_last():
-    assert sorted(Golden(30).steps) == [0, 1, 2, 3, 4, 6, 9, 12, 15, 18, 21, 24, 27, 29]
-    assert {0, 1, 2, 3, 4, 4000, 36000, 39999} < Golden(40000).steps
-    assert {0, 1} <= Golden(2).steps
+    assert sorted(GoldenLosses(30).steps) == [0, 1, 2, 3, 4, 6, 9, 12, 15, 18, 21, 24, 27, 29]
+    assert {0, 1, 2, 3, 4, 4000, 36000, 39999} < GoldenLosses(40000).steps
+    assert {0, 1} <= GoldenLosses(2).steps
 
 
 def test_terms_are_kept_with_their_steps():
-    golden = Golden(30)
+    golden = GoldenLosses(30)
     golden.note(0, {"source": 2.0}, CPU)
     golden.note(18, {"source": 1.0, "mixed": 3.0}, CPU)
     assert golden.losses == {"source": [(0, 2.0), (18, 1.0)], "mixed": [(18, 3.0)]}
@@ -29,7 +29,7 @@ def test_held_tensors_are_counted_once_and_no_longer_than_they_are_held():
 
 
 def test_what_is_held_is_noted_after_the_first_steps_and_the_last():
-    golden = Golden(30)
+    golden = GoldenLosses(30)
     for step in (3, 4, 6, 29):
         golden.note(step, {}, CPU)
     assert [step for step, _ in golden.held_mib] == [4, 29]

@@ -22,7 +22,7 @@ from harness.measure.clock import StepClock, Stopwatch
 from harness.runs.training import build_method
 from harness.signals import Stop
 from harness.training.checkpoints import Checkpoints
-from harness.training.loop import Golden, train
+from harness.training.loop import GoldenLosses, train
 from harness.training.state import StateError, capture, load, restore, save
 from harness.training.trainer import Trainer
 from methods import registry
@@ -39,7 +39,7 @@ COMBINATIONS = ("dualkd+mic", "dacs+mic", "hrda+mic", "dualkd+hrda")
 class Run(NamedTuple):
     method: Method
     trainer: Trainer
-    golden: Golden
+    golden: GoldenLosses
     first: dict[str, list[float]]
     log: list[dict[str, float]]
     clock: StepClock
@@ -91,7 +91,7 @@ def run(
         start_step=(KEPT_AT if resume else 0) * profile.accumulation,
         steps=ITERATIONS * profile.accumulation,
     )
-    clock, golden = StepClock(profile.batch_size), Golden(ITERATIONS)
+    clock, golden = StepClock(profile.batch_size), GoldenLosses(ITERATIONS)
     first = train(
         method, loader, profile, CPU,
         clock=clock, progress=lambda *_: None, golden=golden, log=folder / "log.jsonl",

@@ -8,22 +8,29 @@ import pytest
 
 from harness.errors import BenchError
 from harness.runs.speed import session
-from harness.runs.speed.cases import Case, cross
+from harness.runs.speed.cases import SpeedCase, cross
 from harness.runs.speed.comparison import changes, other_machine
 from harness.runs.speed.results import (
     THIS,
     Memory,
     Peak,
-    Report,
     Result,
+    SpeedReport,
     Spread,
     Steps,
     read_report,
 )
-from harness.runs.speed.session import LONGEST_WARM_UP, ROOT, Options, Worker, WorkerError, measure
+from harness.runs.speed.session import (
+    LONGEST_WARM_UP,
+    ROOT,
+    SpeedOptions,
+    Worker,
+    WorkerError,
+    measure,
+)
 from harness.runs.speed.tables import changes_grid, failures, grids
 
-CASES = [Case(method=name, profile="tiny") for name in ("dacs", "daformer")]
+CASES = [SpeedCase(method=name, profile="tiny") for name in ("dacs", "daformer")]
 BUILT = {
     "unmet": [], "precision": "fp32", "tf32": False, "images": 2,
     "memory": {"mib": 10.0, "kind": "gpu allocated"},
@@ -59,7 +66,7 @@ def turns(monkeypatch):
     return Pretended
 
 
-OPTIONS = Options("cpu", rounds=2, extras=())
+OPTIONS = SpeedOptions("cpu", rounds=2, extras=())
 
 
 def test_cases_take_turns_and_the_order_turns_round(turns):
@@ -153,7 +160,7 @@ def result(method: str, times: list[float], code: str = THIS) -> Result:
         warm_up_rounds=2, stable=True,
     )  # fmt: skip
     memory = Memory(mib=sum(times), kind="gpu allocated")
-    case = Case(method=method, profile="tiny")
+    case = SpeedCase(method=method, profile="tiny")
     return Result(case=case, code=code, steps=steps, memory=memory, gflops=1.0)
 
 
@@ -190,8 +197,8 @@ def test_another_machine_is_named():
 
 @pytest.fixture
 def report():
-    failed = Result(case=Case(method="mic", profile="tiny"), error="out of memory")
-    return Report(
+    failed = Result(case=SpeedCase(method="mic", profile="tiny"), error="out of memory")
+    return SpeedReport(
         created="2026-01-01", machine={"device": "GPU", "torch": "2"}, seconds=8, at=0.7,
         peaks=[Peak(precision="fp32", tf32=False, matrix=2.0, convolution=0.5)],
         results=[result("dacs", [10.0]), failed],

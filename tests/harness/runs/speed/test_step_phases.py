@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from harness.measure.clock import HostMarks
-from harness.runs.speed.cases import Case
+from harness.runs.speed.cases import SpeedCase
 from harness.runs.speed.phases import OTHER, Phases, group_part
 from harness.runs.speed.step import SyntheticStep, synthetic_batch
 from methods import registry
@@ -58,7 +58,7 @@ def phases():
 
 
 def stepping(method: str, *overrides: str, phases: Phases | None = None) -> SyntheticStep:
-    case = Case(
+    case = SpeedCase(
         method=method, student="test_mit", profile="tiny", overrides=("crop=32,64", *overrides)
     )
     return SyntheticStep(case.plan(), CPU, phases=phases)

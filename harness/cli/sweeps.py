@@ -243,12 +243,14 @@ def _sweeps(results: Path, suite: str | None) -> list[tuple[Path, Sweep]]:
 
 
 def _show(path: Path, sweep: Sweep, results: Path, console: Console) -> None:
-    from harness.report.matrix import Cell, print_matrices
+    from harness.report.matrix import RunCell, print_matrices
     from harness.runs.jobs import is_alive
     from harness.runs.status import STATES, standings
 
     stands = standings(results, path, sweep)
-    cells = [Cell(run.scenario, run.label, run.seed, stands[run.run_id].text) for run in sweep.runs]
+    cells = [
+        RunCell(run.scenario, run.label, run.seed, stands[run.run_id].text) for run in sweep.runs
+    ]
     print_matrices(cells, sweep.suite, console)
     counts = Counter(standing.state for standing in stands.values())
     told = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])

@@ -77,7 +77,7 @@ class Split(Strict):
     )
 
 
-class Selection(Strict):
+class Subset(Strict):
     """A further name: some images of some splits."""
 
     splits: tuple[str, ...] = Field(min_length=1)
@@ -164,7 +164,7 @@ class DataSet(Strict):
     )
     layouts: tuple[FileLayout, ...] = Field(min_length=1)
     splits: dict[str, Split] = Field(min_length=1)
-    selections: dict[str, Selection] = {}
+    selections: dict[str, Subset] = {}
     label_files: str = Field("", description="pattern of labels whose image may be missing")
     differing_sizes: bool = Field(
         False, description="published with pairs of differing sizes, which are left out"

@@ -11,7 +11,7 @@ from rich.table import Table
 
 
 @dataclass(frozen=True)
-class Cell:
+class RunCell:
     """One run and what its cell says."""
 
     scenario: str
@@ -20,9 +20,9 @@ class Cell:
     text: str
 
 
-def print_matrices(cells: Iterable[Cell], title: str, console: Console) -> None:
+def print_matrices(cells: Iterable[RunCell], title: str, console: Console) -> None:
     """Print a matrix a scenario; rows and scenarios in the order in which they come."""
-    scenarios: dict[str, list[Cell]] = {}
+    scenarios: dict[str, list[RunCell]] = {}
     for cell in cells:
         scenarios.setdefault(cell.scenario, []).append(cell)
     for scenario, its_cells in scenarios.items():

@@ -31,7 +31,7 @@ GOLDEN_PARTS = 10
 MIB = 2**20
 
 
-class Curve(Meter, Protocol):
+class Scorer(Meter, Protocol):
     """Scores the networks while they learn: harness.evaluation.curve, which is above this one."""
 
     def due(self, done: int) -> bool: ...
@@ -165,7 +165,7 @@ def train(
     say: Callable[[str], None] = print,
     checkpoints: Checkpoints | None = None,
     meters: Mapping[str, Meter] | None = None,
-    curve: Curve | None = None,
+    curve: Scorer | None = None,
     resume: State | None = None,
 ) -> dict[str, list[float]]:
     """Train for profile.iterations steps; return each term's value at the first steps.

@@ -1,4 +1,4 @@
-"""A suite on a real SLURM cluster of one node: a killed run is queued again and finished."""
+"""A suite on a real SLURM cluster of one node: a killed run is queued again and goes on."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ pytestmark = [
     pytest.mark.skipif(bool(missing()), reason=missing() or "SLURM is here"),
 ]
 STEPS = 200
+#: A state every so many steps: the killed run has written two.
+EVERY = 20
 
 
 class Killer(threading.Thread):
@@ -37,17 +39,20 @@ class Killer(threading.Thread):
     def run(self) -> None:
         ((path, sweep),) = self.wait_for(lambda: jobs.read_sweeps(self.results))
         teacher = next(run for run in sweep.runs if not run.needs)
-        self.wait_for(lambda: jobs.last_step(self.results, teacher.weights_id))
+        self.wait_for(lambda: self.step(teacher) >= 2 * EVERY + 1)
         process = jobs.read_job(self.results, teacher.run_id).process
         stands = standings(self.results, path, sweep)
         self.status = [stands[run.run_id].state for run in sweep.runs]
         os.kill(process.pid, signal.SIGKILL)
-        self.killed_at = jobs.last_step(self.results, teacher.weights_id)
+        self.killed_at = self.step(teacher)
         self.wait_for(lambda: jobs.read_job(self.results, teacher.run_id).state == "queued")
         # SLURM keeps what was queued again for two minutes.
         number = self.wait_for(lambda: jobs.read_sweeps(self.results)[0][1].runs[0].slurm)
         self.wait_for(lambda: "PENDING" in _scontrol("show", "job", number))
         _scontrol("update", f"JobId={number}", "StartTime=now")
+
+    def step(self, run) -> int:
+        return jobs.last_step(self.results, run.weights_id) or 0
 
     @staticmethod
     def wait_for(look):
@@ -68,7 +73,7 @@ def swept(tmp_path_factory) -> tuple[Path, Outcome, Killer]:
     """A teacher and its student, the teacher's worker killed while it trains."""
     folder = tmp_path_factory.mktemp("cluster")
     suite = folder / "killed.toml"
-    settings = [*SETTINGS, f"teacher_iterations={STEPS}"]
+    settings = [*SETTINGS, f"teacher_iterations={STEPS}", f"checkpoint_every={EVERY}"]
     suite.write_text(
         'question = "Does it go on?"\nmethods = ["dualkd"]\nscenarios = ["gta2cs"]\n'
         f'students = ["test_mit"]\nseeds = [0]\noverrides = {json.dumps(settings)}\n'
@@ -89,7 +94,7 @@ def swept(tmp_path_factory) -> tuple[Path, Outcome, Killer]:
 def test_a_killed_run_is_queued_again_and_finished(swept):
     results, outcome, killer = swept
     assert outcome.code == 0, outcome.out + outcome.err
-    assert 0 < killer.killed_at < STEPS
+    assert 2 * EVERY < killer.killed_at < STEPS
     ((_, sweep),) = jobs.read_sweeps(results)
     teacher = jobs.read_job(results, sweep.runs[0].run_id)
     assert (teacher.state, teacher.requeues) == ("done", 1)
@@ -100,6 +105,8 @@ def test_a_killed_run_is_queued_again_and_finished(swept):
     assert {record.state for record in records.values()} == {"done"}
     (cost,) = records["dualkd"].cost.teachers
     assert cost.reused, "the student waited for its teacher, killed in between or not"
+    (went_on_at,) = records["source_only"].cost.training.resumed
+    assert went_on_at in range(EVERY, killer.killed_at + 1, EVERY)
 
 
 def test_it_is_shown_while_it_works_and_when_it_is_done(swept):

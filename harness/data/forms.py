@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from harness.data.walk import folders_in, is_image_name, leave_out, walk
+from harness.data.walk import composed, folders_in, is_image_name, leave_out, walk
 
 #: How the name of a file ends that was derived from an image or a label beside it: conversions of
 #: the reference's scripts, pictures of labels, and what `bench predict` writes.
@@ -138,7 +138,7 @@ def _pairs(form: Form, folder: Path, label_folders: Sequence[Path]) -> list[tupl
 
 
 class LabelFiles:
-    """The files of folders with labels, found by their names in any case."""
+    """The files of folders with labels, found by their names in any case and Unicode form."""
 
     def __init__(self, folders: Sequence[Path], depth: int | None = None) -> None:
         self.folders = folders
@@ -146,17 +146,22 @@ class LabelFiles:
         self._by_name: dict[str, list[Path]] = {}
         for folder in folders:
             for file in walk(folder, depth):
-                self._by_path.setdefault(file.relative_to(folder).as_posix().lower(), file)
-                self._by_name.setdefault(file.name.lower(), []).append(file)
+                self._by_path.setdefault(_key(file.relative_to(folder).as_posix()), file)
+                self._by_name.setdefault(_key(file.name), []).append(file)
 
     def of(self, below: PurePath, patterns: Sequence[str]) -> Path:
         """The label of the image `below` the folder of images; where it should be if not there."""
         names = [pattern.replace("{name}", below.name) for pattern in patterns]
         for name in names:
-            if file := self._by_path.get(below.with_name(name).as_posix().lower()):
+            if file := self._by_path.get(_key(below.with_name(name).as_posix())):
                 return file
         for name in names:
-            named = self._by_name.get(name.lower(), [])
+            named = self._by_name.get(_key(name), [])
             if len(named) == 1:
                 return named[0]
         return self.folders[0] / below.with_name(names[0])
+
+
+def _key(name: str) -> str:
+    """Equal for names that differ in case and in Unicode form alone."""
+    return composed(name).lower()

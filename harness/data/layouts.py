@@ -90,7 +90,7 @@ def _split_here(
 ) -> str | None:
     """The split whose list names the image; else that by rule, if that one has no list here."""
     for split, frames in lists.items():
-        if frames and frame in frames:
+        if frames and walk.composed(frame) in frames:
             return split
     split = split_by_rule(data_set, number, frame)
     return split if lists[split] is None else None
@@ -105,7 +105,7 @@ def _note_lists(
 ) -> None:
     """Note where the lists of names and the folder of images disagree."""
     listed: set[str] = set()
-    there = {image.stem for image in images}
+    there = {walk.composed(image.stem) for image in images}
     for split, named in lists.items():
         absent = (folder / frame for frame in sorted((named or set()) - there))
         walk.leave_out(f"named in {_list_file(layout, split)} but not there", *absent)
@@ -115,7 +115,7 @@ def _note_lists(
         unnamed = (
             image
             for image, split in zip(images, split_of, strict=True)
-            if image.stem not in listed and not split
+            if walk.composed(image.stem) not in listed and not split
         )
         walk.leave_out(f"not named in {' or '.join(files)}", *unnamed)
 
@@ -134,4 +134,6 @@ def _listed(folder: Path, layout: FileLayout, split: str) -> set[str] | None:
     except (OSError, ValueError) as error:
         raise DataError(f"{file} {error}.") from error
     entries = [line.split()[0] for line in lines if line.strip("\ufeff\t ")]
-    return {PureWindowsPath(entry).stem for entry in entries}  # which takes / and \\ as separators
+    return {
+        walk.composed(PureWindowsPath(entry).stem) for entry in entries
+    }  # which takes / and \\ as separators

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,6 +64,11 @@ def leave_out(reason: str, *paths: Path) -> None:
 def is_hidden(name: str) -> bool:
     """Whether a name belongs to the system rather than to the user."""
     return name.startswith(".") or name.lower() in _HIDDEN
+
+
+def composed(name: str) -> str:
+    """A name in Unicode's composed form: macOS stores an accent apart from its letter."""
+    return unicodedata.normalize("NFC", name)
 
 
 def is_image_name(name: str) -> bool:

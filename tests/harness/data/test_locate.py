@@ -107,6 +107,14 @@ def test_a_list_that_disagrees_with_the_folder_is_named(tmp_path, caplog):
     assert "1 not named in train.txt or val.txt (c.png)" in caplog.text
 
 
+def test_a_list_names_a_file_in_any_unicode_form(tmp_path, caplog):
+    folder = write_camvid_colours(tmp_path, ["cafe\u0301", "b"], ("images", "labels"))
+    (folder / "train.txt").write_text("caf\u00e9\n", encoding="utf-8")
+    (folder / "val.txt").write_text("b\n")
+    assert len(open_dataset("camvid", tmp_path, "train")) == 1
+    assert not caplog.text
+
+
 def test_a_folder_of_frames_without_a_city_is_read(tmp_path):
     folder = write_cityscapes(tmp_path, 2, 1)
     for part in ("leftImg8bit", "gtFine"):

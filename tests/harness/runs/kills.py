@@ -65,7 +65,7 @@ class Forked:
             bench_main()
             code = 0
         except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else 1
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
         finally:
             sys.stdout.flush()
             os._exit(code)

@@ -134,6 +134,5 @@ def _listed(folder: Path, layout: FileLayout, split: str) -> set[str] | None:
     except (OSError, ValueError) as error:
         raise DataError(f"{file} {error}.") from error
     entries = [line.split()[0] for line in lines if line.strip("\ufeff\t ")]
-    return {
-        walk.composed(PureWindowsPath(entry).stem) for entry in entries
-    }  # which takes / and \\ as separators
+    # A Windows path takes / and \\ as separators.
+    return {walk.composed(PureWindowsPath(entry).stem) for entry in entries}

@@ -7,7 +7,6 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 
 from methods.contract import Segmentation, Segmentor
@@ -62,6 +61,8 @@ class Projections(nn.ModuleList):
 
 
 def _perceptron(channels: int, out_channels: int) -> nn.Sequential:
+    from timm.layers import LayerNorm2d  # timm imports torch's compiler: 75 MiB and seconds
+
     hidden = 4 * channels
     return nn.Sequential(
         nn.Conv2d(channels, hidden, 1),

@@ -39,7 +39,6 @@ class JoinedNorm(_BatchNorm):
             x = getattr(self, part, nn.Identity())(x)
         return x
 
-    @torch.compiler.disable
     def normalised(self, x: Tensor) -> Tensor:
         values = x if x.dtype == torch.float64 else x.float()
         var, mean = torch.var_mean(values, [0, *range(2, x.ndim)], correction=0)  # (C,) each
@@ -92,6 +91,8 @@ def join_norms(method: nn.Module) -> list[str]:
 
     Names of the classes that cannot, and are left as they are.
     """
+    # Here, as it imports torch's compiler: 75 MiB and seconds that a single process may do without.
+    by_itself = torch.compiler.disable(JoinedNorm.normalised)
     frozen = {id(m) for f in method.modules() if isinstance(f, Frozen) for m in f.modules()}
     left = set()
     for module in method.modules():
@@ -102,7 +103,9 @@ def join_norms(method: nn.Module) -> list[str]:
             isinstance(getattr(module, n, None), nn.Module) for n in ("drop", "act")
         )
         if cls in PLAIN or with_activation:
-            module.__class__ = type(f"Joined{cls.__name__}", (JoinedNorm, cls), {})
+            module.__class__ = type(
+                f"Joined{cls.__name__}", (JoinedNorm, cls), {"normalised": by_itself}
+            )
         else:
             left.add(cls.__name__)
     return sorted(left)

@@ -38,3 +38,13 @@ def test_it_finds_the_code_of_the_process_that_started_it(tmp_path, monkeypatch)
         command(tmp_path / "none.json"), capture_output=True, text=True, check=False, env=env
     )
     assert "none.json" in done.stderr.splitlines()[-1]
+
+
+def test_a_run_of_one_process_imports_no_compiler_before_it_reads_its_baseline():
+    """It takes 75 MiB and seconds; torch imports it at the first step of an optimiser."""
+    code = (
+        "import sys; import harness.runs.group; from methods import registry;"
+        "[registry.load(name) for name in registry.names()];"
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

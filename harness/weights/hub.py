@@ -11,10 +11,10 @@ import yaml
 
 from harness.config.class_set import ClassSet
 from harness.config.schema import DataRef
-from harness.files import write_text
+from harness.files import folder_replaced_whole, write_text
 from harness.records.schema import Record, Scores, provenance
 from harness.text import markdown_text, plain_values
-from harness.weights.export import Card, card_of, folder_of, save
+from harness.weights.export import Card, card_of, save
 from harness.weights.find import EMA_WEIGHTS, Checkpoint
 from methods.contract import Segmentor
 
@@ -65,7 +65,7 @@ def export_to_hub(
     `size` is (width, height). BenchError where `out` holds other files; it is then as it was.
     """
     network = copy.deepcopy(network).eval().requires_grad_(False)
-    with folder_of(out, "--hub", FILES, _is_ours) as building:
+    with folder_replaced_whole(out, "--hub", "export", FILES, _is_ours) as building:
         card = card_of(network, description, classes, checkpoint, size)
         save(network, card, building / WEIGHTS)
         record = checkpoint.record

@@ -144,9 +144,7 @@ def _ranks(rows: Sequence[Row]) -> list[int | None]:
 
 
 def _ranks_note(table: Table) -> str:
-    return (
-        f"Bold: best, underlined: second best in {table.scenario.convention}, {ORACLE} left out."
-    )
+    return f"Bold: best, underlined: second best in {table.scenario.convention}, {ORACLE} left out."
 
 
 def _by_class(table: Table, stem: str) -> list[str]:

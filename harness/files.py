@@ -13,7 +13,7 @@ import shutil
 import socket
 import stat
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -149,6 +149,47 @@ def folder_written_whole(
         rename(building, path)
     finally:
         shutil.rmtree(building, ignore_errors=True)
+
+
+@contextmanager
+def folder_replaced_whole(
+    path: Path, option: str, what: str, names: Set[str], is_ours: Callable[[Path], bool]
+) -> Iterator[Path]:
+    """Yield an empty folder that becomes `path` when the block ends well; until then nothing of it
+    changes.
+
+    BenchError, with the `option` that named it, unless `path` is missing, empty, or an earlier
+    `what` (`is_ours`) that holds files of these `names` alone; and where it cannot be renamed.
+    """
+    path = path.resolve()
+    if path.exists() and not path.is_dir():
+        raise BenchError(f"{option} {path} is a file; expected a folder, it is made where missing.")
+    there = {file.name for file in path.iterdir()} if path.exists() else set()
+    if foreign := sorted(there - names if there and is_ours(path) else there):
+        raise BenchError(
+            f"{option} {path} holds {foreign[0]}; expected a new or empty folder, or an earlier "
+            f"{what}, which is replaced as a whole: name another."
+        )
+    remove_abandoned(path)
+    with folder_written_whole(path, functools.partial(_replace_folder, option)) as building:
+        yield building
+
+
+def _replace_folder(option: str, building: Path, path: Path) -> None:
+    """Rename into place; an earlier folder is moved aside first, and back where that fails."""
+    aside = temporary_name(path)
+    try:
+        if path.exists():
+            path.rename(aside)
+        building.rename(path)
+    except OSError as error:
+        if aside.exists():
+            aside.rename(path)
+        raise BenchError(
+            f"{option} {path} cannot be replaced ({error.strerror}); expected a folder that this "
+            "command may make, not a mounted one: name a new one below it."
+        ) from error
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def temporary_name(path: Path) -> Path:

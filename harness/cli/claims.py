@@ -11,7 +11,17 @@ from typing import Annotated
 import typer
 
 from harness.cli.grouped import examples
-from harness.cli.options import DataRoot, Plugins, Results
+from harness.cli.options import (
+    DataRoot,
+    Methods,
+    Plugins,
+    ProfileName,
+    Records,
+    Results,
+    Scenarios,
+    Student,
+    SuiteName,
+)
 from harness.cli.selection import select
 from harness.errors import BenchError
 
@@ -34,19 +44,18 @@ class About(str, Enum):
     epilog=examples("bench claims results/records", "bench claims results/records --about gains")
 )
 def claims(
-    records_: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="[RECORDS]...", help="Files or folders.", show_default="--results"),
-    ] = None,
+    records_: Records = None,
     about: Annotated[
         list[About] | None,
-        typer.Option(help="Only these questions.", show_default="all"),
+        typer.Option(
+            help="Answer only this question. May be given several times.", show_default="all"
+        ),
     ] = None,
-    method: Annotated[list[str] | None, typer.Option(help="Only these.")] = None,
-    scenario: Annotated[list[str] | None, typer.Option(help="Only these.")] = None,
-    profile: Annotated[str | None, typer.Option(help="Only this.")] = None,
-    student: Annotated[str | None, typer.Option(help="Only this.")] = None,
-    suite: Annotated[str | None, typer.Option(help="Only what it asks for.")] = None,
+    method: Methods = None,
+    scenario: Scenarios = None,
+    profile: ProfileName = None,
+    student: Student = None,
+    suite: SuiteName = None,
     plugin: Plugins = None,
     data_root: DataRoot = None,
     results: Results = Path("runs"),
@@ -61,8 +70,8 @@ def claims(
         records_,
         results,
         data_root,
-        methods=method or (),
-        scenarios=scenario or (),
+        methods=method,
+        scenarios=scenario,
         profile=profile,
         student=student,
         suite=suite,

@@ -8,9 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from harness.cli.completion import network_names, profile_names, scenario_names, suite_names
+from harness.cli.completion import network_names, scenario_names
 from harness.cli.grouped import examples
-from harness.cli.options import DataRoot, Plugins, Results
+from harness.cli.options import (
+    DataRoot,
+    Plugins,
+    ProfileName,
+    Records,
+    Results,
+    Student,
+    SuiteName,
+)
 from harness.cli.selection import select
 from harness.errors import BenchError
 
@@ -29,14 +37,7 @@ app = typer.Typer()
 def compare(
     a: Annotated[str, typer.Argument(help="A method, a run id, or a file of records.")],
     b: Annotated[str, typer.Argument(help="The same; it is held against the first.")],
-    records_: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="[RECORDS]...",
-            help="Records to look in: files or folders of them.",
-            show_default="those of --results",
-        ),
-    ] = None,
+    records_: Records = None,
     format_: Annotated[
         Literal["rich", "markdown", "json"],
         typer.Option("--format", help="The form of the answer; rich is for a terminal."),
@@ -47,20 +48,8 @@ def compare(
             metavar="NAME", help="Take only runs on this scenario.", autocompletion=scenario_names
         ),
     ] = None,
-    profile: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="Take only runs with this profile.", autocompletion=profile_names
-        ),
-    ] = None,
-    student: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NETWORK",
-            help="Take only runs with this student.",
-            autocompletion=network_names,
-        ),
-    ] = None,
+    profile: ProfileName = None,
+    student: Student = None,
     teacher: Annotated[
         str | None,
         typer.Option(
@@ -75,12 +64,7 @@ def compare(
             metavar="N", min=1, help="Take only schedules N times as long as the profile's."
         ),
     ] = None,
-    suite: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SUITE", help="Take only what this suite asks for.", autocompletion=suite_names
-        ),
-    ] = None,
+    suite: SuiteName = None,
     plugin: Plugins = None,
     data_root: DataRoot = None,
     results: Results = Path("runs"),
@@ -96,7 +80,7 @@ def compare(
         records_,
         results,
         data_root,
-        scenarios=[scenario] if scenario else (),
+        scenarios=[scenario] if scenario else None,
         profile=profile,
         student=student,
         suite=suite,

@@ -9,17 +9,27 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from harness.cli.grouped import examples
-from harness.cli.options import DataRoot, Device, Plugins, Results
+from harness.cli.options import (
+    DataRoot,
+    Device,
+    Methods,
+    Plugins,
+    ProfileName,
+    Records,
+    Results,
+    Scenarios,
+    Student,
+    SuiteName,
+)
 from harness.cli.selection import select
 from harness.errors import BenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from harness.analysis.comparison import Table
     from harness.records.schema import Record
     from harness.report.plots.kinds import Named
     from harness.report.plots.qualitative import Example
+    from harness.weights.qualitative import Gallery
 
 app = typer.Typer()
 
@@ -27,15 +37,6 @@ Kind = Literal[
     "cost", "speed", "inference", "gain", "curves", "classes", "confusion", "qualitative",
     "teachers",
 ]  # fmt: skip
-Files = Annotated[
-    list[Path] | None,
-    typer.Argument(metavar="[RECORDS]...", help="Files or folders.", show_default="--results"),
-]
-Methods = Annotated[list[str] | None, typer.Option("--method", help="Only these.")]
-Scenarios = Annotated[list[str] | None, typer.Option("--scenario", help="Only these.")]
-ProfileName = Annotated[str | None, typer.Option("--profile", help="Only this.")]
-Student = Annotated[str | None, typer.Option("--student", help="Only this.")]
-SuiteName = Annotated[str | None, typer.Option("--suite", help="Only what it asks for.")]
 Images = Annotated[
     str | None,
     typer.Option(
@@ -54,7 +55,7 @@ Images = Annotated[
 )
 def plot(
     kind: Annotated[Kind, typer.Argument(help="Which figure; see above.")],
-    records_: Files = None,
+    records_: Records = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -93,13 +94,13 @@ def plot(
     target = out or Path(f"{kind}.png")
     suffix_of(target)
     kept, count, where = select(
-        records_, results, data_root, methods=method or (), scenarios=scenario or (),
+        records_, results, data_root, methods=method, scenarios=scenario,
         profile=profile, student=student, suite=suite,
     )  # fmt: skip
     tables = comparison(_or_refuse(kept, count, where))
     with styled():
         if kind == "qualitative":
-            drawn = list(_qualitative(tables, images, results, data_root, device, WIDTHS[width]))
+            drawn = _qualitative(tables, images, results, data_root, device, WIDTHS[width])
         else:
             drawn = figures(kind, tables, WIDTHS[width], results)
         for name, figure in drawn:
@@ -126,26 +127,48 @@ def _qualitative(
     data_root: Path | None,
     device: str | None,
     width: float,
-) -> Iterable[Named]:
+) -> list[Named]:
     """A figure a table whose weights and data are there. BenchError where none has them."""
-    from harness.measure.environment import choose_device
     from harness.report.plots import qualitative
     from harness.report.plots.kinds import Named, stems
+
+    names = {id(table): stem for table, stem in zip(tables, stems(tables), strict=True)}
+    galleries, left_out = _galleries(tables, images, results, data_root, device)
+    if not galleries:
+        raise BenchError(left_out[0])
+    for reason in left_out:
+        typer.echo(f"left out: {reason}", err=True)
+    return [
+        Named(names[id(table)], qualitative.draw(made.examples, table.heading, width))
+        for table, made in galleries
+    ]
+
+
+def _galleries(
+    tables: list[Table],
+    images: str | None,
+    results: Path,
+    data_root: Path | None,
+    device: str | None,
+) -> tuple[list[tuple[Table, Gallery]], list[str]]:
+    """Predictions for each table whose weights and data are there, and why others have none."""
+    from harness.measure.environment import choose_device
     from harness.weights.qualitative import gallery
 
-    indices, errors, drawn = _indices(images), [], 0
-    for table, stem in zip(tables, stems(tables), strict=True):
-        try:
-            made = gallery(table, results, data_root, indices, choose_device(device))
-        except BenchError as error:
-            errors.append(error)
+    indices, torch_device = _indices(images), choose_device(device)
+    galleries: list[tuple[Table, Gallery]] = []
+    left_out = []
+    for table in tables:
+        if not table.runs:
             continue
-        for reason in made.left_out:
-            typer.echo(f"left out: {reason}", err=True)
-        drawn += 1
-        yield Named(stem, qualitative.draw(made.examples, table.heading, width))
-    if errors and not drawn:
-        raise errors[0]
+        try:
+            made = gallery(table, results, data_root, indices, torch_device)
+        except BenchError as error:
+            left_out.append(str(error))
+            continue
+        left_out += made.left_out
+        galleries.append((table, made))
+    return galleries, left_out
 
 
 def _indices(images: str | None) -> list[int] | None:
@@ -160,7 +183,7 @@ def _indices(images: str | None) -> list[int] | None:
     epilog=examples("bench report", "bench report results/records --suite main --out report")
 )
 def report(
-    records_: Files = None,
+    records_: Records = None,
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="New, empty, or an earlier report.")
     ] = Path("report"),
@@ -193,7 +216,7 @@ def report(
     from harness.report.site.build import build
 
     kept, count, where = select(
-        records_, results, data_root, methods=method or (), scenarios=scenario or (),
+        records_, results, data_root, methods=method, scenarios=scenario,
         profile=profile, student=student, suite=suite,
     )  # fmt: skip
     _or_refuse(kept, count, where)
@@ -216,22 +239,11 @@ def _examples(
     """By run, the images with its prediction; what has no weights or data is said and left out."""
     from dataclasses import replace
 
-    from harness.measure.environment import choose_device
-    from harness.weights.qualitative import gallery
-
-    by_run: dict[str, list[Example]] = {}
-    for table in tables:
-        if not table.rows:
-            continue
-        try:
-            made = gallery(table, results, data_root, _indices(images), choose_device(device))
-        except BenchError as error:
-            typer.echo(f"without images: {error}", err=True)
-            continue
-        for reason in made.left_out:
-            typer.echo(f"without images: {reason}", err=True)
-        for row, run_id in made.runs.items():
-            by_run[run_id] = [
-                replace(one, predictions={row: one.predictions[row]}) for one in made.examples
-            ]
-    return by_run
+    galleries, left_out = _galleries(tables, images, results, data_root, device)
+    for reason in left_out:
+        typer.echo(f"without images: {reason}", err=True)
+    return {
+        run_id: [replace(one, predictions={row: one.predictions[row]}) for one in made.examples]
+        for _, made in galleries
+        for row, run_id in made.runs.items()
+    }

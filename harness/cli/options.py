@@ -7,6 +7,14 @@ from typing import Annotated
 
 import typer
 
+from harness.cli.completion import (
+    method_names,
+    network_names,
+    profile_names,
+    scenario_names,
+    suite_names,
+)
+
 
 def _use_plugins(paths: list[Path] | None) -> list[Path] | None:
     from harness.config.planning import use_plugins
@@ -91,5 +99,59 @@ Overrides = Annotated[
         metavar="KEY=VALUE",
         help="Change a knob of the method, profile or scenario; `bench info` lists them. May be "
         "given several times.",
+    ),
+]
+#: What `harness.cli.selection.select` looks at, and which of it passes.
+Records = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="[RECORDS]...",
+        help="Records to look at: files or folders of them.",
+        show_default="those of --results",
+    ),
+]
+Methods = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--method",
+        metavar="NAME",
+        help="Take only this method. May be given several times.",
+        autocompletion=method_names,
+    ),
+]
+Scenarios = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--scenario",
+        metavar="NAME",
+        help="Take only this scenario. May be given several times.",
+        autocompletion=scenario_names,
+    ),
+]
+ProfileName = Annotated[
+    str | None,
+    typer.Option(
+        "--profile",
+        metavar="NAME",
+        help="Take only runs with this profile.",
+        autocompletion=profile_names,
+    ),
+]
+Student = Annotated[
+    str | None,
+    typer.Option(
+        "--student",
+        metavar="NETWORK",
+        help="Take only runs with this student.",
+        autocompletion=network_names,
+    ),
+]
+SuiteName = Annotated[
+    str | None,
+    typer.Option(
+        "--suite",
+        metavar="SUITE",
+        help="Take only what this suite asks for, without its frozen teachers' own runs.",
+        autocompletion=suite_names,
     ),
 ]

@@ -23,8 +23,8 @@ def select(
     results: Path,
     data_root: Path | None,
     *,
-    methods: Sequence[str] = (),
-    scenarios: Sequence[str] = (),
+    methods: Sequence[str] | None = None,
+    scenarios: Sequence[str] | None = None,
     profile: str | None = None,
     student: str | None = None,
     suite: str | None = None,
@@ -37,7 +37,7 @@ def select(
     folder = results / "records"
     searched = files or ([folder] if folder.is_dir() else [])
     records = store.read_all(searched)
-    names = [canonical(name) for name in methods]
+    names = [canonical(name) for name in methods or ()]
     asked = None
     if suite:
         from harness.config.suites import run_ids

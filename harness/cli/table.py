@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from harness.cli.completion import (
-    method_names,
-    network_names,
-    profile_names,
-    scenario_names,
-    suite_names,
-)
 from harness.cli.grouped import examples
 from harness.cli.options import (
     DataRoot,
+    Methods,
     Plugins,
+    ProfileName,
+    Records,
     Results,
+    Scenarios,
+    Student,
+    SuiteName,
 )
 from harness.cli.selection import select
 from harness.errors import BenchError
@@ -46,14 +45,7 @@ Rule = Literal["last", "entropy", "infomax", "snd", "agreement", "oracle", "all"
     )
 )
 def table(
-    records_: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="[RECORDS]...",
-            help="Records to compare: files or folders of them.",
-            show_default="those of --results",
-        ),
-    ] = None,
+    records_: Records = None,
     format_: Annotated[
         Format, typer.Option("--format", help="The form of the tables; rich is for a terminal.")
     ] = "rich",
@@ -89,40 +81,11 @@ def table(
             show_default="by method",
         ),
     ] = None,
-    method: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Show only this method. May be given several times.",
-            autocompletion=method_names,
-        ),
-    ] = None,
-    scenario: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Show only this scenario. May be given several times.",
-            autocompletion=scenario_names,
-        ),
-    ] = None,
-    profile: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Show only this profile.", autocompletion=profile_names),
-    ] = None,
-    student: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NETWORK", help="Show only this student.", autocompletion=network_names
-        ),
-    ] = None,
-    suite: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SUITE",
-            help="Show only what this suite asks for, without its frozen teachers' own runs.",
-            autocompletion=suite_names,
-        ),
-    ] = None,
+    method: Methods = None,
+    scenario: Scenarios = None,
+    profile: ProfileName = None,
+    student: Student = None,
+    suite: SuiteName = None,
     plugin: Plugins = None,
     data_root: DataRoot = None,
     results: Results = Path("runs"),
@@ -142,8 +105,8 @@ def table(
         records_,
         results,
         data_root,
-        methods=method or (),
-        scenarios=scenario or (),
+        methods=method,
+        scenarios=scenario,
         profile=profile,
         student=student,
         suite=suite,

@@ -130,15 +130,18 @@ def predict_(
         typer.Option(
             "--as",
             help="What to write: palette, the classes in their colours; overlay, those over the "
-            "image; side, image, prediction and --truth side by side; labelids, which "
-            "Cityscapes' evaluation script takes; or trainids.",
+            "image; side, image and prediction side by side, and the label with --truth; "
+            "labelids, which Cityscapes' evaluation script takes; or trainids.",
         ),
     ] = "palette",
     truth: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="For --as side: the folder with the images' labels, in Cityscapes' label ids.",
+            help="For --as side: the folder of the images' labels, IMAGE.png or "
+            "IMAGE_labelIds.png, in the label ids of the weights' classes; in train ids where "
+            "these have none.",
+            show_default="none: image and prediction",
         ),
     ] = None,
     student: Student = None,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from harness.analysis.aggregate import aggregates
 from harness.analysis.comparison import Table
@@ -84,8 +85,7 @@ def latex(
     """
     parts = [PREAMBLE]
     for table, stem in zip(tables, stems(tables), strict=True):
-        chosen = _plain_table(main_grid(table, columns), stem) if columns else None
-        parts.append(chosen or _comparison(table, stem))
+        parts.append(_chosen(table, stem, columns) if columns else _comparison(table, stem))
         if per_class and table.rows:
             parts += _by_class(table, stem)
     if over:
@@ -102,7 +102,7 @@ def _comparison(table: Table, stem: str) -> str:
     """The columns that a paper has room for: what each row is, how good it is, what it costs."""
     rows = table.rows
     convention = table.scenario.convention
-    best = ranked([_rankable(row, row.miou.mean) for row in rows])
+    best = _ranks(rows)
     columns: list[tuple[str, str, list[str]]] = [("l", "method", [_cell(r.label) for r in rows])]
     if len({row.student for row in rows}) > 1:
         columns.append(("l", "student", [_cell(r.student) for r in rows]))
@@ -122,12 +122,29 @@ def _comparison(table: Table, stem: str) -> str:
         if any(text != "-" for text in cells):
             columns.append(("r", name, [_figure(text) for text in cells]))
     notes = [
-        f"Bold: best, underlined: second best in {convention}, {ORACLE} left out. train s: of a "
-        "run, its frozen teacher's training included; img/s: source images; MiB: peak memory.",
+        f"{_ranks_note(table)} train s: of a run, its frozen teacher's training included; img/s: "
+        "source images; MiB: peak memory.",
         *table.notes,
         *table.failed,
     ]
     return _float(table.heading, f"tab:{stem}", columns, notes, r"\footnotesize")
+
+
+def _chosen(table: Table, stem: str, keys: Sequence[str]) -> str:
+    """The columns of these keys alone; the mIoU among them is marked as in the other tables."""
+    grid = main_grid(table, keys)
+    if "miou" not in keys:
+        return _plain_table(grid, stem)
+    grid = replace(grid, notes=[_ranks_note(table), *grid.notes])
+    return _plain_table(grid, stem, {keys.index("miou"): _ranks(table.rows)})
+
+
+def _ranks(rows: Sequence[Row]) -> list[int | None]:
+    return ranked([_rankable(row, row.miou.mean) for row in rows])
+
+
+def _ranks_note(table: Table) -> str:
+    return f"Bold: best, underlined: second best in {table.scenario.convention}, {ORACLE} left out."
 
 
 def _by_class(table: Table, stem: str) -> list[str]:
@@ -190,12 +207,18 @@ def _cell(text: str, long: int = LONG) -> str:
     return rf"\parbox[t]{{{long * 0.46:.0f}em}}{{\raggedright {broken(text)}\strut}}"
 
 
-def _plain_table(grid: Grid, name: str) -> str:
+def _plain_table(
+    grid: Grid, name: str, ranks: Mapping[int, Sequence[int | None]] | None = None
+) -> str:
+    """`ranks` are of the rows, by the number of the column that they mark."""
     grid = plain_grid(grid)
-    columns = [
-        ("l" if side == "left" else "r", escaped(title), [_cell(row[i]) for row in grid.rows])
-        for i, (title, side) in enumerate(zip(grid.columns, grid.alignment, strict=True))
-    ]
+    columns = []
+    for i, (title, side) in enumerate(zip(grid.columns, grid.alignment, strict=True)):
+        write = _cell if side == "left" else _figure
+        cells = [write(row[i]) for row in grid.rows]
+        if ranks and i in ranks:
+            cells = [_marked(*pair) for pair in zip(cells, ranks[i], strict=True)]
+        columns.append(("l" if side == "left" else "r", escaped(title), cells))
     return _float(grid.heading, f"tab:{name}", columns, grid.notes, r"\footnotesize")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -135,15 +136,15 @@ class Reporter:
         )
 
 
-class TrainingProgress:
+class TrainingProgress(ABC):
     """A training as it is told: `step` after each step, the call itself after a logged one."""
 
     def __init__(self, iterations: int, first: int, memory: PeakMemory, role: Role) -> None:
         self.iterations, self.memory, self.role = iterations, memory, role
         self.pace = Pace(first)
 
-    def __call__(self, step: int, losses: dict[str, float], speed: float) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def __call__(self, step: int, losses: dict[str, float], speed: float) -> None: ...
 
     def step(self, done: int) -> None:
         """So many steps are done."""

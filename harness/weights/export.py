@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,13 +17,7 @@ from torch import Tensor, nn
 from harness.config.class_set import ClassSet
 from harness.config.network_files import configs
 from harness.errors import BenchError
-from harness.files import (
-    file_hash,
-    folder_written_whole,
-    remove_abandoned,
-    temporary_name,
-    write_text,
-)
+from harness.files import file_hash, folder_replaced_whole, write_text
 from harness.measure import environment
 from harness.records import store
 from harness.records.schema import RecordModel
@@ -118,7 +109,7 @@ def export(
     if onnx:
         check_packages()
     network = copy.deepcopy(network).eval().requires_grad_(False)
-    with folder_of(out, "--out", FILES, lambda earlier: (earlier / CARD).is_file()) as building:
+    with folder_replaced_whole(out, "--out", "export", FILES, _is_ours) as building:
         card = card_of(network, description, classes, checkpoint, size)
         save(network, card, building / WEIGHTS)
         if onnx:
@@ -126,6 +117,10 @@ def export(
             card = card.model_copy(update={"onnx": onnx_file, "versions": _versions(onnx)})
         write_text(building / CARD, store.as_json(card))
     return card
+
+
+def _is_ours(folder: Path) -> bool:
+    return (folder / CARD).is_file()
 
 
 def card_of(
@@ -159,46 +154,6 @@ def save(network: Segmentor, card: Card, path: Path) -> None:
     colours = {each.name: each.colour for each in card.classes}
     metadata = {"network": network.name, CLASSES: json.dumps(colours)}
     save_weights(network, path, metadata | ({"run_id": card.run_id} if card.run_id else {}))
-
-
-@contextmanager
-def folder_of(
-    out: Path, option: str, files: set[str], is_ours: Callable[[Path], bool]
-) -> Iterator[Path]:
-    """A folder that becomes `out` when the block ends well; the earlier one stays until then.
-
-    BenchError unless `out` may be replaced: it is missing, empty, or ours with no other file.
-    """
-    out = out.resolve()
-    if out.exists() and not out.is_dir():
-        raise BenchError(f"{option} {out} is a file; expected a folder, it is made where missing.")
-    names = {file.name for file in out.iterdir()} if out.exists() else set()
-    foreign = sorted(names - files if is_ours(out) else names)
-    if foreign:
-        raise BenchError(
-            f"{option} {out} holds {foreign[0]}; expected a new or empty folder, or an earlier "
-            "export, which is replaced as a whole: name another."
-        )
-    remove_abandoned(out)
-    with folder_written_whole(out, partial(_replace, option)) as building:
-        yield building
-
-
-def _replace(option: str, building: Path, out: Path) -> None:
-    """Rename into place; an earlier export is moved aside first, and back where that fails."""
-    aside = temporary_name(out)
-    try:
-        if out.exists():
-            out.rename(aside)
-        building.rename(out)
-    except OSError as error:
-        if aside.exists():
-            aside.rename(out)
-        raise BenchError(
-            f"{option} {out} cannot be replaced ({error.strerror}); expected a folder that this "
-            "command may make, not a mounted one: name a new one below it."
-        ) from error
-    shutil.rmtree(aside, ignore_errors=True)
 
 
 def check_packages() -> None:

@@ -9,12 +9,13 @@ from typing import Any
 
 import yaml
 
+from harness.config import catalogue
 from harness.config.class_set import ClassSet
 from harness.config.schema import DataRef
-from harness.files import write_text
+from harness.files import folder_replaced_whole, write_text
 from harness.records.schema import Record, Scores, provenance
 from harness.text import markdown_text, plain_values
-from harness.weights.export import Card, card_of, folder_of, save
+from harness.weights.export import Card, card_of, save
 from harness.weights.find import EMA_WEIGHTS, Checkpoint
 from methods.contract import Segmentor
 
@@ -22,16 +23,6 @@ from methods.contract import Segmentor
 WEIGHTS, CONFIG, PAGE = "model.safetensors", "config.json", "README.md"
 FILES = {WEIGHTS, CONFIG, PAGE}
 LIBRARY = "uda-bench"
-#: Where the terms of each data set stand.
-TERMS = {
-    "gta5": "the page of Playing for Data (GTA5)",
-    "synthia": "the page of SYNTHIA",
-    "cityscapes": "cityscapes-dataset.com/license",
-    "camvid": "the page of CamVid",
-    "acdc": "acdc.vision.ee.ethz.ch",
-    "darkzurich": "the page of Dark Zurich, trace.ethz.ch",
-}
-
 USE = """## Use
 
 ```python
@@ -65,7 +56,7 @@ def export_to_hub(
     `size` is (width, height). BenchError where `out` holds other files; it is then as it was.
     """
     network = copy.deepcopy(network).eval().requires_grad_(False)
-    with folder_of(out, "--hub", FILES, _is_ours) as building:
+    with folder_replaced_whole(out, "--hub", "export", FILES, _is_ours) as building:
         card = card_of(network, description, classes, checkpoint, size)
         save(network, card, building / WEIGHTS)
         record = checkpoint.record
@@ -228,8 +219,17 @@ def _terms(role: str, data: DataRef) -> str:
     name = markdown_text(data.dataset)
     if data.generated:
         return f"- {role}: drawn by uda-bench in the format of {name}; Apache-2.0."
-    where = TERMS.get(data.dataset, "the page of its providers")
+    terms, page = _licence(data.dataset)
     return (
-        f"- {role}: {name}, under its providers' own terms. Many such sets "
-        f"allow non-commercial research only: read {where} before you pass weights on."
+        f"- {role}: {name}, under its providers' own terms{terms}. Many such sets allow "
+        f"non-commercial research only: read {page} before you pass weights on."
     )
+
+
+def _licence(dataset: str) -> tuple[str, str]:
+    """What is known of a data set's licence, and where to read it."""
+    if dataset not in catalogue.data_set_names():  # of a user's own file
+        return "", "the page of its providers"
+    data_set = catalogue.data_set(dataset)
+    terms = f" ({markdown_text(data_set.licence)})" if data_set.licence else ""
+    return terms, data_set.source or "the page of its providers"

@@ -85,24 +85,25 @@ def plan_predictions(images: Sequence[Path], out: Path, rendering: Rendering) ->
 
 
 def with_truth(tasks: Sequence[Prediction], folder: Path) -> list[Prediction]:
-    """The tasks with the labels of their images: files below a folder that begin as they do.
+    """The tasks with the labels of their images: PNG files below a folder, named after them.
 
+    IMAGE.png, IMAGE_labelIds.png or IMAGE_gtFine_labelIds.png; the longest such name counts.
     BenchError where the folder holds none of any image.
     """
-    labels = [file for file in walk(folder) if file.suffix.lower() == ".png"]
-    found = []
+    by_stem = {file.stem: file for file in sorted(walk(folder)) if file.suffix.lower() == ".png"}
+    endings = ("_gtFine_labelIds", "_labelIds", "")
+    matched = []
     for task in tasks:
-        stem = plain_stem(task.image)
-        own = [file for file in labels if file.stem == stem or file.name.startswith(f"{stem}_")]
-        ids = [file for file in own if file.stem.lower().endswith("labelids")]
-        found.append(task._replace(truth=next(iter(ids or own), None)))
-    if not any(task.truth for task in found):
+        stems = [f"{plain_stem(task.image)}{ending}" for ending in endings]
+        labels = [by_stem[stem] for stem in stems if stem in by_stem]
+        matched.append(task._replace(truth=next(iter(labels), None)))
+    if not any(task.truth for task in matched):
+        stem = plain_stem(tasks[0].image)
         raise BenchError(
-            f"--truth {folder}: no label of any image found; expected PNG files of Cityscapes' "
-            "label ids whose names begin as the images': "
-            f"{plain_stem(tasks[0].image)}_labelIds.png."
+            f"--truth {folder}: no label of any image found; expected PNG files of label ids with "
+            f"the images' names: {stem}.png, {stem}_labelIds.png or {stem}_gtFine_labelIds.png."
         )
-    return found
+    return matched
 
 
 def _search(folder: Path, out: Path) -> tuple[list[Path], list[Path]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from harness.analysis.comparison import Table, comparison
 from harness.data.classes import colourise
 from harness.errors import BenchError
-from harness.files import folder_written_whole, temporary_name, write_text
+from harness.files import folder_replaced_whole, write_text
 from harness.records.schema import Record
 from harness.report.plots import kinds
 from harness.report.plots.confusion import shares_of
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Says that a folder is a report, which another may replace.
 MARK = "uda-bench-report.txt"
+#: What lies at the top of a report; beside files of others it is not replaced.
+NAMES = {MARK, "index.html", "static", "tables", "plots", "runs"}
 #: Kinds of figures that a table's page shows; those that its records lack are left out.
 SHOWN = ("gain", "cost", "speed", "teachers", "classes")
 Say = Callable[[int, int], None]
@@ -46,41 +47,16 @@ def build(
     results: where logs of trainings are looked for. examples: of a run, by its id, images with that
     run's prediction alone. BenchError where the folder holds anything but an earlier report.
     """
-    _check_out(out)
-    tables = comparison(records)
-    with folder_written_whole(out, _replace) as building:
+    with folder_replaced_whole(out, "--out", "report", NAMES, _is_ours) as building:
+        tables = comparison(records)
         writer = _Writer(building, results, examples or {})
         total = len(tables) + sum(len(runs) for t in tables for runs in t.runs.values())
         for done, _ in enumerate(writer.write(tables), 1):
             progress(done, total)
 
 
-def _check_out(out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise BenchError(f"--out {out} is a file; expected a folder, it is made where missing.")
-    there = sorted(file.name for file in out.iterdir()) if out.exists() else []
-    if there and MARK not in there:
-        raise BenchError(
-            f"--out {out} holds {there[0]}; expected a new or empty folder, or an earlier report, "
-            "which is replaced as a whole: name another."
-        )
-
-
-def _replace(building: Path, out: Path) -> None:
-    """Rename into place; an earlier report is moved aside first, and back where that fails."""
-    aside = temporary_name(out)
-    try:
-        if out.exists():
-            out.rename(aside)
-        building.rename(out)
-    except OSError as error:
-        if aside.exists():
-            aside.rename(out)
-        raise BenchError(
-            f"--out {out} cannot be replaced ({error.strerror}); expected a folder that this "
-            "command may make: name a new one."
-        ) from error
-    shutil.rmtree(aside, ignore_errors=True)
+def _is_ours(folder: Path) -> bool:
+    return (folder / MARK).is_file()
 
 
 def environment() -> jinja2.Environment:

@@ -53,6 +53,8 @@ def test_a_run_is_shown_with_its_predictions(tmp_path):
     outside = bench("plot", "qualitative", *results, "--images", "7")
     assert "numbers from 0 to 1 expected" in refused(outside)
     store.write(fake_record("daformer"), tmp_path / "runs" / "records")  # without weights
+    failed = fake_record(scenario="synthia2cs", error="out of memory")  # a table without a row
+    store.write(failed, tmp_path / "runs" / "records")
     drawn = bench("plot", "qualitative", *results, "--out", tmp_path / "q.png", "--images", "0,1")
     assert drawn.code == 0, drawn.err
     assert (tmp_path / "q.png").stat().st_size > 1000

@@ -286,6 +286,8 @@ def test_image_prediction_and_truth_are_side_by_side(picture, weights, tmp_path)
     labels = tmp_path / "labels"
     labels.mkdir()
     Image.new("L", (50, 34), 23).save(labels / "street_labelIds.png")  # sky
+    for other in ("street_2_labelIds.png", "street_color.png", "street_labelTrainIds.png"):
+        Image.new("L", (50, 34), 7).save(labels / other)  # of another image, or no label ids
     out = tmp_path / "out"
     for arguments, panels in (([], 2), (["--truth", labels], 3)):
         outcome = run(picture, weights, out, "--as", "side", *arguments)
@@ -301,6 +303,7 @@ def test_image_prediction_and_truth_are_side_by_side(picture, weights, tmp_path)
     assert "--as side" in refused(run(picture, weights, out, "--truth", labels))
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
+    Image.new("L", (50, 34), 7).save(elsewhere / "street_2_labelIds.png")
     assert "no label of any image" in refused(
         run(picture, weights, out, "--as", "side", "--truth", elsewhere)
     )

@@ -14,7 +14,9 @@ from real_formats import write_gta5
 from harness import files
 from harness.data.datasets import open_dataset
 from harness.data.rare_class import cache_dir, class_statistics
+from harness.errors import BenchError
 from harness.files import (
+    folder_replaced_whole,
     folder_written_whole,
     remove_abandoned,
     temporary_name,
@@ -110,6 +112,41 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     with pytest.raises(OSError), folder_written_whole(path) as building:  # noqa: PT011
         (building / "other").touch()
     assert names(path) == ["file"]
+    assert names(tmp_path) == ["folder"]
+
+
+def test_a_folder_of_ours_is_replaced_whole_and_comes_back_where_that_fails(tmp_path, monkeypatch):
+    path = tmp_path / "folder"
+
+    def replaced(name, broken=False):
+        with folder_replaced_whole(path, "--out", "export", {"a", "b"}, is_ours) as building:
+            (building / name).touch()
+            if broken:
+                raise BrokenOffError
+
+    def is_ours(folder):
+        return (folder / "a").exists()
+
+    replaced("a")
+    with pytest.raises(BrokenOffError):
+        replaced("b", broken=True)
+    assert names(path) == ["a"]
+    rename = Path.rename
+
+    def refusing(source, target):
+        if target == path and source.name.endswith(".tmp") and (source / "b").exists():
+            raise PermissionError(1, "Operation not permitted")
+        return rename(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", refusing)
+        with pytest.raises(BenchError, match="cannot be replaced"):
+            replaced("b")
+    assert names(path) == ["a"]
+    replaced("b")
+    assert names(path) == ["b"]
+    with pytest.raises(BenchError, match=r"--out .* holds b; .* or an earlier export"):
+        replaced("a")
     assert names(tmp_path) == ["folder"]
 
 

@@ -41,7 +41,9 @@ def test_every_table_compiles_and_fits_two_columns(tmp_path):
         fake_record("daformer", 0, 35, student=long),
         fake_record("x" * 70, error=NASTY * 3),
     ]
-    done = two_columns(tmp_path, render(records, "latex", True, True, True))
+    tables = render(records, "latex", True, True, True)
+    chosen = render(four_methods(), "latex", columns=["method", "gain", "miou"])
+    done = two_columns(tmp_path, tables + chosen.replace(r"\label{", r"\label{chosen-"))
     assert done.returncode == 0, done.stdout[-2000:]
     assert "Overfull \\hbox" not in done.stdout
     assert "too large" not in done.stdout
@@ -73,6 +75,19 @@ def test_ranks_are_of_what_is_printed():
     assert ranked([1.04, 1.0, 0.5, None]) == [1, 1, 2, None]
     assert ranked([3.0, 3.0]) == [None, None]
     assert ranked([float("nan"), 2.0, 1.0]) == [None, 1, 2]
+
+
+def test_chosen_columns_stand_alone_and_in_their_order():
+    text = render(four_methods(), "latex", columns=["miou", "method", "memory"])
+    (header,) = [line for line in text.splitlines() if line.startswith("mIoU")]
+    assert header == r"mIoU \% (all19, tiny) & method & peak MiB (CPU) \\"
+    assert text.count(r"\begin{table*}") == 1
+    assert r"\begin{tabular}{@{}rlr@{}}" in text
+    assert r"\textbf{34.4 $\pm$ 2.1 (3)} & dualkd & 900 \\" in text
+    assert r"\underline{26.5 $\pm$ 0.9 (3)} & daformer & 900 \\" in text
+    assert "Bold: best" in text
+    assert "params" not in text
+    assert "Bold: best" not in render(four_methods(), "latex", columns=["method", "gain"])
 
 
 def test_classes_stand_across():

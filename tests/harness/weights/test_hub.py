@@ -95,7 +95,8 @@ def test_real_data_brings_its_terms(tmp_path):
     assert to_hub(tmp_path / "run", tmp_path / "hub").code == 0
     values, page = header(tmp_path / "hub")
     assert values["license"] == "other"
-    assert "source: synthia, under its providers' own terms" in page
+    assert "source: synthia, under its providers' own terms (CC BY-NC-SA 3.0)" in page
+    assert "read https://synthia-dataset.net/downloads/ before" in page
 
 
 def test_what_a_stranger_calls_a_run_stays_text(tmp_path):

@@ -12,7 +12,7 @@ from headless_browser import CHROMIUM, browser
 from harness.errors import BenchError
 from harness.records.schema import Golden
 from harness.report.plots.qualitative import Example
-from harness.report.site.build import MARK, build
+from harness.report.site.build import NAMES, build
 
 NASTY = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>\x1b[31m\u202e{{ 7 * 7 }}"
 
@@ -113,7 +113,11 @@ def test_an_earlier_report_is_replaced_and_nothing_else(tmp_path):
     assert [p.name for p in mine.iterdir()] == ["thesis.tex"]
     with pytest.raises(BenchError, match="is a file"):
         build([fake_record()], mine / "thesis.tex")
-    assert MARK in {p.name for p in out.iterdir()}
+    (out / "notes.md").write_text("of an evening")
+    with pytest.raises(BenchError, match=r"holds notes\.md; .* or an earlier report"):
+        build([fake_record()], out)
+    assert (out / "notes.md").read_text() == "of an evening"
+    assert {p.name for p in out.iterdir()} == NAMES | {"notes.md"}
 
 
 SORTED = """(() => {

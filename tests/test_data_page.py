@@ -106,6 +106,20 @@ def test_a_target_without_labels_is_not_scored(here):
     )
 
 
+def test_a_target_without_labels_is_scored_while_learning_by_what_needs_none(here):
+    bench("data", "new", "summer", "--images", "summer/photos", "--labels", "summer/masks")
+    bench("data", "new", "street", "--images", "street")
+    for method in ("source_only", "dacs"):
+        words = ["--method", method, "--scenario", "street_scenario.toml", "--profile", "tiny"]
+        done = bench("run", *words, *MICRO, "--set", "score_every=2")
+        assert done.code == 0, done.err
+    curve = records()["dacs"].metrics.curve
+    assert [point.step for point in curve.points] == [2, 4]
+    assert all(np.isnan(point.student.miou) for point in curve.points)
+    assert all(point.student.entropy > 0 for point in curve.points)
+    assert set(curve.chosen) == {"last", "entropy", "infomax", "snd", "agreement"}
+
+
 def test_classes_that_no_scenario_names_are_refused(here):
     for name in ("summer", "winter"):
         bench("data", "new", name, "--images", f"{name}/photos", "--labels", f"{name}/masks")

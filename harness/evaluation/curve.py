@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,14 +35,15 @@ class CurveMeter:
     """Scores student and EMA teacher every `score_every` steps and after the last.
 
     Without labels on a sample of the target's training images, as a user without labels would, and
-    with labels on the scored images, which says what that was worth. Training goes on as if it had
-    not been looked at: random streams and modes are put back, and no other meter counts.
+    with labels on the scored images, which says what that was worth: NaN where there are none.
+    Training goes on as if it had not been looked at: random streams and modes are put back, and no
+    other meter counts.
     """
 
     def __init__(
         self,
         target: Dataset,
-        scored: Dataset,
+        scored: Dataset | None,
         scenario: Scenario,
         profile: Profile,
         device: torch.device,
@@ -101,10 +103,7 @@ class CurveMeter:
         networks = [student, *([ema_teacher] if ema_teacher is not None else [])]
         label_free, agreement = self._without_labels(networks)
         scored = [
-            NetworkScores(
-                miou=score(network, self.scored, self.scenario, self.profile, self.device).miou,
-                **values,
-            )
+            NetworkScores(miou=self._miou(network), **values)
             for network, values in zip(networks, label_free, strict=True)
         ]
         return CurvePoint(
@@ -113,6 +112,11 @@ class CurveMeter:
             ema_teacher=scored[1] if len(scored) > 1 else None,
             agreement=agreement,
         )
+
+    def _miou(self, network: Segmentor) -> float:
+        if self.scored is None:
+            return math.nan
+        return score(network, self.scored, self.scenario, self.profile, self.device).miou
 
     @torch.no_grad()
     def _without_labels(

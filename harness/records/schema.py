@@ -53,7 +53,9 @@ Selection = Literal["last", "entropy", "infomax", "snd", "agreement", "oracle"]
 class NetworkScores(RecordModel):
     """One network at one step: its mIoU, and its scores on target images without their labels."""
 
-    miou: float = Field(description="percent, on the scored images, in the scenario's convention")
+    miou: float = Field(
+        description="percent, on the scored images, in the scenario's convention; NaN: no labels"
+    )
     entropy: float = Field(description="nats: mean entropy of a pixel's class; lower is better")
     infomax: float = Field(description="nats: mutual information of pixel and class")
     snd: float = Field(description="nats: soft neighbourhood density")

@@ -247,6 +247,6 @@ def train(
 
 def _curve(plan: Plan, workplace: Workplace) -> CurveMeter:
     target = plan.sources.target
-    scored = target.open("val")
+    scored = target.open("val") if target.ref.val_images else None
     spec = plan.spec
     return CurveMeter(target.open("train"), scored, spec.scenario, spec.profile, workplace.device)

@@ -35,7 +35,12 @@ def table_notes(
             notes.append(f"{method}, where its row does not say otherwise: {spelled(common)}.")
     notes += _start_weights(records)
     named = list(zip(row_names(rows), rows, strict=True))
-    if broken := [name for name, row in named if not all(map(math.isfinite, row.scores))]:
+    if all(record.metrics and not record.metrics.val_images for record in records):
+        notes.append(
+            "The target has no labels, so that no row has an mIoU; label_free in a run's record "
+            "has what can be said without."
+        )
+    elif broken := [name for name, row in named if not all(map(math.isfinite, row.scores))]:
         notes.append(
             f"Warning: a run of {', '.join(broken)} has an mIoU that is no number (NaN or "
             "infinity), so that the row has none; run it again."

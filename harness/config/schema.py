@@ -103,6 +103,11 @@ class Scenario(Strict):
         """The names of its data sets."""
         return (self.source, self.target, *([self.scored] if self.scored else []))
 
+    @property
+    def scored_set(self) -> str:
+        """The data set whose images are scored."""
+        return self.scored or self.target
+
 
 class Profile(Strict):
     """How big: image sizes, batch, schedule, networks (benchmarks/profiles/*.toml)."""

@@ -21,7 +21,13 @@ from harness.evaluation import validators
 from harness.evaluation.inference import Views, class_scores, most_likely
 from harness.evaluation.metrics import confusion
 from harness.evaluation.scoring import score
-from harness.records.schema import Curve, CurvePoint, NetworkScores
+from harness.records.schema import (
+    Curve,
+    CurvePoint,
+    LabelFree,
+    LabelFreeScores,
+    NetworkScores,
+)
 from harness.training.checkpoints import Meter
 from harness.training.precision import autocast
 from methods.contract import Method, Segmentor
@@ -35,9 +41,9 @@ class CurveMeter:
     """Scores student and EMA teacher every `score_every` steps and after the last.
 
     Without labels on a sample of the target's training images, as a user without labels would, and
-    with labels on the scored images, which says what that was worth: NaN where there are none.
-    Training goes on as if it had not been looked at: random streams and modes are put back, and no
-    other meter counts.
+    with labels on the scored images, where there are some, which says what that was worth. Training
+    goes on as if it had not been looked at: random streams and modes are put back, and no other
+    meter counts.
     """
 
     def __init__(
@@ -101,16 +107,17 @@ class CurveMeter:
     def _point(self, method: Method, done: int) -> CurvePoint:
         student, ema_teacher = method.student, method.ema_teacher
         networks = [student, *([ema_teacher] if ema_teacher is not None else [])]
-        label_free, agreement = self._without_labels(networks)
+        figures = self.label_free(networks)
+        label_free = filter(None, (figures.student, figures.ema_teacher))
         scored = [
-            NetworkScores(miou=self._miou(network), **values)
+            NetworkScores(miou=self._miou(network), **values.model_dump())
             for network, values in zip(networks, label_free, strict=True)
         ]
         return CurvePoint(
             step=done,
             student=scored[0],
             ema_teacher=scored[1] if len(scored) > 1 else None,
-            agreement=agreement,
+            agreement=figures.agreement,
         )
 
     def _miou(self, network: Segmentor) -> float:
@@ -119,10 +126,8 @@ class CurveMeter:
         return score(network, self.scored, self.scenario, self.profile, self.device).miou
 
     @torch.no_grad()
-    def _without_labels(
-        self, networks: list[Segmentor]
-    ) -> tuple[list[dict[str, float]], float | None]:
-        """The label-free scores of each network, and the agreement of two."""
+    def label_free(self, networks: Sequence[Segmentor]) -> LabelFree:
+        """The scores without labels of a student, or of a student and its EMA teacher."""
         cast = partial(autocast, self.device, self.profile.precision)
         views = Views(
             slide=self.profile.slide
@@ -142,7 +147,13 @@ class CurveMeter:
                     counts = confusion(one, other, logits[0].shape[1])
                     matrix = counts if not len(matrix) else matrix + counts
         agreement = validators.agreement(matrix.cpu().numpy()) if len(matrix) else None
-        return [of_network.values() for of_network in collected], agreement
+        student, *ema_teacher = [LabelFreeScores(**scores.values()) for scores in collected]
+        return LabelFree(
+            images=len(self.images),
+            student=student,
+            ema_teacher=ema_teacher[0] if ema_teacher else None,
+            agreement=agreement,
+        )
 
     def _images(self) -> Iterator[Tensor]:
         """The sampled images, whole: (1, 3, H, W), normalised, on the device."""

@@ -50,15 +50,29 @@ ScoredNetwork = Literal["student", "ema_teacher"]
 Selection = Literal["last", "entropy", "infomax", "snd", "agreement", "oracle"]
 
 
-class NetworkScores(RecordModel):
-    """One network at one step: its mIoU, and its scores on target images without their labels."""
+class LabelFreeScores(RecordModel):
+    """One network on target images without their labels."""
 
-    miou: float = Field(
-        description="percent, on the scored images, in the scenario's convention; NaN: no labels"
-    )
     entropy: float = Field(description="nats: mean entropy of a pixel's class; lower is better")
     infomax: float = Field(description="nats: mutual information of pixel and class")
     snd: float = Field(description="nats: soft neighbourhood density")
+
+
+class NetworkScores(LabelFreeScores):
+    """One network at one step."""
+
+    miou: float = Field(
+        description="percent, on the scored images, in the scenario's convention; NaN of none"
+    )
+
+
+class LabelFree(RecordModel):
+    """The networks after the last step, on images of a target that has no labels."""
+
+    images: int = Field(description="target training images that were looked at")
+    student: LabelFreeScores
+    ema_teacher: LabelFreeScores | None = None
+    agreement: float | None = Field(None, description="percent, as in the curve")
 
 
 class CurvePoint(RecordModel):
@@ -94,6 +108,9 @@ class Metrics(RecordModel):
     )
     golden: Golden | None = Field(None, description="the golden losses of the whole schedule")
     curve: Curve | None = Field(None, description="scores while training, where score_every asks")
+    label_free: LabelFree | None = Field(
+        default=None, description="of a target that has no labels"
+    )
 
 
 #: What speeds were taken by; own time leaves out waiting for a processor core that others use.

@@ -195,12 +195,18 @@ def scores(record: Record) -> dict[str, float]:
     values: dict[str, float] = {}
     networks = {"student": record.metrics.student, "ema_teacher": record.metrics.ema_teacher}
     for network, scored in networks.items():
-        if scored is None:
+        if scored is None or not record.metrics.val_images:
             continue
         values[f"{network}/miou"] = scored.miou
         values[f"{network}/pixel_accuracy"] = scored.pixel_accuracy
         values |= {f"{network}/miou_{name}": v for name, v in scored.conventions.items()}
         values |= {f"{network}/iou/{n}": v for n, v in scored.iou.items() if v is not None}
+    if figures := record.metrics.label_free:
+        values |= {f"student/{n}": v for n, v in figures.student.model_dump().items()}
+        if figures.ema_teacher:
+            values |= {f"ema_teacher/{n}": v for n, v in figures.ema_teacher.model_dump().items()}
+        if figures.agreement is not None:
+            values["agreement"] = figures.agreement
     values["training_seconds"] = record.cost.training.wall_seconds
     values["peak_memory_mib"] = record.cost.training.memory_mib
     if record.cost.inference:

@@ -1,34 +1,42 @@
-"""What a run came to, in three lines: figures, files, what next."""
+"""What a run came to, in a few lines: figures, files, what next."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from harness.records.schema import Record, training_speed
+from harness.config.schema import RunSpec
+from harness.records.schema import LabelFree, Record, training_speed
 from harness.report.columns import number
 from harness.report.pace import duration
+
+
+def predictions_folder(spec: RunSpec, results: Path) -> Path:
+    """Where predictions of a target without labels lie; other runs may share the weights."""
+    return results / "artifacts" / spec.weights_id / f"predictions-{spec.run_id}"
 
 
 def own_lines(record: Record, results: Path) -> list[str]:
     """The lines of a done run."""
     assert record.metrics is not None
     assert record.cost is not None
-    spec, metrics, cost = record.spec, record.metrics, record.cost
-    ema = f", EMA teacher {number(metrics.ema_teacher.miou, '.1f')}" if metrics.ema_teacher else ""
+    spec, cost = record.spec, record.cost
     speed = training_speed(record)
-    miou = number(metrics.student.miou, ".1f")
     lines = [
-        f"{spec.method}, {spec.scenario.name}, seed {spec.seed}: {miou} mIoU "
-        f"({metrics.convention}){ema}; trained at {speed:.1f} source images/s, peak memory "
-        f"{cost.training.memory_mib:.0f} MiB ({cost.training.memory_kind}), done in "
-        f"{duration(cost.wall_seconds)}"
+        f"{spec.method}, {spec.scenario.name}, seed {spec.seed}: {_scores(record)}; trained at "
+        f"{speed:.1f} source images/s, peak memory {cost.training.memory_mib:.0f} MiB "
+        f"({cost.training.memory_kind}), done in {duration(cost.wall_seconds)}"
     ]
+    if record.metrics.label_free:
+        lines.append(_without_labels(record.metrics.label_free))
     files = [*(results / "records").glob(f"*-{record.run_id}.json")]
     weights = results / "artifacts" / spec.weights_id / "student.safetensors"
     kept = [f"record {path}" for path in files]
     kept += [f"weights {weights}"] if weights.is_file() else []
     if kept:
         lines.append("; ".join(kept))
+    predictions = predictions_folder(spec, results)
+    if (predictions / "legend.png").is_file():  # written last
+        lines.append(f"predictions of the target's images {predictions}")
     if weights.is_file():
         where = "" if results == Path("runs") else f" --results {results}"
         lines.append(
@@ -36,3 +44,27 @@ def own_lines(record: Record, results: Path) -> list[str]:
             f"bench table --per-class{where}"
         )
     return lines
+
+
+def _scores(record: Record) -> str:
+    metrics = record.metrics
+    assert metrics is not None
+    if not metrics.val_images:
+        return "not scored, the target has no labels"
+    ema = f", EMA teacher {number(metrics.ema_teacher.miou, '.1f')}" if metrics.ema_teacher else ""
+    on = f" on {record.spec.scenario.scored}" if record.spec.scenario.scored else ""
+    return f"{number(metrics.student.miou, '.1f')} mIoU ({metrics.convention}){on}{ema}"
+
+
+def _without_labels(figures: LabelFree) -> str:
+    """The label-free figures of the networks, in a line."""
+    parts = []
+    for name, network in (("student", figures.student), ("EMA teacher", figures.ema_teacher)):
+        if network:
+            parts.append(
+                f"{name} entropy {number(network.entropy)}, infomax {number(network.infomax)}, "
+                f"snd {number(network.snd)}"
+            )
+    if figures.agreement is not None:
+        parts.append(f"agreement of the two {number(figures.agreement, '.1f')} %")
+    return f"without labels, on {figures.images} target images: {'; '.join(parts)}"

@@ -46,6 +46,7 @@ from harness.runs.trained import (
     write_stage,
 )
 from harness.runs.training import Outcome, build_method, check_data, decode, new_student, train
+from harness.runs.unlabelled import has_no_labels, label_free, write_predictions
 from harness.runs.workplace import Workplace, has_curve, new_record
 from harness.training.checkpoints import discard
 from harness.training.distributed import ask, copy_weights, failing_together
@@ -97,6 +98,10 @@ def run(plan: Plan, workplace: Workplace, *, fresh: bool = False) -> Record:
         with stage("scoring", lambda: weights, plan, workplace):
             metrics = _score_stage(plan, workplace, trained, folder)
         scores = f"{weights}, the scores too" if trained.whole else NOTHING
+        if has_no_labels(plan):
+            with stage("predicting", lambda: scores, plan, workplace):
+                student = _load_networks(trained, plan, folder, workplace.device)
+                write_predictions(student, plan, workplace)
         with stage("measuring", lambda: scores, plan, workplace):
             seconds = trained.earlier_seconds + time.perf_counter() - start
             cost = _measure_stage(plan, workplace, trained, seconds)
@@ -206,11 +211,10 @@ def _score_stage(plan: Plan, workplace: Workplace, trained: _Networks, folder: P
     path, made_by = stage_file(folder, "scores", spec.run_id), workplace.made_by(plan)
     if trained.student is None and (before := read_stage(path, made_by)) is not None:
         return Metrics.model_validate(before)
-    _load_networks(trained, plan, folder, workplace.device)
-    assert trained.student is not None
+    student = _load_networks(trained, plan, folder, workplace.device)
     metrics = Metrics(
         convention=spec.scenario.convention,
-        student=_scores("student", workplace.role, trained.student, plan, workplace),
+        student=_scores("student", workplace.role, student, plan, workplace),
         ema_teacher=_scores("ema_teacher", "EMA teacher", trained.ema_teacher, plan, workplace)
         if trained.ema_teacher
         else None,
@@ -219,21 +223,25 @@ def _score_stage(plan: Plan, workplace: Workplace, trained: _Networks, folder: P
         golden=outcome.golden,
         curve=outcome.curve if outcome.run_id == spec.run_id else None,
     )
+    if has_no_labels(plan):
+        networks = [student, *([trained.ema_teacher] if trained.ema_teacher else [])]
+        metrics.label_free = label_free(networks, plan, workplace)
     if trained.whole:
         with suppress(OSError):  # a full disk: the record, smaller, may still find room
             write_stage(path, metrics, made_by)
     return metrics
 
 
-def _load_networks(trained: _Networks, plan: Plan, folder: Path, device: torch.device) -> None:
-    """Read the networks from the run's own files where this process has not trained them."""
+def _load_networks(trained: _Networks, plan: Plan, folder: Path, device: torch.device) -> Segmentor:
+    """The student; networks that this process has not trained are read from the run's own files."""
     if trained.student is not None:
-        return
+        return trained.student
     trained.student = zoo.build(trained.outcome.network, len(plan.classes))
     load(trained.student.to(device), folder / WEIGHTS)
     if trained.outcome.ema_network:
         trained.ema_teacher = zoo.build(trained.outcome.ema_network, len(plan.classes))
         load(trained.ema_teacher.to(device), folder / EMA_WEIGHTS)
+    return trained.student
 
 
 def _measure_stage(plan: Plan, workplace: Workplace, trained: _Networks, seconds: float) -> Cost:

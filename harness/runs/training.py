@@ -246,7 +246,6 @@ def train(
 
 
 def _curve(plan: Plan, workplace: Workplace) -> CurveMeter:
-    target = plan.sources.target
-    scored = target.open("val") if target.ref.val_images else None
-    spec = plan.spec
+    target, spec = plan.sources.target, plan.spec
+    scored = target.open("val") if spec.target.val_images else None
     return CurveMeter(target.open("train"), scored, spec.scenario, spec.profile, workplace.device)

@@ -121,9 +121,9 @@ def metadata(card: Card, record: Record | None, *, is_ema: bool = False) -> dict
     scores = _scores(record, is_ema)
     if record is None or scores is None:
         return values
-    target = record.spec.target
+    target, scored = record.spec.target, record.spec.scenario.scored_set
     dataset = {
-        "type": f"{target.dataset}-like" if target.generated else target.dataset,
+        "type": f"{scored}-like" if target.generated else scored,
         "name": f"{record.spec.scenario.title}{', generated' if target.generated else ''}",
         "split": record.spec.scenario.eval_split,
     }
@@ -154,7 +154,7 @@ def _name(card: Card, record: Record | None) -> str:
 
 def _scores(record: Record | None, is_ema: bool) -> Scores | None:
     """Those of the network that is exported."""
-    if record is None or record.metrics is None:
+    if record is None or record.metrics is None or not record.metrics.val_images:
         return None
     return record.metrics.ema_teacher if is_ema else record.metrics.student
 
@@ -191,7 +191,7 @@ def _unknown(card: Card) -> str:
 def _scores_table(record: Record, scores: Scores) -> str:
     target, scenario = record.spec.target, record.spec.scenario
     images = record.metrics.val_images if record.metrics else 0
-    where = markdown_text(f"{target.dataset}, {scenario.eval_split}")
+    where = markdown_text(f"{scenario.scored_set}, {scenario.eval_split}")
     lines = [f"## Scores\n\nOn {images} images of {where}:\n"]
     if record.spec.source.generated or target.generated:
         lines.append("**Generated data: these figures are not comparable with papers.**\n")

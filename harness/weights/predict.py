@@ -78,10 +78,15 @@ def plan_predictions(images: Sequence[Path], out: Path, rendering: Rendering) ->
         for image in files:
             if reason := not_a_file(image):
                 raise BenchError(f"{image}: {reason}; expected an image or a folder of images.")
-            name = f"{plain_stem(image)}_{ENDINGS[rendering]}.png"
+            name = prediction_name(image, rendering)
             tasks.append(Prediction(image, out / image.parent.relative_to(root) / name))
     _refuse_clashes(tasks, inputs)
     return tasks
+
+
+def prediction_name(image: Path, rendering: Rendering) -> str:
+    """The name of the file that an image's prediction goes to."""
+    return f"{plain_stem(image)}_{ENDINGS[rendering]}.png"
 
 
 def with_truth(tasks: Sequence[Prediction], folder: Path) -> list[Prediction]:

@@ -137,9 +137,9 @@ def evaluation_grids(evaluation: Evaluation) -> list[Grid]:
         *(["mirrored too"] if views.flip else []),
         *([f"at scales {views.scales}"] if views.scales != (1.0,) else []),
     ]
-    size = "x".join(map(str, evaluation.profile.image_size[evaluation.target.dataset]))
+    size = "x".join(map(str, evaluation.profile.image_size[scenario.scored_set]))
     notes = [
-        f"{evaluation.target.val_images} validation images of {evaluation.target.dataset} at "
+        f"{evaluation.target.val_images} validation images of {scenario.scored_set} at "
         f"{size}, {', '.join(how)}; pixel accuracy {evaluation.scores.pixel_accuracy:.2f} %.",
         f"The scenario's convention is {scenario.convention}.",
     ]

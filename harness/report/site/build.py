@@ -13,6 +13,7 @@ from harness.data.classes import colourise
 from harness.errors import BenchError
 from harness.files import folder_replaced_whole, write_text
 from harness.records.schema import Record
+from harness.report.columns import number
 from harness.report.plots import kinds
 from harness.report.plots.confusion import shares_of
 from harness.report.plots.curves import LOGGED, MIOU, SPEED, Curves, draw_runs, learning
@@ -154,8 +155,8 @@ class _Writer:
         self._page(
             "run.html", f"runs/{run.run_id}.html", title=f"{name} (run {run.run_id})", root="../",
             stem=stem, heading=table.heading, made=run.created, generated=table.generated,
-            miou=f"{metrics.student.miou:.1f}", convention=metrics.convention,
-            ema=f"{metrics.ema_teacher.miou:.1f}" if metrics.ema_teacher else "",
+            miou=number(metrics.student.miou, ".1f"), convention=metrics.convention,
+            ema=number(metrics.ema_teacher.miou, ".1f") if metrics.ema_teacher else "",
             images=metrics.val_images, command=command, note=note, curves=curves,
             origin=known.origin, curve_data=_panels(known.curves), confusion=confusion,
             no_confusion=reason, scores=[(n, _short_number(v)) for n, v in flat(scores)],

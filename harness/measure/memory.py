@@ -34,8 +34,11 @@ def baseline() -> TreeMemory:
     """The memory that is there before a run builds anything, freed blocks given back first.
 
     An earlier run in the same process would otherwise leave freed blocks in it that this run
-    fills again unseen.
+    fills again unseen. Torch's compiler, some 75 MiB, which torch imports at an optimiser's first
+    step and other libraries as it happens, is there by then in every process.
     """
+    import torch._dynamo  # noqa: F401
+
     gc.collect()
     release_freed_blocks()
     return tree_memory()

@@ -91,7 +91,7 @@ def join_norms(method: nn.Module) -> list[str]:
 
     Names of the classes that cannot, and are left as they are.
     """
-    # Here, as it imports torch's compiler: 75 MiB and seconds that a single process may do without.
+    # Not a decorator: it imports torch's compiler, 75 MiB and seconds, wherever this module is.
     by_itself = torch.compiler.disable(JoinedNorm.normalised)
     frozen = {id(m) for f in method.modules() if isinstance(f, Frozen) for m in f.modules()}
     left = set()

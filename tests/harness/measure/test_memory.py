@@ -173,3 +173,17 @@ def test_a_gpus_peak_leaves_out_what_a_pause_allocates(monkeypatch):
             held["peak"] = 800.0
         held["peak"] = 300.0
     assert memory.mib == pytest.approx(300)
+
+
+def test_what_torch_imports_at_the_first_step_is_in_the_baseline():
+    """Else a figure holds it or not by who imported what before: `bench run`, or a sweep."""
+    code = (
+        "import torch; from harness.measure.memory import PeakMemory, baseline\n"
+        "with PeakMemory('cpu', baseline=baseline()) as memory:\n"
+        "    weights = torch.nn.Parameter(torch.ones(4))\n"
+        "    optimiser = torch.optim.AdamW([weights], fused=True)\n"
+        "    weights.sum().backward()\n"
+        "    optimiser.step()\n"
+        "assert memory.mib < 20, memory.mib"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -40,8 +40,8 @@ def test_it_finds_the_code_of_the_process_that_started_it(tmp_path, monkeypatch)
     assert "none.json" in done.stderr.splitlines()[-1]
 
 
-def test_a_run_of_one_process_imports_no_compiler_before_it_reads_its_baseline():
-    """It takes 75 MiB and seconds; torch imports it at the first step of an optimiser."""
+def test_what_runs_and_the_methods_import_no_compiler():
+    """It takes 75 MiB and seconds, which who only looks at a run or scores one may do without."""
     code = (
         "import sys; import harness.runs.group; from methods import registry;"
         "[registry.load(name) for name in registry.names()];"

@@ -14,6 +14,7 @@ from harness.cli import (
     claims,
     compare,
     data,
+    export,
     figures,
     methods,
     run,
@@ -60,6 +61,7 @@ app.add_typer(speed.app)
 app.add_typer(methods.app)
 app.add_typer(data.app)
 app.add_typer(weights.app)
+app.add_typer(export.app)
 
 
 def _version(asked: bool) -> None:

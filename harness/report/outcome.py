@@ -1,8 +1,9 @@
-"""What a run came to, in three lines: figures, files, what next."""
+"""What a run came to, in three lines: figures, files, what next; and what next after others."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
 from harness.records.schema import Record, training_speed
 from harness.report.columns import number
@@ -30,9 +31,12 @@ def own_lines(record: Record, results: Path) -> list[str]:
     if kept:
         lines.append("; ".join(kept))
     if weights.is_file():
-        where = "" if results == Path("runs") else f" --results {results}"
-        lines.append(
-            f"next: bench predict IMAGES --checkpoint {record.run_id} --out DIR{where}; "
-            f"bench table --per-class{where}"
-        )
+        predict = f"bench predict IMAGES --checkpoint {record.run_id} --out DIR"
+        lines.append(next_line(results, predict, "bench table --per-class"))
     return lines
+
+
+def next_line(results: Path, *commands: str) -> str:
+    """Commands that go on from here, of this folder of results."""
+    where = "" if results == Path("runs") else f" --results {quote(str(results))}"
+    return f"next: {'; '.join(f'{command}{where}' for command in commands)}"

@@ -15,6 +15,7 @@ from harness.cli import (
     claims,
     compare,
     data,
+    export,
     figures,
     methods,
     run,
@@ -62,6 +63,7 @@ app.add_typer(methods.app)
 app.add_typer(data.app)
 app.add_typer(cache.app)
 app.add_typer(weights.app)
+app.add_typer(export.app)
 
 
 def _version(asked: bool) -> None:

@@ -119,6 +119,7 @@ def sweep(
     from harness.config import catalogue
     from harness.measure.environment import choose_device
     from harness.report import formats
+    from harness.report.outcome import next_line
     from harness.report.progress import Reporter
     from harness.runs.graph import LOST, announce, planned_jobs
     from harness.runs.sweep import sweep as carry_out
@@ -162,6 +163,9 @@ def sweep(
     lost = [job for job in outcome.values() if job.state in LOST]
     for job in lost:
         console.print(f"{job.state}: {job.name}: {job.error}", markup=False, highlight=False)
+    if asked:
+        followed = ("bench table --per-class", "bench claims", "bench report --out DIR")
+        console.print(next_line(results, *followed), markup=False, highlight=False, soft_wrap=True)
     failed = any(job.state == "failed" for job in lost)
     raise typer.Exit(0 if not lost else 1 if failed else GOES_ON)
 

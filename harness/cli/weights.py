@@ -1,9 +1,10 @@
-"""The verbs of `bench` that work on weights: eval, predict, export."""
+"""The verbs of `bench` that use weights: eval, predict."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Literal
 
 import typer
@@ -87,6 +88,7 @@ def eval_(
     from harness.measure.environment import choose_device
     from harness.records import store
     from harness.report import formats
+    from harness.report.outcome import next_line
     from harness.report.progress import Reporter
     from harness.weights.find import find_checkpoint
     from harness.weights.score import Question, evaluate_checkpoint, evaluation_grids
@@ -112,6 +114,11 @@ def eval_(
             print(formats.markdown(grid))
         else:
             formats.print_grid(grid, report.console)
+    weights = f"--checkpoint {quote(checkpoint)}"
+    weights += f" --student {quote(student)}" if student else ""
+    weights += f" --part {part}" if part != "student" else ""
+    followed = (f"bench {verb} {weights} --out DIR" for verb in ("predict IMAGES", "export"))
+    report.say(next_line(results, *followed))
 
 
 @app.command(
@@ -202,7 +209,7 @@ def predict_(
         flip=flip,
         scales=scales.split(",") if scales else None,
     )
-    pixels = _width_and_height(size) or own_size(weights)
+    pixels = width_and_height(size) or own_size(weights)
     with noting_left_out() as left_out:
         tasks = plan_predictions(images, out, as_)
     if truth:
@@ -235,74 +242,8 @@ def predict_(
         report.say(f"left out: {left_out}")
 
 
-@app.command(
-    epilog=examples(
-        "bench export --checkpoint 0123456789 --out exported",
-        "bench export --checkpoint 0123456789 --out exported --no-onnx",
-    )
-)
-def export(
-    checkpoint: Weights,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="The folder for student.safetensors, .json and .onnx.",
-            show_default="none: --hub is needed",
-        ),
-    ] = None,
-    hub: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="The folder as the Hugging Face hub takes it: safetensors, configuration, model "
-            "card with the scores. Nothing is uploaded.",
-            show_default="none",
-        ),
-    ] = None,
-    student: Student = None,
-    part: PartOption = "student",
-    onnx: Annotated[
-        bool, typer.Option("--onnx/--no-onnx", help="Write ONNX too, checked with onnxruntime.")
-    ] = True,
-    size: Annotated[
-        str | None,
-        typer.Option(
-            metavar="WxH",
-            help="The image size to export and check at.",
-            show_default="the run's own, else 1024x512",
-        ),
-    ] = None,
-    results: Results = Path("runs"),
-) -> None:
-    """Write a student for use elsewhere: safetensors, ONNX, and how to use them as JSON."""
-    if out is None and hub is None:
-        raise BenchError("expected --out DIR, --hub DIR, or both: where to write to.")
-    from harness.weights.checkpoint_classes import classes_in
-    from harness.weights.export import export as write
-    from harness.weights.find import find_checkpoint, load_network, network_name, own_size
-
-    weights = find_checkpoint(checkpoint, results, part)
-    pixels = _width_and_height(size) or own_size(weights) or (1024, 512)
-    classes, name = classes_in(weights), network_name(weights, student)
-    network, description = load_network(weights, name, len(classes), part)
-    if hub is not None:
-        from harness.weights.hub import export_to_hub
-
-        card = export_to_hub(network, description, classes, weights, hub, size=pixels)
-        print(f"{hub}: {card.network} ({description}), with its model card")
-    if out is None:
-        return
-    card = write(network, description, classes, weights, out, size=pixels, onnx=onnx)
-    print(f"{out}: {card.network} ({description})")
-    if card.onnx:
-        print(
-            f"onnx: {', '.join(card.onnx.free) or 'nothing'} free; largest deviation of "
-            f"onnxruntime from torch {card.onnx.deviation:.2g}"
-        )
-
-
-def _width_and_height(text: str | None) -> tuple[int, int] | None:
+def width_and_height(text: str | None) -> tuple[int, int] | None:
+    """What --size says. BenchError where it says none."""
     if text is None:
         return None
     match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)

@@ -1,8 +1,9 @@
-"""What a run came to, in a few lines: figures, files, what next."""
+"""What a run came to, in a few lines: figures, files, what next; and what next after others."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
 from harness.config.schema import RunSpec
 from harness.records.schema import LabelFree, Record, training_speed
@@ -38,11 +39,8 @@ def own_lines(record: Record, results: Path) -> list[str]:
     if (predictions / "legend.png").is_file():  # written last
         lines.append(f"predictions of the target's images {predictions}")
     if weights.is_file():
-        where = "" if results == Path("runs") else f" --results {results}"
-        lines.append(
-            f"next: bench predict IMAGES --checkpoint {record.run_id} --out DIR{where}; "
-            f"bench table --per-class{where}"
-        )
+        predict = f"bench predict IMAGES --checkpoint {record.run_id} --out DIR"
+        lines.append(next_line(results, predict, "bench table --per-class"))
     return lines
 
 
@@ -68,3 +66,9 @@ def _without_labels(figures: LabelFree) -> str:
     if figures.agreement is not None:
         parts.append(f"agreement of the two {number(figures.agreement, '.1f')} %")
     return f"without labels, on {figures.images} target images: {'; '.join(parts)}"
+
+
+def next_line(results: Path, *commands: str) -> str:
+    """Commands that go on from here, of this folder of results."""
+    where = "" if results == Path("runs") else f" --results {quote(str(results))}"
+    return f"next: {'; '.join(f'{command}{where}' for command in commands)}"

@@ -105,6 +105,8 @@ def test_tables_and_the_file_say_the_same(own_file, tmp_path):
         assert f"{convention} " in shown.out
         assert f"{value:.2f}" in shown.out
     assert "motorcycle" in shown.out
+    followed = f"next: bench predict IMAGES --checkpoint {own_file} --out DIR; bench export"
+    assert followed in shown.out.splitlines()[-1]
     markdown = bench("eval", *arguments, "--format", "markdown").out
     assert markdown.startswith("### own.safetensors (test_mit) on GTA5 -> Cityscapes")
     row = rf"\| all19 +\| +{written['scores']['miou']:.2f} \|"

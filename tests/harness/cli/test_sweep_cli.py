@@ -77,11 +77,15 @@ def test_the_frozen_teacher_is_a_run_of_its_own_and_comes_first(first, place):
     assert all(record.state == "done" for record in found.values())
 
 
-def test_it_tells_where_its_data_comes_from_and_ends_in_a_table(first):
+def test_it_tells_where_its_data_comes_from_and_ends_in_a_table(first, place):
     assert "generated data: figures are not comparable with papers" in first.out.splitlines()[0]
     table = first.out[first.out.rindex("(0 left)") :]
     assert "dualkd" in table
     assert "source_only" in table
+    last = first.out.splitlines()[-1]
+    assert last.startswith(f"next: bench table --per-class --results {place / 'results'}; bench ")
+    for command in last.removeprefix("next: ").replace("DIR", str(place / "site")).split("; "):
+        assert bench(*command.split()[1:], "--help").code == 0
 
 
 def test_the_table_of_a_suite_leaves_its_teachers_and_other_runs_out(first, place, tmp_path):

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 from bench_cli import QUICK, bench, refused
+from fake_records import fake_record
 
+from harness.measure.memory import PeakMemory
 from harness.records import store
 from harness.records.schema import Record
 from harness.report import loggers
@@ -16,6 +18,11 @@ from harness.report.loggers import Logging
 RUN = ["run", "--method", "daformer", "--scenario", "gta2cs", *QUICK]
 TOLD = {"loss/source", "learning_rate", "images_per_second", "memory_mib"}
 SCORED = {"student/miou", "student/miou_all19", "student/pixel_accuracy", "ema_teacher/miou"}
+
+
+class Measured(PeakMemory):
+    def so_far_mib(self) -> float:
+        return 123.4
 
 
 class Kept:
@@ -73,20 +80,21 @@ def test_loggers_are_told_of_the_whole_run_and_failing_ones_end_none(monkeypatch
     assert [what for what, *_ in kinds["bad_step"].told] == ["begin", "step"]
 
 
-def test_the_learning_rate_is_that_of_the_step(monkeypatch, tmp_path):
+def test_the_learning_rate_is_that_of_the_step():
     """Four steps, a warm-up of one, decay of power one: the fourth trains with a quarter."""
     whole = Kept()
-    assert run_with(monkeypatch, tmp_path, whole=whole).code == 0
-    rates = [values["learning_rate"] for what, _, values in whole.told[1:-1]]
-    lr = only_record(tmp_path).spec.profile.lr
-    assert rates == pytest.approx([lr * 0.75, lr * 0.25])
+    profile = fake_record(profile={"iterations": 4, "warmup": 1}).spec.profile
+    tell = Logging([whole]).also(lambda *_: None, profile, Measured("cpu"))
+    tell(2, {}, 1.0)
+    tell(4, {}, 1.0)
+    rates = [values["learning_rate"] for _, _, values in whole.told]
+    assert rates == pytest.approx([profile.lr * 0.75, profile.lr * 0.25])
 
 
-def test_a_run_that_comes_to_nothing_ends_its_loggers_too(monkeypatch, tmp_path):
+def test_a_run_that_comes_to_nothing_ends_its_loggers_too(tmp_path):
     whole = Kept()
     logging = Logging([whole])
-    spec = store.read(next(Path("results/records").glob("dualkd-gta2cs*.json"))).spec
-    with pytest.raises(KeyboardInterrupt), logging.run(spec, tmp_path):
+    with pytest.raises(KeyboardInterrupt), logging.run(fake_record().spec, tmp_path):
         raise KeyboardInterrupt
     assert whole.told[-1] == ("end", {})
 
@@ -100,20 +108,30 @@ def test_what_is_not_there_is_refused_before_anything_runs(monkeypatch, tmp_path
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.slow
+def told_of_a_run(name: str, results: Path) -> Record:
+    """What a run tells its loggers, without training: two logged steps, then its record."""
+    record = fake_record("daformer", ema_miou=34, profile={"iterations": 4})
+    failures: list[str] = []
+    logging = Logging(loggers.loggers([name]), failures.append)
+    with logging.run(record.spec, results):
+        tell = logging.also(lambda *_: None, record.spec.profile, Measured("cpu"))
+        for step in (2, 4):
+            tell(step, {"source": 3.0 - step / 4}, 10.0)
+        logging.scored(record)
+    assert not failures
+    return record
+
+
 def test_tensorboard_has_curves_and_scores(tmp_path):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    outcome = bench(*RUN, "--results", tmp_path, "--log", "tensorboard")
-    assert outcome.code == 0, outcome
-    assert "fails" not in outcome.out
+    record = told_of_a_run("tensorboard", tmp_path)
     (folder,) = (tmp_path / "tensorboard").iterdir()
     events = EventAccumulator(str(folder)).Reload()
     assert set(events.Tags()["scalars"]) >= TOLD | SCORED
-    assert [event.step for event in events.Scalars("loss/source")] == [2, 4]
-    miou = only_record(tmp_path).metrics.student.miou
-    assert events.Scalars("student/miou")[0].value == pytest.approx(miou)
+    assert [(e.step, e.value) for e in events.Scalars("loss/source")] == [(2, 2.5), (4, 2.0)]
+    assert events.Scalars("student/miou")[0].value == pytest.approx(record.metrics.student.miou)
 
 
 @pytest.mark.slow
@@ -123,13 +141,10 @@ def test_mlflow_has_a_store_of_its_own(monkeypatch, tmp_path):
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     from mlflow.tracking import MlflowClient
 
-    outcome = bench(*RUN, "--results", tmp_path, "--log", "mlflow")
-    assert outcome.code == 0, outcome
-    assert "fails" not in outcome.out
+    record = told_of_a_run("mlflow", tmp_path)
     client = MlflowClient((tmp_path / "mlruns").as_uri())
     experiment = client.get_experiment_by_name("uda-bench")
     (run,) = client.search_runs([experiment.experiment_id])
-    record = only_record(tmp_path)
     assert run.info.status == "FINISHED"
     assert run.data.tags["run_id"] == record.run_id
     assert run.data.params["method"] == "daformer"
@@ -144,10 +159,8 @@ def test_weights_and_biases_writes_offline(monkeypatch, tmp_path):
     monkeypatch.setenv("WANDB_MODE", "offline")
     for name in ("WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR"):
         monkeypatch.setenv(name, str(tmp_path / "wandb-own"))
-    outcome = bench(*RUN, "--results", tmp_path, "--log", "wandb")
-    assert outcome.code == 0, outcome
-    assert "fails" not in outcome.out
+    record = told_of_a_run("wandb", tmp_path)
     (file,) = (tmp_path / "wandb").glob("offline-run-*/*.wandb")
     written = file.read_bytes()
-    for text in (*TOLD, *SCORED, only_record(tmp_path).run_id):
+    for text in (*TOLD, *SCORED, record.run_id):
         assert text.encode() in written, text

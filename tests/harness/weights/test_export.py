@@ -87,6 +87,9 @@ def test_the_exported_weights_are_a_checkpoint_again(checkpoint, tmp_path):
             "export", "--checkpoint", file, "--out", out, "--no-onnx", "--size", "64x64"
         )
         assert outcome.code == 0, outcome.err
+        assert f"next: bench predict IMAGES --checkpoint {out / 'student.safetensors'} " in (
+            outcome.out
+        )
     assert json.loads((second / "student.json").read_text())["run_id"] == "0123456789"
     assert not (second / "student.onnx").exists()
     states = [load_file(folder / "student.safetensors") for folder in (first, second)]

@@ -49,6 +49,7 @@ def test_the_folder_holds_weights_configuration_and_card(tmp_path):
     outcome = to_hub(tmp_path / "run", tmp_path / "hub")
     assert outcome.code == 0, outcome
     assert "with its model card" in outcome.out
+    assert f"next: read {tmp_path / 'hub' / 'README.md'}; hf upload" in outcome.out
     names = {file.name for file in (tmp_path / "hub").iterdir()}
     assert names == {"model.safetensors", "config.json", "README.md"}
     config = json.loads((tmp_path / "hub/config.json").read_text("utf-8"))

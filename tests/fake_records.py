@@ -7,7 +7,9 @@ from typing import Any
 
 from cityscapes import CLASSES
 
+from harness.config.catalogue import classes_of
 from harness.config.schema import DataRef, Profile, RunSpec, Scenario
+from harness.evaluation.metrics import unscored
 from harness.records.schema import (
     Cost,
     Golden,
@@ -169,6 +171,17 @@ def fake_record(
         cost=None if error else cost or fake_cost(),
         provenance=provenance or fake_provenance(),
     )
+
+
+def without_labels(record: Record) -> Record:
+    """The same had its target no labels to score on."""
+    assert record.metrics
+    classes = classes_of(record.spec.scenario)
+    nothing = unscored(classes, record.metrics.convention)
+    update: dict[str, Any] = {"student": nothing, "val_images": 0}
+    if record.metrics.ema_teacher:
+        update["ema_teacher"] = nothing
+    return record.model_copy(update={"metrics": record.metrics.model_copy(update=update)})
 
 
 FOUR_SCORES = {

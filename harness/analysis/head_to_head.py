@@ -12,7 +12,7 @@ from harness.analysis.equal_cost import by_seed, teacher_seconds
 from harness.analysis.rows import ENOUGH_SEEDS, by_label, rows_of, shared_noise, table_rows
 from harness.analysis.statistics import Difference, Noise, corrected, difference, noise
 from harness.errors import BenchError
-from harness.records.schema import Record, hardware
+from harness.records.schema import Record, hardware, unlabelled
 
 #: Options of the command line that narrow a choice of runs, by the condition that they name.
 OPTIONS = {"scenario": "--scenario", "profile": "--profile"}
@@ -64,6 +64,11 @@ def head_to_head(
     """
     a, b = _comparable_runs(names, _done(a), _done(b))
     a, b = _one_row(names[0], a), _one_row(names[1], b)
+    if all(map(unlabelled, [*a, *b])):
+        raise BenchError(
+            f"{names[0]} and {names[1]}: their target has no labels to score on; expected runs of "
+            "a scenario whose target has some."
+        )
     pairs, _ = table_rows([*a, *b])
     if len(pairs) == 1:
         raise BenchError(

@@ -15,7 +15,7 @@ from harness.analysis.statistics import (
     smallest_difference,
 )
 from harness.analysis.variants import networks, shown, spelled, start_names, usual
-from harness.records.schema import Record, hardware
+from harness.records.schema import Record, hardware, unlabelled
 
 
 def table_notes(
@@ -35,18 +35,19 @@ def table_notes(
             notes.append(f"{method}, where its row does not say otherwise: {spelled(common)}.")
     notes += _start_weights(records)
     named = list(zip(row_names(rows), rows, strict=True))
-    if all(record.metrics and not record.metrics.val_images for record in records):
+    if unscored := all(map(unlabelled, records)) and bool(rows):
         notes.append(
-            "The target has no labels, so that no row has an mIoU; label_free in a run's record "
-            "has what can be said without."
+            "The target has no labels to score on: predictions are the result, and label_free in a "
+            "run's record has the figures that need none."
         )
-    elif broken := [name for name, row in named if not all(map(math.isfinite, row.scores))]:
+    broken = [name for name, row in named if not all(map(math.isfinite, row.scores))]
+    if broken and not unscored:
         notes.append(
             f"Warning: a run of {', '.join(broken)} has an mIoU that is no number (NaN or "
             "infinity), so that the row has none; run it again."
         )
     few = [f"{name} ({row.miou.n})" for name, row in named if row.miou.n < ENOUGH_SEEDS]
-    if few:
+    if few and not unscored:
         which = "every row" if len(few) == len(rows) > 3 else ", ".join(few)
         notes.append(
             f"Warning: n < {ENOUGH_SEEDS} for {which}: too few seeds to tell a gain "

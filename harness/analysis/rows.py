@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -106,12 +107,12 @@ def table_rows(records: Sequence[Record]) -> tuple[list[tuple[Row, list[Record]]
         _at_equal_seconds(runs, baseline) for runs, baseline in zip(groups, baselines, strict=True)
     ]
     gains = [
-        difference(by_seed(runs), by_seed(baseline[length]), shared)
+        _gain(runs, by_seed(baseline[length]), shared)
         if (length := runs[0].spec.profile.length) in baseline
         else None
         for runs, baseline in zip(groups, baselines, strict=True)
     ] + [
-        difference(by_seed(runs), floor.scores, shared) if floor and floor.scores else None
+        _gain(runs, floor.scores, shared) if floor and floor.scores else None
         for runs, floor in zip(groups, at_equal_seconds, strict=True)
     ]
     tested = corrected(gains, ENOUGH_SEEDS)
@@ -179,6 +180,14 @@ def at_every_length(
         replace(gain, lasts=lasting.get(row_settings, True)) if gain else None
         for gain, row_settings in zip(gains, settings_of, strict=True)
     ]
+
+
+def _gain(
+    runs: Sequence[Record], floor: dict[int, float], shared: Noise | None
+) -> Difference | None:
+    """None where either side's mIoU is no number."""
+    gain = difference(by_seed(runs), floor, shared)
+    return gain if math.isfinite(gain.mean) else None
 
 
 def _at_equal_seconds(

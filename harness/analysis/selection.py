@@ -15,7 +15,7 @@ from harness.analysis.rows import by_label, table_rows
 from harness.analysis.statistics import Summary, summary
 from harness.errors import BenchError
 from harness.evaluation.validators import HIGHER_IS_BETTER, RULES, chosen, merit
-from harness.records.schema import Curve, Record, ScoredNetwork, Scores
+from harness.records.schema import Curve, Record, ScoredNetwork, Scores, unlabelled
 
 #: Checkpoints of a run from which an order of them means something.
 ENOUGH_POINTS = 3
@@ -54,16 +54,22 @@ class Selection:
 
 
 def selected(records: Iterable[Record], rule: str) -> tuple[list[Record], int]:
-    """The done runs as the rule chooses, and how many hold nothing it looks at and are left out.
+    """The done runs as the rule chooses, and how many are left out: without a curve, or labels.
 
     Their cost is that of the whole run; IoU by class is known of the last iteration only.
     BenchError where none is left.
     """
     runs = [record for record in records if record.state == "done" and record.metrics]
-    changed = [other for run in runs if (other := _changed(run, rule))]
-    if not changed:
+    changed = [other for run in runs if not unlabelled(run) and (other := _changed(run, rule))]
+    if runs and all(map(unlabelled, runs)):
         raise BenchError(
-            f"--selection {rule}: none of {len(runs)} done runs was scored by it while it learned; "
+            f"--selection: the target of these {len(runs)} runs has no labels, so that what a rule "
+            "chooses has no mIoU; expected runs of a scenario whose target has some."
+        )
+    if not changed:
+        by = "" if rule == "last" else f" by {rule}"
+        raise BenchError(
+            f"--selection: none of {len(runs)} done runs was scored{by} while it learned; "
             "expected runs with a curve: bench run ... --set score_every=500."
         )
     return changed, len(runs) - len(changed)

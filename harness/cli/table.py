@@ -118,6 +118,11 @@ def table(
             "what this project published."
         )
     if selection == "all":
+        if per_class or published or aggregate or columns or sort:
+            raise BenchError(
+                "--selection all has columns and rows of its own; expected none of --per-class, "
+                "--published, --aggregate, --columns and --sort beside it."
+            )
         _show_selections(kept, format_)
         return
     if selection != "last":
@@ -129,7 +134,7 @@ def table(
             )
         kept, without = selected(kept, selection)
         if without:
-            typer.echo(f"{without} runs without a curve for {selection}: left out", err=True)
+            typer.echo(f"left out: {without} without a curve for {selection}, or labels", err=True)
     if format_ == "rich":
         formats.print_rich(
             kept,

@@ -239,6 +239,11 @@ def provenance(record: Record, part: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def unlabelled(record: Record) -> bool:
+    """Whether its target has no labels to score on: its mIoU is not known, its predictions are."""
+    return record.metrics is not None and record.metrics.val_images == 0
+
+
 def training_speed(record: Record) -> float:
     """Source images a second over the whole training of a done record, by wall time; NaN of none.
 

@@ -13,7 +13,7 @@ from harness.config import catalogue
 from harness.config.class_set import ClassSet
 from harness.config.schema import DataRef
 from harness.files import folder_replaced_whole, write_text
-from harness.records.schema import Record, Scores, provenance
+from harness.records.schema import Record, Scores, provenance, unlabelled
 from harness.text import markdown_text, plain_values
 from harness.weights.export import Card, card_of, save
 from harness.weights.find import EMA_WEIGHTS, Checkpoint
@@ -100,6 +100,8 @@ def page(card: Card, record: Record | None, *, is_ema: bool = False) -> str:
     scores = _scores(record, is_ema)
     if record and scores:
         parts.append(_scores_table(record, scores))
+    elif record:
+        parts.append("Not scored: the target has no labels.\n")
     parts += [_data(record), USE]
     return "\n".join(parts)
 
@@ -153,8 +155,8 @@ def _name(card: Card, record: Record | None) -> str:
 
 
 def _scores(record: Record | None, is_ema: bool) -> Scores | None:
-    """Those of the network that is exported."""
-    if record is None or record.metrics is None or not record.metrics.val_images:
+    """Those of the network that is exported, where there were labels to score it on."""
+    if record is None or record.metrics is None or unlabelled(record):
         return None
     return record.metrics.ema_teacher if is_ema else record.metrics.student
 

@@ -12,6 +12,7 @@ from harness.analysis.comparison import Table
 from harness.config.catalogue import classes_of
 from harness.errors import BenchError
 from harness.evaluation.metrics import Matrix, merge
+from harness.records.schema import unlabelled
 from harness.report.plots.classes import without_frame, write_cells
 from harness.report.plots.style import HEAT, heading, new_figure
 
@@ -51,6 +52,8 @@ def shares_of(runs: Sequence[Record]) -> tuple[list[str], list[list[float]]]:
 
     Classes that are in no label and in no prediction are left out.
     """
+    if all(map(unlabelled, runs)):
+        raise BenchError(f"run {runs[0].run_id}: its target has no labels to score on.")
     counts = [run.metrics.student.confusion for run in runs if run.metrics]
     sizes = {len(matrix) for matrix in counts} | {len(r) for matrix in counts for r in matrix}
     if len(sizes) != 1 or sizes == {0}:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from harness.analysis.comparison import Table
 from harness.errors import BenchError
+from harness.records.schema import unlabelled
 from harness.report.plots import classes, confusion, curves, gains, teachers, trade_off
 
 if TYPE_CHECKING:
@@ -69,6 +70,11 @@ def figures(
 
 
 def _draw(kind: str, table: Table, row: str, width: float, results: Path | None) -> Figure:
+    if kind != "curves" and all(unlabelled(run) for runs in table.runs.values() for run in runs):
+        raise BenchError(
+            f"{table.heading}: the target has no labels to score on; expected runs of a scenario "
+            "whose target has some, or `bench plot curves`, which needs none."
+        )
     if kind == "confusion":
         return confusion.draw(table, row, width)
     if kind == "curves":

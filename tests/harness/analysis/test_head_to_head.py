@@ -1,7 +1,7 @@
 """One method against another: what may be compared, and what the sentence says."""
 
 import pytest
-from fake_records import fake_cost, fake_provenance, fake_record, fake_training
+from fake_records import fake_cost, fake_provenance, fake_record, fake_training, without_labels
 
 from harness.analysis.head_to_head import head_to_head, sentence
 from harness.analysis.statistics import difference, noise
@@ -20,6 +20,12 @@ def test_the_difference_is_of_the_second_over_the_first():
     result = head_to_head(NAMES, runs("daformer"), runs("dualkd", DUALKD), [])
     assert result.difference.mean == pytest.approx(103.3 / 3 - 79.6 / 3)
     assert sentence(result).startswith("dualkd scores 7.9 points more than daformer (95 % ")
+
+
+def test_without_labels_nothing_is_compared():
+    one, other = (list(map(without_labels, runs(name))) for name in NAMES)
+    with pytest.raises(BenchError, match="daformer and dualkd: their target has no labels"):
+        head_to_head(NAMES, one, other, [])
 
 
 def test_two_methods_alone_are_compared_by_welchs_test():

@@ -7,7 +7,7 @@ import math
 
 import pytest
 from bench_cli import bench, refused
-from fake_records import fake_record
+from fake_records import fake_record, without_labels
 
 from harness.analysis.comparison import comparison
 from harness.analysis.selection import rank_correlations, selected, selections
@@ -104,7 +104,7 @@ def test_the_command_line_shows_one_rule_or_all(records, tmp_path):
     one = bench(*table, "markdown", "--selection", "oracle")
     assert "selection oracle" in one.out
     assert "32.5 ± 0.7 (2)" in one.out
-    assert "1 runs without a curve for oracle: left out" in one.err
+    assert "left out: 1 without a curve for oracle, or labels" in one.err
     all_rules = bench(*table, "markdown", "--selection", "all").out
     assert "oracle (target labels)" in all_rules
     assert "| dacs        | EMA teacher |" in all_rules
@@ -113,11 +113,23 @@ def test_the_command_line_shows_one_rule_or_all(records, tmp_path):
     assert content[0]["rows"][0]["miou"]["oracle"]["n"] == 1
     assert "one rule" in refused(bench(*table, "latex", "--selection", "all"))
     assert "--per-class" in refused(bench(*table, "csv", "--per-class", "--selection", "snd"))
+    assert "--sort" in refused(bench(*table, "json", "--sort", "miou", "--selection", "all"))
     (tmp_path / "plain").mkdir()
     store.write(records[-1], tmp_path / "plain/records")
     for rule in ("snd", "all"):
         outcome = bench("table", "--results", tmp_path / "plain", "--selection", rule)
         assert "score_every" in refused(outcome)
+
+
+def test_where_the_target_has_no_labels_no_rule_has_an_miou(records):
+    runs = [without_labels(run) for run in records]
+    with pytest.raises(BenchError, match="4 runs has no labels"):
+        selections(runs)
+    assert selected([*records, *runs], "snd")[1] == 5, "one without a curve, four without labels"
+    (table,) = comparison(runs)
+    assert all(row.gain is None for row in table.rows)
+    assert sum("no labels to score on" in note for note in table.notes) == 1
+    assert not any("Warning" in note for note in table.notes)
 
 
 def test_without_a_curve_nothing_is_chosen():

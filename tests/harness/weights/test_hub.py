@@ -7,7 +7,7 @@ import json
 import pytest
 import yaml
 from bench_cli import bench, refused
-from fake_records import fake_record
+from fake_records import fake_record, without_labels
 from safetensors.torch import load_file
 
 from harness.records import store
@@ -120,6 +120,15 @@ def test_weights_without_a_run_say_so(tmp_path):
     values, page = header(tmp_path / "hub")
     assert "model-index" not in values
     assert "no record of the run is known" in page
+
+
+def test_a_target_without_labels_has_no_results(tmp_path):
+    record = without_labels(run_folder(tmp_path / "run"))
+    (tmp_path / "run" / RUN).write_text(store.as_json(record), encoding="utf-8")
+    assert to_hub(tmp_path / "run", tmp_path / "hub").code == 0
+    values, page = header(tmp_path / "hub")
+    assert "model-index" not in values
+    assert "Not scored: the target has no labels." in page
 
 
 def test_a_folder_of_anothers_model_is_not_replaced(tmp_path):

@@ -4,7 +4,14 @@ import os
 from typing import get_args
 
 import pytest
-from fake_records import FOUR_SCORES, fake_cost, fake_record, fake_training, four_methods
+from fake_records import (
+    FOUR_SCORES,
+    fake_cost,
+    fake_record,
+    fake_training,
+    four_methods,
+    without_labels,
+)
 
 from harness.analysis.comparison import comparison
 from harness.cli.figures import Kind
@@ -91,6 +98,13 @@ def test_a_name_of_a_stranger_makes_no_path():
 def test_what_no_record_says_is_an_error_with_a_remedy(kind):
     with styled(), pytest.raises(BenchError, match="run "):
         kinds.figures(kind, comparison([fake_record()]), 3.35)
+
+
+@pytest.mark.parametrize("kind", [k for k in kinds.KINDS if k not in ("curves", "qualitative")])
+def test_without_labels_there_is_no_empty_figure_but_a_reason(kind):
+    tables = comparison(map(without_labels, four_methods()))
+    with styled(), pytest.raises(BenchError, match="target has no labels"):
+        kinds.figures(kind, tables, 3.35)
 
 
 def test_the_gains_beyond_chance_are_filled_and_sorted():

@@ -108,7 +108,7 @@ class Metrics(RecordModel):
     )
     golden: Golden | None = Field(None, description="the golden losses of the whole schedule")
     curve: Curve | None = Field(None, description="scores while training, where score_every asks")
-    label_free: LabelFree | None = Field(None, description="of a target that has no labels")
+    label_free: LabelFree | None = Field(default=None, description="of a target that has no labels")
 
 
 #: What speeds were taken by; own time leaves out waiting for a processor core that others use.

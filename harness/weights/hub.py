@@ -30,6 +30,9 @@ TERMS = {
     "camvid": "the page of CamVid",
     "acdc": "acdc.vision.ee.ethz.ch",
     "darkzurich": "the page of Dark Zurich, trace.ethz.ch",
+    "loveda": "the page of LoveDA (CC BY-NC-SA 4.0)",
+    "potsdam": "the page of ISPRS' benchmark",
+    "vaihingen": "the page of ISPRS' benchmark",
 }
 
 USE = """## Use

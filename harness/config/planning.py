@@ -347,6 +347,7 @@ def plan(
                 "target_knobs": {},
                 "image_size": _sizes(profile, scenario),
                 "longest_side": None,
+                "image_scale": None,
             },
         ),
         student=profile.student,

@@ -123,6 +123,12 @@ class Profile(Strict):
     longest_side: Side | None = Field(
         None, description="that images of a set without an entry are reduced to; never enlarged"
     )
+    image_scale: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="of a set without an entry: its own image size times this, then longest_side",
+    )
     crop: tuple[Side, Side] = Field(description="height, width of a training crop")
     batch_size: Count = Field(
         description="source images a step, of all devices together; as many target images"

@@ -116,19 +116,23 @@ def root_of(name: str, data_root: Path | None) -> Path | None:
 def sized(scenario: Scenario, profile: Profile, data_root: Path | None) -> Profile:
     """The profile with a size of images for each set of the scenario that has no entry.
 
-    It is that of the set's first image, reduced to the profile's longest side.
+    It is that of the set's first image, times the profile's image_scale, reduced to its longest
+    side.
     """
     use_data_sets(scenario.datasets)
     sizes = dict(profile.image_size)
     for name in scenario.sets:
         root = root_of(name, data_root)
-        if name in sizes or not profile.longest_side or not root or not has_dataset(name, root):
+        rule = profile.longest_side or profile.image_scale
+        if name in sizes or not rule or not root or not has_dataset(name, root):
             continue
         _, samples, _ = list_samples(name, root, next(iter(layout_of(name).splits)))
         header = read_header(samples[0].image)
         if header is None:
             raise DataError(f"{samples[0].image}: expected a PNG or JPEG file: copy it again")
-        size, longest = (header.width, header.height), profile.longest_side
+        scale = profile.image_scale or 1.0
+        size = max(1, round(header.width * scale)), max(1, round(header.height * scale))
+        longest = profile.longest_side or max(size)
         sizes[name] = size if max(size) <= longest else fit_size(size, (longest, longest))
     return profile.model_copy(update={"image_size": sizes})
 
@@ -152,7 +156,8 @@ def _find(
     if name not in profile.image_size:
         raise DataError(
             f"profile {profile.name!r} has no image size for {name}; expected an entry under "
-            f"image_size. Add one: --set profile.image_size.{name}=[WIDTH,HEIGHT]"
+            f"image_size, or the rule of a longest_side or an image_scale. Add one: --set "
+            f"profile.image_size.{name}=[WIDTH,HEIGHT], or --set image_scale=0.5"
         )
     size = profile.image_size[name]
     becomes = scenario.source_classes if domain == "source" else scenario.target_classes
@@ -217,7 +222,8 @@ def _scored(scenario: Scenario, profile: Profile, data_root: Path | None) -> Sou
     if name not in profile.image_size:
         raise DataError(
             f"profile {profile.name!r} has no image size for {name}; expected an entry under "
-            f"image_size, or a longest_side: --set profile.image_size.{name}=[WIDTH,HEIGHT]"
+            f"image_size, or the rule of a longest_side or an image_scale. Add one: --set "
+            f"profile.image_size.{name}=[WIDTH,HEIGHT], or --set image_scale=0.5"
         )
     size = profile.image_size[name]
     return Source(ref, root, {}, size, labels, {"val": scenario.eval_split})

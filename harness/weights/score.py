@@ -118,8 +118,10 @@ def _conditions(question: Question) -> tuple[Scenario, Profile, Path | None]:
     else:
         profile = record.spec.profile
         if profile.name in catalogue.names("profiles"):  # for sets that its run did not use
-            sizes = catalogue.profile(profile.name).image_size | profile.image_size
-            profile = profile.model_copy(update={"image_size": sizes})
+            shipped = catalogue.profile(profile.name)
+            rules = {"longest_side": shipped.longest_side, "image_scale": shipped.image_scale}
+            sizes = shipped.image_size | profile.image_size
+            profile = profile.model_copy(update={"image_size": sizes, **rules})
     profile, scenario, _ = apply_overrides(question.overrides, profile, scenario, Method.Config, {})
     return scenario, profile, data_root
 

@@ -15,7 +15,7 @@ from real_formats import (
 
 from harness.config import catalogue, suites
 from harness.data import datasets, scenes
-from harness.data.sources import find_sources, find_target
+from harness.data.sources import find_sources, find_target, sized
 from harness.errors import DataError
 
 
@@ -151,3 +151,34 @@ def test_another_folder_of_the_same_set_is_another_set(tmp_path, opened):
     assert len(datasets.open_once("gta5", tmp_path, "train")) == 1
     (tmp_path / "gta5").symlink_to(tmp_path / "b/gta5")
     assert len(datasets.open_once("gta5", tmp_path, "train")) == 2
+
+
+@pytest.mark.parametrize(
+    ("scale", "longest", "size"),
+    [
+        (None, 4096, (64, 48)),
+        (None, 32, (32, 24)),
+        (0.5, None, (32, 24)),
+        (0.3, None, (19, 14)),
+        (0.75, 40, (40, 30)),
+        (0.001, None, (1, 1)),
+    ],
+)
+def test_sets_without_an_entry_have_sizes_by_rule(tmp_path, scale, longest, size):
+    write_gta5(tmp_path, 1, size=(64, 48))
+    write_cityscapes(tmp_path, 1, 1)
+    rules = {"image_scale": scale, "longest_side": longest, "image_size": {"cityscapes": (8, 4)}}
+    profile = catalogue.profile("tiny").model_copy(update=rules)
+    made = sized(catalogue.scenario("gta2cs"), profile, tmp_path)
+    assert made.image_size == {"cityscapes": (8, 4), "gta5": size}
+
+
+def test_a_set_without_entry_and_rule_is_refused_with_both_ways_out(tmp_path):
+    write_gta5(tmp_path, 1)
+    write_cityscapes(tmp_path, 1, 1)
+    none = {"image_scale": None, "longest_side": None, "image_size": {}}
+    profile = catalogue.profile("tiny").model_copy(update=none)
+    scenario = catalogue.scenario("gta2cs")
+    assert sized(scenario, profile, tmp_path).image_size == {}
+    with pytest.raises(DataError, match=r"no image size for gta5; .* --set image_scale=0\.5"):
+        find_sources(scenario, profile, tmp_path)

@@ -132,9 +132,11 @@ def test_another_labelled_set_is_scored_in_its_place(here):
         "scored", 'scored = "other.toml"', "[scored_classes]", '"second" = "class 2"',
         '"class 3" = "ignored"',
     )  # fmt: skip
-    done = bench(*DAFORMER, "--scenario", named)
+    done = bench(*DAFORMER, "--scenario", named, "--set", "image_scale=0.5")
     assert done.code == 0, done
     record = only_record()
+    assert record.spec.profile.image_size["other"] == (32, 24)
+    assert record.spec.profile.image_scale is None
     metrics = record.metrics
     assert metrics.val_images == record.spec.target.val_images == 2
     labels = [cv2.imread(str(f), cv2.IMREAD_UNCHANGED) for f in scored_labels()]
@@ -147,7 +149,7 @@ def test_another_labelled_set_is_scored_in_its_place(here):
     evaluated = bench(
         "eval", "--checkpoint", record.run_id, "--scenario", named, "--out", "scores.json"
     )
-    assert "2 validation images of other at 64x48" in " ".join(evaluated.out.split()), evaluated
+    assert "2 validation images of other at 32x24" in " ".join(evaluated.out.split()), evaluated
     evaluation = json.loads(Path("scores.json").read_text("utf-8"))
     assert evaluation["scores"]["confusion"] == metrics.student.confusion
     assert bench("export", "--checkpoint", record.run_id, "--hub", "hub", "--no-onnx").code == 0

@@ -135,6 +135,15 @@ def test_own_sets_are_cached_by_their_files(here):
     )
 
 
+def test_two_sets_of_one_name_are_refused(here):
+    bench("data", "new", "summer", "--images", "summer/photos", "--labels", "summer/masks")
+    write(Path("other/summer"), [0, 1, 2, 3, 4])
+    Path("other/summer.toml").write_text(Path("summer.toml").read_text())
+    Path("same.toml").write_text('source = "summer.toml"\ntarget = "other/summer.toml"\n')
+    said = refused(bench("run", "--method", "dacs", "--scenario", "same.toml"))
+    assert "two data sets of this scenario are called summer" in said
+
+
 def test_classes_that_no_scenario_names_are_refused(here):
     for name in ("summer", "winter"):
         bench("data", "new", name, "--images", f"{name}/photos", "--labels", f"{name}/masks")

@@ -120,6 +120,30 @@ def test_a_target_without_labels_is_scored_while_learning_by_what_needs_none(her
     assert set(curve.chosen) == {"last", "entropy", "infomax", "snd", "agreement"}
 
 
+def test_own_sets_are_cached_by_their_files(here):
+    bench("data", "new", "summer", "--images", "summer/photos", "--labels", "summer/masks")
+    bench("data", "new", "street", "--images", "street")
+    said = bench("data", "cache", "street_scenario.toml", "--profile", "tiny", "--dry-run")
+    assert said.code == 0, said.err
+    assert "summer train in 64 x 48, raw: 8 files" in said.out
+    assert "street train in 64 x 48, raw: 6 files" in said.out
+    assert "street val" not in said.out
+    alone = bench("data", "cache", "summer.toml", "--dry-run")
+    assert "summer val in 64 x 48, raw: 2 files" in alone.out
+    assert "of your own, copy" in refused(
+        bench("subset", "--scenario", "street_scenario.toml", "--out", "few")
+    )
+
+
+def test_two_sets_of_one_name_are_refused(here):
+    bench("data", "new", "summer", "--images", "summer/photos", "--labels", "summer/masks")
+    write(Path("other/summer"), [0, 1, 2, 3, 4])
+    Path("other/summer.toml").write_text(Path("summer.toml").read_text())
+    Path("same.toml").write_text('source = "summer.toml"\ntarget = "other/summer.toml"\n')
+    said = refused(bench("run", "--method", "dacs", "--scenario", "same.toml"))
+    assert "two data sets of this scenario are called summer" in said
+
+
 def test_classes_that_no_scenario_names_are_refused(here):
     for name in ("summer", "winter"):
         bench("data", "new", name, "--images", f"{name}/photos", "--labels", f"{name}/masks")

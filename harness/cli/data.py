@@ -124,8 +124,9 @@ def data_cache(
     what: Annotated[
         str | None,
         typer.Argument(
-            metavar="[SCENARIO|DATASET]",
-            help="The scenario or data set whose images are kept. Without it, list what is there.",
+            metavar="[SCENARIO|DATASET|FILE.toml]",
+            help="The scenario or data set whose images are kept, or the file of your own. Without "
+            "it, list what is there.",
             show_default=False,
         ),
     ] = None,

@@ -10,9 +10,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness.config import catalogue
+from harness.config.schema import Scenario
 from harness.data import cache
 from harness.data.datasets import Dataset, has_dataset, open_once, splits_there
-from harness.data.sources import find_sources, is_real
+from harness.data.sources import find_sources, is_real, root_of, sized, sized_for
 from harness.data.store import FileKind, Format, Store, stores, stores_folder
 from harness.data.store_build import build, check_room, estimate, missing, size_text
 from harness.errors import DataError, unknown
@@ -110,18 +111,13 @@ def _title(store: Store) -> str:
 def _wanted(what: str, profile_name: str | None, data_root: Path | None) -> list[Wanted]:
     """What runs of a scenario read while they train and are scored, or all of a data set."""
     scenarios = catalogue.names("scenarios")
-    if what in scenarios:
-        scenario = catalogue.scenario(what)
-        default = "paper" if is_real(scenario, data_root) else "tiny"
-        profile = catalogue.profile(profile_name or default)
-        sources = find_sources(scenario, profile, data_root)
-        sizes = profile.image_size
-        target = sources.target
-        return [
-            Wanted(sources.source.open("train"), sizes[scenario.source], ("image", "label")),
-            Wanted(target.open("train"), sizes[scenario.target], ("image",)),
-            Wanted(target.open("val"), sizes[scenario.target], ("image",)),
-        ]
+    own = what.endswith(".toml")
+    if what in scenarios or (own and "target" in catalogue.read("scenarios", what)):
+        return _wanted_of_scenario(catalogue.scenario(what), profile_name, data_root)
+    if own:
+        described = catalogue.own_data_set(Path(what))
+        catalogue.use_data_sets({described.name: described})
+        what, data_root = described.name, root_of(described.name, data_root)
     if what not in catalogue.data_set_names():
         raise unknown("scenario or data set", what, [*scenarios, *catalogue.data_set_names()])
     if data_root is None or not has_dataset(what, data_root):
@@ -129,7 +125,7 @@ def _wanted(what: str, profile_name: str | None, data_root: Path | None) -> list
             f"found no {what} in {data_root or 'any data root'}; expected its folder there: point "
             "--data-root or UDA_BENCH_DATA at it, or name a scenario to cache generated data."
         )
-    profile = catalogue.profile(profile_name or "paper")
+    profile = sized_for([what], catalogue.profile(profile_name or "paper"), data_root)
     if what not in profile.image_size:
         raise DataError(
             f"profile {profile.name!r} has no image size for {what}; expected an entry under "
@@ -140,6 +136,21 @@ def _wanted(what: str, profile_name: str | None, data_root: Path | None) -> list
         parts: tuple[FileKind, ...] = ("image", "label") if split == "train" else ("image",)
         wanted.append(Wanted(open_once(what, data_root, split), profile.image_size[what], parts))
     return wanted
+
+
+def _wanted_of_scenario(
+    scenario: Scenario, profile_name: str | None, data_root: Path | None
+) -> list[Wanted]:
+    default = "paper" if is_real(scenario, data_root) else "tiny"
+    profile = sized(scenario, catalogue.profile(profile_name or default), data_root)
+    sources = find_sources(scenario, profile, data_root)
+    opened: list[tuple[Dataset, tuple[FileKind, ...]]] = [
+        (sources.source.open("train"), ("image", "label")),
+        (sources.target.open("train"), ("image",)),
+    ]
+    if sources.target.ref.val_images:
+        opened.append((sources.target.open("val"), ("image",)))
+    return [Wanted(d, profile.image_size[d.name], parts) for d, parts in opened]
 
 
 def _say(console: Console, text: str) -> None:

@@ -89,7 +89,11 @@ def _with_own_files(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     for key in ("source", "target", "scored"):
         if isinstance(value := values.get(key), str) and value.endswith(".toml"):
             described = own_data_set(folder / value)
-            own[described.name] = described
+            if own.setdefault(described.name, described) != described:
+                raise BenchError(
+                    f"{folder / value}: two data sets of this scenario are called "
+                    f"{described.name}; expected a name for each: rename one of the files."
+                )
             values[key] = described.name
     classes = values.get("classes")
     if isinstance(classes, str) and classes.endswith(".toml"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -120,8 +121,13 @@ def sized(scenario: Scenario, profile: Profile, data_root: Path | None) -> Profi
     side.
     """
     use_data_sets(scenario.datasets)
+    return sized_for(scenario.sets, profile, data_root)
+
+
+def sized_for(names: Iterable[str], profile: Profile, data_root: Path | None) -> Profile:
+    """The same for some data sets."""
     sizes = dict(profile.image_size)
-    for name in scenario.sets:
+    for name in names:
         root = root_of(name, data_root)
         rule = profile.longest_side or profile.image_scale
         if name in sizes or not rule or not root or not has_dataset(name, root):

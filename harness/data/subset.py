@@ -61,6 +61,11 @@ def subset(
 
 def _open(scenario: Scenario, data_root: Path | None) -> list[Dataset]:
     """The splits that a run of the scenario reads, less those that are generated."""
+    if scenario.datasets:
+        raise DataError(
+            f"{scenario.name} uses your own {' and '.join(scenario.datasets)}; expected a scenario "
+            "of sets below a data root: of your own, copy the images and labels that you want."
+        )
     if data_root is None:
         raise DataError(
             f"no data root was given; expected a folder that holds {scenario.source}/ and "

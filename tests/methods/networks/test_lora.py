@@ -1,6 +1,7 @@
 """Low-rank adapters: no change at first, the only thing that learns, gone once merged."""
 
 import copy
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from methods.networks import zoo
 from methods.networks.freezing import freeze
 from methods.networks.lora import add_adapters, merge_adapters
 
-pytest.importorskip("peft")
+needs_peft = pytest.mark.skipif(find_spec("peft") is None, reason="in the extra `lora`")
 
 VIT = {"depth": 2, "embed_dim": 24, "num_heads": 2}
 NETWORKS = {
@@ -19,6 +20,7 @@ NETWORKS = {
 }
 
 
+@needs_peft
 @pytest.mark.parametrize("name", NETWORKS)
 def test_adapters_learn_in_the_encoders_place_and_merge_into_it(name):
     torch.manual_seed(0)
@@ -45,6 +47,7 @@ def test_adapters_learn_in_the_encoders_place_and_merge_into_it(name):
     assert network.state_dict().keys() == plain.state_dict().keys()
 
 
+@needs_peft
 def test_frozen_blocks_get_no_adapters():
     network = zoo.build("timm:vit_small_patch14_dinov2:linear", **VIT)
     freeze(network, 1)
@@ -60,7 +63,8 @@ def test_frozen_blocks_get_no_adapters():
         ("timm:eva02_tiny_patch14_224:linear", VIT, "without calling it"),
     ],
 )
-def test_encoders_that_adapters_do_not_reach_are_refused(name, arguments, reason):
+def test_encoders_that_adapters_do_not_reach_are_refused(monkeypatch, name, arguments, reason):
+    monkeypatch.setattr("methods.networks.lora.find_spec", lambda name: name)
     with pytest.raises(ValueError, match=reason):
         add_adapters(zoo.build(name, **arguments), 2)
 

@@ -18,7 +18,7 @@ from methods.networks.heads.daformer import DAFormerHead
 from methods.networks.heads.dlv2 import DLV2Head
 from methods.networks.multi_scale import MultiScale
 from methods.networks.segmentor import EncoderDecoder
-from methods.networks.weights import load_weights, save_weights
+from methods.networks.weights import load_weights, read_metadata, save_weights
 
 GOLDEN = Path(__file__).parents[2] / "data" / "golden"
 
@@ -326,3 +326,13 @@ def test_files_that_are_no_weights(tmp_path):
     path = saved(nn.Linear(2, 2), tmp_path / "module.pth")
     with pytest.raises(ValueError, match=r"holds torch\.nn\.modules\.linear\.Linear"):
         load_weights(network, path)
+
+
+def test_files_of_the_same_weights_are_the_same_bytes(tmp_path):
+    """The library writes metadata in an order of chance, which would change a file's hash."""
+    network, metadata = zoo.build("test_mit"), dict.fromkeys("zyxwv", "é")
+    for number in range(4):
+        save_weights(network, tmp_path / str(number), metadata)
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
+    assert read_metadata(tmp_path / "0") == metadata
+    load_weights(network, tmp_path / "0")

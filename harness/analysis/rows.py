@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, median
 from typing import Any
@@ -161,6 +161,25 @@ def by_label(pairs: Sequence[tuple[Row, list[Record]]]) -> dict[str, list[Record
     for name, (_, runs) in zip(row_names([row for row, _ in pairs]), pairs, strict=True):
         named.setdefault(name, []).extend(runs)
     return named
+
+
+def rows_by_seed(
+    rows: Sequence[Row], runs: Mapping[str, Sequence[Record]]
+) -> list[tuple[Row, Record]]:
+    """Each run as a row of its own, in the order of the table's `rows`; `runs` as of `by_label`.
+
+    Its gain is over source_only of its seed; None where that is not there.
+    """
+    groups = rows_of(record for records in runs.values() for record in records)
+    single = []
+    for name, row in dict(zip(row_names(rows), rows, strict=True)).items():
+        for record in runs[name]:
+            seed, length = record.spec.seed, record.spec.profile.length
+            floor = by_seed(_baselines(record, groups).get(length, [])).get(seed)
+            own = by_seed([record])
+            gain = difference(own, {seed: floor}) if own and floor is not None else None
+            single.append((replace(_row([record], row.variant), gain=gain), record))
+    return single
 
 
 def at_every_length(

@@ -20,6 +20,7 @@ from harness.cli import (
     methods,
     run,
     speed,
+    status,
     sweeps,
     table,
     weights,
@@ -53,6 +54,7 @@ app = typer.Typer(
 )
 app.add_typer(run.app)
 app.add_typer(sweeps.app)
+app.add_typer(status.app)
 app.add_typer(table.app)
 app.add_typer(compare.app)
 app.add_typer(figures.app)

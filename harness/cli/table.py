@@ -41,7 +41,7 @@ Rule = Literal["last", "entropy", "infomax", "snd", "agreement", "oracle", "all"
         "bench table",
         "bench table results/records --scenario gta2cs --profile tiny",
         "bench table --columns method,miou,gain --sort miou",
-        "bench table --format csv > figures.csv",
+        "bench table --format csv --by-seed > runs.csv",
     )
 )
 def table(
@@ -57,6 +57,10 @@ def table(
     ] = False,
     aggregate: Annotated[
         bool, typer.Option("--aggregate", help="Show a table over all scenarios of a profile too.")
+    ] = False,
+    by_seed: Annotated[
+        bool,
+        typer.Option("--by-seed", help="With --format csv: a line a run, not one over its seeds."),
     ] = False,
     selection: Annotated[
         Rule,
@@ -99,6 +103,8 @@ def table(
     from harness.report import formats
     from harness.report.columns import column_keys
 
+    if by_seed and format_ != "csv":
+        raise BenchError(f"--by-seed: {format_} has a row a method; expected --format csv with it.")
     wanted = column_keys(columns, "--columns") if columns else []
     (sort_by,) = column_keys(sort, "--sort")[:1] if sort else [None]
     kept, count, where = select(
@@ -156,6 +162,7 @@ def table(
                 aggregate=aggregate,
                 columns=wanted,
                 sort=sort_by,
+                by_seed=by_seed,
             )
         )
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from harness.analysis import published as literature
 from harness.analysis.aggregate import aggregates
 from harness.analysis.comparison import Table, comparison
-from harness.analysis.rows import Row
+from harness.analysis.rows import Row, rows_by_seed
 from harness.errors import BenchError
 from harness.records.schema import Record
 from harness.report.columns import Grid, grids, plain_grid, scenarios, sorted_rows
@@ -83,8 +83,12 @@ def render(
     aggregate: bool = False,
     columns: Sequence[str] = (),
     sort: str | None = None,
+    by_seed: bool = False,
 ) -> str:
-    """The tables as one text in a format of FORMATS; BenchError for another."""
+    """The tables as one text in a format of FORMATS; BenchError for another.
+
+    `by_seed`: a line a run, where the format is csv.
+    """
     if format not in FORMATS:
         raise BenchError(f"format {format!r} found, one of {', '.join(FORMATS)} expected.")
     if format == "rich":
@@ -95,7 +99,7 @@ def render(
         )
     tables = _tables(records, sort)
     if format == "csv":
-        return _csv(tables, per_class, published, aggregate)
+        return _csv(tables, per_class, published, aggregate, by_seed)
     if format == "json":
         return _json(tables, per_class, published, aggregate)
     if format == "latex":
@@ -152,15 +156,24 @@ def _tabulate(grid: Grid, style: str, alignment: Sequence[str] | None = None) ->
     return tabulate(grid.rows, grid.columns, style, disable_numparse=True, colalign=sides)
 
 
-def _csv(tables: list[Table], per_class: bool, published: bool, aggregate: bool) -> str:
-    """One line a row of every table, with what names its table; figures unrounded."""
+def _csv(
+    tables: list[Table], per_class: bool, published: bool, aggregate: bool, by_seed: bool
+) -> str:
+    """One line a row or run of every table, with what names its table; figures unrounded."""
     if published:
         raise BenchError("csv holds measured figures only; expected json or markdown for both.")
     if aggregate:
         raise BenchError("csv holds rows of one scenario each; expected json or markdown for more.")
     import pandas as pd
 
-    lines = [_conditions(t) | _values(r, per_class) for t in tables for r in t.rows]
+    if by_seed:
+        lines = [
+            _conditions(t) | {"run_id": run.run_id, "seed": run.spec.seed} | _values(r, per_class)
+            for t in tables
+            for r, run in rows_by_seed(t.rows, t.runs)
+        ]
+    else:
+        lines = [_conditions(t) | _values(r, per_class) for t in tables for r in t.rows]
     frame = pd.json_normalize(lines, sep="_").drop(columns="variant", errors="ignore")
     # A row without such a figure has an empty cell for each of its parts, not one of its own.
     frame = frame.drop(columns=[name for name in frame if f"{name}_mean" in frame])

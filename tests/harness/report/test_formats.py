@@ -197,18 +197,6 @@ def test_classes_have_a_table_of_their_own():
     assert "| road" not in render(four_methods(), "markdown")
 
 
-def test_csv_is_unrounded_and_machine_readable():
-    rows = list(csv.DictReader(io.StringIO(render(four_methods(), "csv", per_class=True))))
-    assert len(rows) == 4
-    assert float(rows[1]["miou_mean"]) == mean(FOUR_SCORES["daformer"])
-    assert rows[1]["gain_significant"] == "False"
-    assert float(rows[1]["gain_p_holm"]) >= float(rows[1]["gain_p"]) > 0
-    assert (rows[1]["gain_n"], rows[1]["gain_test"]) == ("3", "pooled t")
-    assert float(rows[1]["gain_low"]) < float(rows[1]["gain_mean"]) < float(rows[1]["gain_high"])
-    assert rows[1]["iou_traffic light"]
-    assert rows[1]["seeds"] == "0 1 2"
-
-
 def test_json_holds_no_nan():
     def refuse(name: str) -> None:
         pytest.fail(f"{name} is not JSON")
@@ -377,10 +365,3 @@ def test_the_best_row_is_first_and_a_row_without_the_figure_last():
     assert sorted_by("seconds")[0] == "source_only"
     with pytest.raises(BenchError, match="it holds text"):
         sorted_by("method")
-
-
-def test_csv_has_no_column_beside_the_parts_of_a_figure():
-    text = render([*four_methods(), fake_record("mic", ema_miou=30)], "csv")
-    names = text.partition("\n")[0].split(",")
-    assert {"gain_mean", "ema_miou_mean"} <= set(names)
-    assert not {"gain", "ema_miou"} & set(names)

@@ -85,7 +85,7 @@ def fake_scores(miou: float, conventions: dict[str, float] | None = None) -> Sco
     return Scores(
         miou=miou,
         iou=iou | {"train": None},
-        pixel_accuracy=80.0,
+        figures={"pixel_accuracy": 80.0},
         conventions=conventions or {"all19": miou},
         confusion=[[10 * (i == j) + 1 for j in range(19)] for i in range(19)],
     )

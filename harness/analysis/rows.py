@@ -52,6 +52,7 @@ class Row:
     train_seconds: float | None  # of a run, its frozen teachers' training included
     ema_miou: Summary | None
     conventions: dict[str, float]
+    figures: dict[str, Summary]  # of registered metrics, by name
     iou: dict[str, float | None]
     train_images_per_second: float | None
     memory_mib: float | None
@@ -272,6 +273,11 @@ def _row(runs: Sequence[Record], variant: dict[str, Any]) -> Row:
             name: fmean(s.conventions[name] for s in students)
             for name in students[0].conventions
             if all(name in s.conventions for s in students)
+        },
+        figures={
+            name: summary(s.figures[name] for s in students)
+            for name in students[0].figures
+            if all(name in s.figures for s in students)
         },
         iou={name: _mean([s.iou.get(name) for s in students]) for name in students[0].iou},
         train_images_per_second=_median([training_speed(r) for r in runs if r.cost]),

@@ -91,7 +91,7 @@ def _scores(record: Record, rule: str, network: ScoredNetwork) -> Scores | None:
         return None
     miou = getattr(point, network).miou
     conventions = {metrics.convention: miou}
-    return Scores(miou=miou, iou={}, pixel_accuracy=math.nan, conventions=conventions, confusion=[])
+    return Scores(miou=miou, iou={}, conventions=conventions, confusion=[])
 
 
 def selections(records: Iterable[Record]) -> list[Selection]:

@@ -73,7 +73,8 @@ def table(
         str | None,
         typer.Option(
             metavar="NAME,...",
-            help=f"Show these columns alone, in this order: {COLUMN_NAMES}.",
+            help=f"Show these columns alone, in this order: {COLUMN_NAMES}, or a metric's "
+            "name, such as pixel_accuracy.",
             show_default="what the table needs",
         ),
     ] = None,

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from harness.config.catalogue import check_convention, data_set_names
 from harness.config.schema import Profile, Scenario
 from harness.errors import BenchError, explain, shortened, unknown
+from harness.evaluation.registry import check_metrics
 from methods import registry
 
 log = logging.getLogger(__name__)
@@ -72,7 +73,9 @@ def apply_overrides(
         check_convention(made)
     except BenchError as error:
         raise BenchError(f"--set convention: {error}") from error
-    return Profile(**values["profile"]), made, values["method"]
+    changed = Profile(**values["profile"])
+    check_metrics(changed.metrics)
+    return changed, made, values["method"]
 
 
 def check_knobs(profile: Profile) -> None:

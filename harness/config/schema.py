@@ -34,6 +34,8 @@ def _without_gaps(slide: tuple[int, int, int, int]) -> tuple[int, int, int, int]
 
 #: Height and width of a window, then how far apart windows start, down and across.
 Slide = Annotated[tuple[Side, Side, Side, Side], AfterValidator(_without_gaps)]
+#: Each once, in one order: the same metrics name the same run.
+MetricNames = Annotated[tuple[str, ...], AfterValidator(lambda names: tuple(sorted(set(names))))]
 Scales = Annotated[tuple[Annotated[float, Field(gt=0, le=16)], ...], Field(min_length=1)]
 
 #: Steps, minutes, or none; a TOML file may have a plain number of steps.
@@ -204,6 +206,9 @@ class Profile(Strict):
     )
     tta_flip: bool = Field(False, description="score the mirrored image too")
     tta_scales: Scales = Field((1.0,), description="score at these multiples of the image size")
+    metrics: MetricNames = Field(
+        (), description="scored beside mIoU where asked for, because they take time: boundary_iou"
+    )
     workers: CountOrZero = Field(4, description="loader processes")
     data_store: DataStore = Field(
         "auto",
@@ -329,7 +334,7 @@ class RunSpec(Strict):
     def weights_id(self) -> str:
         """The same for the trained weights: one run without target data serves all targets."""
         spec = self._content()
-        for field in ("slide", "tta_flip", "tta_scales"):  # of scoring only
+        for field in ("slide", "tta_flip", "tta_scales", "metrics"):  # of scoring only
             spec["profile"].pop(field, None)
         if not self.uses_target:
             scenario = spec["scenario"]

@@ -55,7 +55,7 @@ class CurveMeter:
         device: torch.device,
     ) -> None:
         self.target, self.scored, self.device = target, scored, device
-        self.scenario, self.profile = scenario, profile
+        self.scenario, self.profile = scenario, profile.model_copy(update={"metrics": ()})
         self.images = sample(len(target))
         self.seconds = 0.0
         self.points: list[CurvePoint] = []

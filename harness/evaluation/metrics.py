@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from methods.contract import Segmentor
 
 Matrix = npt.NDArray[np.int64]
+#: Prediction, label (B, H, W) and number of classes -> integers that add up over batches.
+Counter = Callable[["Tensor", "Tensor", int], "Tensor"]
 
 
 def confusion(prediction: Tensor, label: Tensor, classes: int) -> Tensor:
@@ -46,22 +48,37 @@ def evaluate(
     views; logits are resized bilinearly to the image and again to the label, as the reference does.
     Where several processes train together, the matrix is over the batches of all.
     """
+    return tally(network, batches, [confusion], autocast, views)[confusion]
+
+
+def tally(
+    network: Segmentor,
+    batches: Iterable[tuple[Tensor, ...]],
+    counters: Iterable[Counter],
+    autocast: Autocast = nullcontext,
+    views: Views = WHOLE,
+) -> dict[Counter, npt.NDArray[np.int64]]:
+    """What each counter counts of the same predictions, as `evaluate` makes them."""
     import torch
 
     from methods.networks.modes import evaluating
     from methods.parts import joined
 
-    total: Tensor | None = None
+    distinct = list(dict.fromkeys(counters))
+    totals: list[Tensor] = []
     # Not in inference mode: what a network keeps of a forward may serve a training that goes on.
     with evaluating(network), torch.no_grad():
         for *images, label in batches:
             scored = class_scores(network, images, label.shape[-2:], views, autocast)
-            counts = confusion(most_likely(scored), label, scored.shape[1])
-            total = counts if total is None else total + counts
-    if total is None and joined.processes() > 1:  # fewer images than processes
-        total = torch.zeros(network.num_classes, network.num_classes, dtype=torch.int64)
-    assert total is not None, "no validation image"
-    return joined.total(total.cpu()).numpy()
+            prediction = most_likely(scored)
+            counted = [counter(prediction, label, scored.shape[1]) for counter in distinct]
+            totals = [a + b for a, b in zip(totals, counted, strict=True)] if totals else counted
+    if not totals and joined.processes() > 1:  # fewer images than processes
+        no_image = torch.zeros(0, 1, 1, dtype=torch.int64)
+        totals = [counter(no_image, no_image, network.num_classes) for counter in distinct]
+    assert totals, "no validation image"
+    summed = [joined.total(total.cpu()).numpy() for total in totals]
+    return dict(zip(distinct, summed, strict=True))
 
 
 def iou(matrix: Matrix) -> npt.NDArray[np.float64]:
@@ -111,9 +128,17 @@ def under(matrix: Matrix, classes: ClassSet, convention: Convention) -> tuple[Ma
 
 def by_class(matrix: Matrix, classes: ClassSet, convention: Convention) -> dict[str, float]:
     """IoU in percent of the classes that a convention's mean is over; NaN where absent."""
-    scored, names = under(matrix, classes, convention)
-    values = dict(zip(names, iou(scored).tolist(), strict=False))  # merged: a last one of no group
-    return {name: values[name] for name in names if name in (convention.mean or names)}
+    scored, _ = under(matrix, classes, convention)
+    return over_mean(iou(scored), classes, convention)
+
+
+def over_mean(
+    values: npt.NDArray[np.float64], classes: ClassSet, convention: Convention
+) -> dict[str, float]:
+    """Of a convention's values by class, by name, those that its mean is over."""
+    names = list(convention.groups or classes.names)
+    by_name = dict(zip(names, values.tolist(), strict=False))  # merged: a last one of no group
+    return {name: by_name[name] for name in names if name in (convention.mean or names)}
 
 
 def conventions(matrix: Matrix, classes: ClassSet, convention: str) -> dict[str, float]:
@@ -136,20 +161,22 @@ def mean_iou(values: Iterable[float]) -> float:
     return float(np.nanmean(np.array(list(values))))
 
 
-def scores(matrix: Matrix, classes: ClassSet, convention: str) -> Scores:
-    """Every score of one network, its `miou` in the scenario's convention."""
-    scored, _ = under(matrix, classes, classes.ways_to_score[convention])
-    figures = conventions(matrix, classes, convention)
+def scores(
+    matrix: Matrix, classes: ClassSet, convention: str, figures: Mapping[str, float] | None = None
+) -> Scores:
+    """Every score of one network, its `miou` in the scenario's convention.
+
+    figures: of registered metrics, by name (harness/evaluation/registry.py).
+    """
+    mious = conventions(matrix, classes, convention)
     return Scores(
-        miou=figures[convention],
+        miou=mious[convention],
         iou={
             name: None if np.isnan(value) else round(value, 3)
             for name, value in by_class(matrix, classes, classes.ways_to_score[convention]).items()
         },
-        pixel_accuracy=float(100 * np.diag(scored).sum() / scored.sum())
-        if scored.any()
-        else np.nan,
-        conventions=figures,
+        figures=dict(figures or {}),
+        conventions=mious,
         confusion=matrix.tolist(),
     )
 
@@ -159,7 +186,6 @@ def unscored(classes: ClassSet, convention: str) -> Scores:
     return Scores(
         miou=np.nan,
         iou=dict.fromkeys(classes.names),
-        pixel_accuracy=np.nan,
         conventions={convention: np.nan},
         confusion=[],
     )

@@ -12,7 +12,8 @@ from harness.config.schema import Profile, Scenario
 from harness.data.datasets import Dataset
 from harness.data.loader import eval_batches
 from harness.evaluation.inference import Views
-from harness.evaluation.metrics import evaluate, scores
+from harness.evaluation.metrics import confusion, scores, tally
+from harness.evaluation.registry import counters, figures
 from harness.records.schema import Scores
 from harness.training.precision import autocast
 from methods.contract import Segmentor
@@ -51,13 +52,23 @@ def score(
         scales=profile.tta_scales,
         data_store=profile.data_store,
     )
-    matrix = evaluate(
+    classes = classes_of(scenario)
+    convention = classes.ways_to_score[scenario.convention]
+    wanted = counters(profile.metrics, classes, convention)
+    counted = tally(
         network,
         _told(batches, len(dataset), progress),
+        [confusion, *wanted.values()],
         lambda: autocast(device, profile.precision),
         Views.of(profile),
     )
-    return scores(matrix, classes_of(scenario), scenario.convention)
+    by_metric = {name: counted[counter] for name, counter in wanted.items()}
+    return scores(
+        counted[confusion],
+        classes,
+        scenario.convention,
+        figures(by_metric, classes, convention),
+    )
 
 
 def _told(

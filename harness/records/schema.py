@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from harness.config.schema import RunSpec
 
@@ -22,7 +22,9 @@ class Scores(RecordModel):
 
     miou: float = Field(description="in the scenario's convention: the figure of the run")
     iou: dict[str, float | None] = Field(description="by class; None: absent everywhere")
-    pixel_accuracy: float
+    figures: dict[str, float] = Field(
+        default_factory=dict, description="of registered metrics, by name"
+    )
     conventions: dict[str, float] = Field(
         description="mIoU in every convention of the class set; in that "
         "of the scenario alone where it merges classes"
@@ -30,6 +32,15 @@ class Scores(RecordModel):
     confusion: list[list[int]] = Field(
         description="[label][prediction] pixel counts, of all classes"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_an_older_record(cls, values: Any) -> Any:
+        """Pixel accuracy had a field of its own before metrics were registered."""
+        if not isinstance(values, dict) or "pixel_accuracy" not in values or "figures" in values:
+            return values
+        others = {name: value for name, value in values.items() if name != "pixel_accuracy"}
+        return others | {"figures": {"pixel_accuracy": values["pixel_accuracy"]}}
 
 
 class Golden(RecordModel):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 from harness.analysis.aggregate import ENOUGH_SCENARIOS, Aggregate, OverScenarios, aggregates
@@ -14,6 +15,7 @@ from harness.analysis.published import Figure, published
 from harness.analysis.rows import ENOUGH_SEEDS, Row, row_names
 from harness.analysis.statistics import Difference, Summary
 from harness.errors import BenchError, unknown
+from harness.evaluation.registry import METRICS
 from harness.text import plain
 
 NONE = "-"
@@ -45,6 +47,10 @@ def _mean(value: Summary | Difference | None) -> float | None:
     return None if value is None else value.mean
 
 
+def _metric(name: str) -> Callable[[Row], float | None]:
+    return lambda row: _mean(row.figures.get(name))
+
+
 #: The comparison table's columns by what --columns and --sort call them: the figure that a row is
 #: sorted by, None for text, and whether the largest is the best.
 COLUMNS: dict[str, tuple[Callable[[Row], float | None] | None, bool]] = {
@@ -64,6 +70,7 @@ COLUMNS: dict[str, tuple[Callable[[Row], float | None] | None, bool]] = {
     "training_params": (lambda r: r.training_parameters_m, False),
     "teacher_miou": (lambda r: _mean(r.teacher_miou), True),
     "teacher_seconds": (lambda r: r.teacher_seconds, False),
+    **{name: (_metric(name), metric.higher_is_better) for name, metric in METRICS.items()},
 }
 
 
@@ -188,6 +195,15 @@ def main_grid(table: Table, wanted: Sequence[str] = ()) -> Grid:
             any(r.teacher_miou for r in rows),
         ),
         ("teacher_seconds", "teacher training s", _teacher_seconds, any(r.teachers for r in rows)),
+        *(
+            (
+                name,
+                f"{metric.title} {metric.unit}".strip(),
+                partial(_metric_text, name),
+                metric.on_request and any(name in r.figures for r in rows),
+            )
+            for name, metric in METRICS.items()
+        ),
     ]
     by_key = {key: (name, cell) for key, name, cell, needed in columns if needed or key in wanted}
     shown = [by_key[key] for key in wanted] if wanted else list(by_key.values())
@@ -303,6 +319,10 @@ def difference_text(value: Difference | None, enough: int = ENOUGH_SEEDS) -> str
     interval = f" [{value.low:.1f}, {value.high:.1f}]" if math.isfinite(value.low) else ""
     unsure = value.n >= enough and not value.significant
     return f"{round(value.mean, 1) + 0.0:+.1f}{interval}{' ~' if unsure else ''}"
+
+
+def _metric_text(name: str, row: Row) -> str:
+    return spread(row.figures.get(name))
 
 
 def _gain_at_seconds(row: Row) -> str:

@@ -198,7 +198,7 @@ def scores(record: Record) -> dict[str, float]:
         if scored is None or not record.metrics.val_images:
             continue
         values[f"{network}/miou"] = scored.miou
-        values[f"{network}/pixel_accuracy"] = scored.pixel_accuracy
+        values |= {f"{network}/{name}": v for name, v in scored.figures.items()}
         values |= {f"{network}/miou_{name}": v for name, v in scored.conventions.items()}
         values |= {f"{network}/iou/{n}": v for n, v in scored.iou.items() if v is not None}
     if figures := record.metrics.label_free:

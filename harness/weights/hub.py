@@ -12,6 +12,7 @@ import yaml
 from harness.config import catalogue
 from harness.config.class_set import ClassSet
 from harness.config.schema import DataRef
+from harness.evaluation.registry import measured
 from harness.files import folder_replaced_whole, write_text
 from harness.records.schema import Record, Scores, provenance, unlabelled
 from harness.text import markdown_text, plain_values
@@ -133,13 +134,15 @@ def metadata(card: Card, record: Record | None, *, is_ema: bool = False) -> dict
         {"type": "mean_iou", "name": f"mIoU ({convention}), percent", "value": round(value, 3)}
         for convention, value in _by_convention(record, scores)
     ]
-    metrics.append(
-        {
-            "type": "accuracy",
-            "name": "pixel accuracy, percent",
-            "value": round(scores.pixel_accuracy, 3),
-        }
-    )
+    for metric, value in measured(scores):
+        unit = metric.unit.replace("%", "percent")
+        metrics.append(
+            {
+                "type": metric.model_card or metric.name,
+                "name": f"{metric.title}, {unit}" if unit else metric.title,
+                "value": round(value, 3),
+            }
+        )
     result = {
         "task": {"type": "image-segmentation", "name": "Semantic segmentation"},
         "dataset": dataset,
@@ -200,7 +203,7 @@ def _scores_table(record: Record, scores: Scores) -> str:
     lines += ["| figure | percent |", "|---|---|"]
     for convention, value in _by_convention(record, scores):
         lines.append(f"| mIoU ({markdown_text(convention)}) | {value:.2f} |")
-    lines.append(f"| pixel accuracy | {scores.pixel_accuracy:.2f} |")
+    lines += [f"| {metric.title} | {value:.2f} |" for metric, value in measured(scores)]
     for name, iou in scores.iou.items():
         lines.append(f"| IoU, {markdown_text(name)} | {'-' if iou is None else f'{iou:.2f}'} |")
     return "\n".join(lines) + "\n"

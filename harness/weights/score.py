@@ -17,6 +17,7 @@ from harness.data.sources import find_target, is_there, sized
 from harness.data.verify import quick_check
 from harness.errors import BenchError
 from harness.evaluation.inference import Views, within_memory
+from harness.evaluation.registry import measured
 from harness.evaluation.scoring import score
 from harness.files import file_hash
 from harness.measure import environment
@@ -139,10 +140,14 @@ def evaluation_grids(evaluation: Evaluation) -> list[Grid]:
         *(["mirrored too"] if views.flip else []),
         *([f"at scales {views.scales}"] if views.scales != (1.0,) else []),
     ]
+    measured_texts = [
+        f"{metric.title} {value:.2f} {metric.unit}".strip()
+        for metric, value in measured(evaluation.scores)
+    ]
     size = "x".join(map(str, evaluation.profile.image_size[scenario.scored_set]))
     notes = [
         f"{evaluation.target.val_images} validation images of {scenario.scored_set} at "
-        f"{size}, {', '.join(how)}; pixel accuracy {evaluation.scores.pixel_accuracy:.2f} %.",
+        f"{size}, {'; '.join([', '.join(how), *measured_texts])}.",
         f"The scenario's convention is {scenario.convention}.",
     ]
     by_convention = [[name, f"{v:.2f}"] for name, v in evaluation.scores.conventions.items()]

@@ -6,7 +6,8 @@ import numpy as np
 from cityscapes import CITYSCAPES
 from golden.compare import Comparison, arrays, deviation, differing, tensor
 
-from harness.evaluation.metrics import Matrix, confusion, iou, mean_iou, scores
+from harness.evaluation.metrics import Matrix, confusion, iou, mean_iou
+from harness.evaluation.registry import METRICS
 
 METRIC = "k_metric.npz"
 
@@ -37,7 +38,7 @@ def mean() -> float:
 
 
 def pixel_accuracy() -> float:
-    ours = scores(matrix(), CITYSCAPES, "all19").pixel_accuracy
+    ours = METRICS["pixel_accuracy"].value(matrix(), CITYSCAPES, CITYSCAPES.ways_to_score["all19"])
     return deviation(ours / 100, arrays(METRIC)["aAcc"])
 
 

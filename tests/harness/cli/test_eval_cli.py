@@ -78,6 +78,21 @@ def test_our_own_file_says_its_network(own_file):
     }  # fmt: skip
 
 
+def test_a_metric_on_request_stands_beside_those_of_every_run(own_file):
+    arguments = ["--checkpoint", own_file, "--scenario", "gta2cs", *SET]
+    plain = found(*arguments)["scores"]
+    asked = found(*arguments, "--set", "metrics=boundary_iou")["scores"]
+    boundary = asked["figures"].pop("boundary_iou")
+    assert 0 <= boundary <= 100
+    assert asked == plain
+    assert list(plain["figures"]) == ["pixel_accuracy"]
+    shown = bench("eval", *arguments, "--set", "metrics=boundary_iou").out
+    assert f"boundary IoU {boundary:.2f} %" in " ".join(shown.split())
+    refused = bench("eval", *arguments, "--set", "metrics=boundary")
+    assert refused.code == 2
+    assert "did you mean 'boundary_iou'" in refused.err
+
+
 @pytest.mark.parametrize(
     ("part", "seed", "origin"),
     [("student", 1, "self-training checkpoint, student"), ("ema", 2, "moving average")],

@@ -107,7 +107,11 @@ def test_weights_of_a_method_that_sees_the_target_depend_on_it(method):
 
 @pytest.mark.parametrize("method", ["daformer", "source_only"])
 @pytest.mark.parametrize(
-    "override", ["slide=32,32,16,16", "tta_flip=true", "tta_scales=0.75,1", "tta_scales=0.5,1,1.5"]
+    "override",
+    [
+        *("slide=32,32,16,16", "tta_flip=true", "tta_scales=0.75,1", "tta_scales=0.5,1,1.5"),
+        "metrics=boundary_iou",
+    ],
 )
 def test_how_images_are_scored_changes_figures_but_no_weights(method, override):
     plain, other = spec(method), spec(method, overrides=(override,))

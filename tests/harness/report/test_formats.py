@@ -19,6 +19,7 @@ from harness.analysis.published import PATH, published
 from harness.analysis.variants import spelled
 from harness.cli.table import COLUMN_NAMES
 from harness.errors import BenchError
+from harness.evaluation.registry import METRICS
 from harness.records.schema import TeacherCost
 from harness.report.columns import COLUMNS, column_keys
 from harness.report.formats import FORMATS, print_rich, render
@@ -351,8 +352,25 @@ def test_columns_are_those_asked_for_in_their_order():
 
 
 def test_every_column_can_be_asked_for_and_is_named_in_the_help():
-    assert column_keys(COLUMN_NAMES, "--columns") == list(COLUMNS)
+    named = column_keys(COLUMN_NAMES, "--columns")
+    assert [*named, *METRICS] == list(COLUMNS)
     assert "oracle" in render(four_methods(), "markdown", columns=list(COLUMNS))
+
+
+def test_registered_metrics_are_columns_by_their_names():
+    def measured(method, miou, **figures):
+        record = fake_record(method, miou=miou)
+        scores = record.metrics.student.model_copy(update={"figures": figures})
+        metrics = record.metrics.model_copy(update={"student": scores})
+        return record.model_copy(update={"metrics": metrics})
+
+    plain = [measured("source_only", 30, pixel_accuracy=70.0), measured("dacs", 35)]
+    assert "pixel accuracy" not in render(plain, "markdown")
+    assert " 70.0 (1) |" in render(plain, "markdown", columns=["method", "pixel_accuracy"])
+    asked = [measured("source_only", 30, boundary_iou=9.0), measured("dacs", 35, boundary_iou=12.5)]
+    assert "boundary IoU %" in render(asked, "markdown")
+    lines = render(asked, "markdown", columns=["method", "boundary_iou"], sort="boundary_iou")
+    assert lines.index("12.5 (1)") < lines.index("9.0 (1)")
 
 
 def test_the_best_row_is_first_and_a_row_without_the_figure_last():

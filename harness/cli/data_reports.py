@@ -22,7 +22,7 @@ from harness.data.layouts import layout_of
 from harness.data.rare_class import class_statistics
 from harness.data.sources import GENERATED, Role, find_sources
 from harness.errors import DataError
-from harness.report.columns import Grid
+from harness.report.columns import NONE, Grid
 from harness.report.formats import print_grid
 from harness.report.progress import Reporter, hashing_shown
 
@@ -155,26 +155,27 @@ BAR = 20
 
 
 def _show_statistics(opened: dict[str, Dataset], report: Reporter) -> None:
-    """A table of data sets of the same classes; of one alone, with a bar a class."""
-    columns: dict[str, list[str]] = {}
+    """A table of the data sets, a line a class of any of them; of one or two, with bars."""
+    columns: dict[str, dict[str, str]] = {}
     for title, dataset in opened.items():
         with report.counting(f"counting the classes of {title}, once") as counted:
             stats = class_statistics(dataset, counted)
         pixels = stats.pixels / max(stats.pixels.sum(), 1)
         images = (stats.counts > 0).mean(0)
-        columns[f"{title} ({len(dataset)})"] = [
-            f"{100 * share:.2f} / {100 * shown:.0f}"
-            for share, shown in zip(pixels, images, strict=False)  # ignored pixels are left out
-        ]
+        names = dataset.classes.names
+        columns[f"{title} ({len(dataset)})"] = {
+            name: f"{100 * share:.2f} / {100 * shown:.0f}"
+            for name, share, shown in zip(names, pixels, images, strict=False)  # less ignored ones
+        }
         if len(opened) <= 2:
             bars = ["\u2588" * round(BAR * p) or "\u258f" * bool(p) for p in pixels]
-            columns[f"{title}, pixels"] = bars
-    names = next(iter(opened.values())).classes.names
+            columns[f"{title}, pixels"] = dict(zip(names, bars, strict=False))
+    every = dict.fromkeys(name for dataset in opened.values() for name in dataset.classes.names)
     print_grid(
         Grid(
             "share of pixels / of images, percent",
             ["class", *columns],
-            [[name, *(cells[i] for cells in columns.values())] for i, name in enumerate(names)],
+            [[name, *(cells.get(name, NONE) for cells in columns.values())] for name in every],
             [],
         ),
         report.console,

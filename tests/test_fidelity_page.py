@@ -61,7 +61,7 @@ def test_profiles_of_papers_set_what_the_page_says(name, cells):
     fields = registry.load(method).Config.model_fields
     for setting, value in settings(here).items():
         if setting in fields:
-            assert {profile.knobs_for(target)[setting] for target in targets} == {value}
+            assert {catalogue.knobs_for(profile, target)[setting] for target in targets} == {value}
         else:
             assert getattr(profile, setting) == value
     for setting, value in settings(default).items():

@@ -151,6 +151,12 @@ def data_set(name: str) -> DataSet:
     return _OWN_DATA_SETS.get(name) or _shipped_data_set(name)
 
 
+def knobs_for(profile: Profile, target: str) -> dict[str, Any]:
+    """A profile's knobs for runs that adapt to that data set: without a hood all rows count."""
+    rows = {} if data_set(target).hood else {"ignore_top": 0, "ignore_bottom": 0}
+    return {**profile.knobs, **rows, **profile.target_knobs.get(target, {})}
+
+
 def data_set_names() -> list[str]:
     """Every data set that is known by a name: shipped, or the user's own that is in use."""
     return [*names("datasets"), *_OWN_DATA_SETS]

@@ -162,6 +162,11 @@ class DataSet(Strict):
     classes: str = Field(
         "", description="class set that its classes belong to; empty: its own, in the order of ids"
     )
+    hood: bool = Field(
+        False,
+        description="its images show the car's own hood and rectified borders: pseudo-labels there "
+        "have no weight, by ignore_top and ignore_bottom of the profile",
+    )
     layouts: tuple[FileLayout, ...] = Field(min_length=1)
     splits: dict[str, Split] = Field(min_length=1)
     selections: dict[str, Subset] = {}

@@ -122,7 +122,7 @@ def resolve(request: Request, data_root: Path | None = None) -> Plan:
     profile = catalogue.profile(request.profile or default)
     if request.student:
         profile = profile.model_copy(update={"student": request.student})
-    knobs = profile.knobs_for(scenario.target)
+    knobs = catalogue.knobs_for(profile, scenario.target)
     knobs = {k: v for k, v in knobs.items() if k in config_class.model_fields}
     for option in ("teacher", "teacher_checkpoint", "teacher_init"):
         value = getattr(request, option)

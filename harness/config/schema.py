@@ -250,10 +250,6 @@ class Profile(Strict):
         description="the same for one target data set, by its name; they go before knobs",
     )
 
-    def knobs_for(self, target: str) -> dict[str, Any]:
-        """The knobs of runs that adapt to that data set."""
-        return {**self.knobs, **self.target_knobs.get(target, {})}
-
 
 class Suite(Strict):
     """Runs that answer one question (benchmarks/suites/*.toml): the product of its lists."""

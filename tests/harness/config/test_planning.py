@@ -171,6 +171,17 @@ def test_a_targets_knobs_go_before_the_profiles_and_after_the_users():
     assert (there.config.ignore_bottom, there.config.mask_source) == (0, True)
     assert there.spec.profile.target_knobs == {}
     assert plan("mic", **asked, overrides=("ignore_bottom=7",)).config.ignore_bottom == 7
+
+
+def test_rows_of_pseudo_labels_are_ignored_only_where_a_hood_is_seen():
+    profile = catalogue.profile("tiny")
+    expected = {"cityscapes": 8, "acdc": 8, "darkzurich": 8, "camvid": 0, "loveda": 0, "potsdam": 0}
+    rows = {name: catalogue.knobs_for(profile, name)["ignore_bottom"] for name in expected}
+    assert rows == expected
+    mine = catalogue.data_set("gta5").model_copy(update={"name": "mine"})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(catalogue, "_OWN_DATA_SETS", {"mine": mine})
+        assert catalogue.knobs_for(catalogue.profile("paper"), "mine")["ignore_bottom"] == 0
     assert not plan("mic", profile="paper_hr").config.mask_source
 
 

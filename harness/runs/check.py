@@ -69,7 +69,7 @@ def _runner(
     baseline: Path, data_root: Path | None, device: str | None
 ) -> Iterator[Callable[[RunSpec], Record]]:
     """What runs a spec of the baseline in a process of its own, in a scratch folder."""
-    from harness.config.planning import replan
+    from harness.config.replanning import replan
     from harness.measure.environment import choose_device
     from harness.report.progress import Reporter
     from harness.runs.launchers import Task, carry_out

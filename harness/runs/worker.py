@@ -16,7 +16,8 @@ def main(path: str) -> None:
     """Carry out the task in a JSON file; the record tells what became of it."""
     from rich.console import Console
 
-    from harness.config.planning import replan, use_plugins
+    from harness.config.planning import use_plugins
+    from harness.config.replanning import replan
     from harness.measure.environment import choose_device
     from harness.measure.own_time import own_time
     from harness.report.loggers import Logging, loggers

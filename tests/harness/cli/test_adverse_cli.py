@@ -8,7 +8,8 @@ import pytest
 from bench_cli import QUICK, bench, refused
 from real_formats import write_acdc, write_cityscapes, write_darkzurich
 
-from harness.config.planning import Request, replan, resolve
+from harness.config.planning import Request, resolve
+from harness.config.replanning import replan
 from harness.records import store
 
 SCENARIOS = {"cs2acdc": "acdc", "cs2darkzurich": "darkzurich"}

@@ -8,7 +8,8 @@ import pytest
 from bench_cli import QUICK, bench
 
 from harness.config.network_files import pinned
-from harness.config.planning import Request, replan, resolve
+from harness.config.planning import Request, resolve
+from harness.config.replanning import replan
 from harness.config.schema import RunSpec
 from harness.records import store
 from methods.networks import zoo

@@ -9,7 +9,8 @@ import torch
 from real_formats import write_camvid, write_cityscapes, write_gta5
 
 from harness.config import catalogue
-from harness.config.planning import Request, replan, resolve
+from harness.config.planning import Request, resolve
+from harness.config.replanning import replan
 from harness.config.schema import RunSpec
 from harness.errors import BenchError, DataError
 from harness.files import file_hash

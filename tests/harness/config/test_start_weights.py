@@ -9,7 +9,8 @@ import torch
 from bench_cli import bench, refused
 
 from harness.config import catalogue, start_weights
-from harness.config.planning import Request, replan, resolve
+from harness.config.planning import Request, resolve
+from harness.config.replanning import replan
 from harness.config.start_weights import PACKAGES, Package, located, sources
 from harness.config.suites import requests
 from harness.errors import BenchError

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from bench_cli import QUICK, SETTINGS, bench, refused
 
-from harness.config.planning import Request, replan, resolve, use_plugins
+from harness.config.planning import Request, resolve, use_plugins
+from harness.config.replanning import replan
 from harness.records import store
 from harness.runs import worker
 from methods import registry

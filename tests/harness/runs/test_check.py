@@ -19,7 +19,7 @@ import harness.training.loop as loop
 import methods.daformer as daformer
 import methods.parts.losses as losses
 from harness.analysis.regression import best, compare, schedule_speed
-from harness.config.planning import replan
+from harness.config.replanning import replan
 from harness.errors import BenchError, in_one_line
 from harness.measure.environment import ROOT
 from harness.measure.own_time import own_time

@@ -11,7 +11,7 @@ from fake_records import fake_record
 from PIL import Image
 
 from harness.config.network_files import pinned, recorded, register
-from harness.config.planning import replan
+from harness.config.replanning import replan
 from harness.config.schema import content_hash
 from harness.errors import BenchError
 from harness.records import store

@@ -132,7 +132,7 @@ class CurveMeter:
         views = Views(
             slide=self.profile.slide
         )  # one view: its logits, mirrored and scaled ones not
-        collected = [validators.LabelFree() for _ in networks]
+        collected = [validators.LabelFreeSums() for _ in networks]
         matrix = torch.zeros(0)
         with ExitStack() as modes:
             for network in networks:

@@ -74,7 +74,7 @@ def _entropies(probabilities: Tensor) -> Tensor:
     return -probabilities.xlogy(probabilities).sum(1)
 
 
-class LabelFree:
+class LabelFreeSums:
     """The label-free scores of one network, over images that it is given one after the other."""
 
     def __init__(self) -> None:

@@ -14,6 +14,7 @@ import torch
 from harness.config.planning import Plan
 from harness.measure.flops import gflops, parameters_m
 from harness.measure.memory import PeakMemory, baseline
+from harness.runs.remaining import TRAINED
 from harness.runs.speed.step import SyntheticStep
 from harness.training.precision import computing_threads, set_float32
 from methods.contract import Method
@@ -29,8 +30,6 @@ LARGEST_BATCH = 8
 MIB_A_MILLION = 4e6 / 2**20
 #: States that a training keeps at a time, and numbers in one for each that is trained: AdamW's.
 STATES, STATE_NUMBERS = 2, 3
-#: Forward and backward pass of an image, in forward passes.
-TRAINED = 3
 
 
 @dataclass(frozen=True)

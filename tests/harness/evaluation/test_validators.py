@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from harness.evaluation import validators
-from harness.evaluation.validators import LabelFree, agreement, chosen, entropy, information
+from harness.evaluation.validators import LabelFreeSums, agreement, chosen, entropy, information
 from harness.records.schema import CurvePoint, NetworkScores
 
 
@@ -72,7 +72,7 @@ def test_agreement_is_a_mean_over_the_classes_that_either_predicts():
 
 def test_images_one_by_one_are_all_pixels_at_once():
     images = probabilities(3, 5, 4, 6)
-    collected = LabelFree()
+    collected = LabelFreeSums()
     for image in images:
         collected.add(image[None])
     values, mean = collected.values(), images.mean((0, 2, 3))
@@ -84,7 +84,7 @@ def test_images_one_by_one_are_all_pixels_at_once():
 
 def test_a_large_image_is_sampled_the_same_way_each_time():
     large = probabilities(1, 3, 40, 40)
-    first, second = LabelFree(), LabelFree()
+    first, second = LabelFreeSums(), LabelFreeSums()
     first.add(large)
     second.add(large)
     assert first.values() == second.values()

@@ -13,7 +13,7 @@ import torch
 from fake_records import fake_cost, fake_record
 from rich.console import Console
 
-import harness.evaluation.metrics as metrics
+import harness.evaluation.scoring as scoring
 import harness.runs.run as run_module
 import harness.training.loop as loop
 import methods.daformer as daformer
@@ -82,11 +82,11 @@ def test_an_unchanged_run_holds(again, clean, name):
     assert not regressed(clean(name), again(name)) - SPEEDS
 
 
-def _road_is_ignored(prediction, label, classes, plain=metrics.confusion):
+def _road_is_ignored(prediction, label, classes, plain=scoring.confusion):
     return plain(prediction, label.where(label != 0, 255), classes)
 
 
-def _ignored_is_road(prediction, label, classes, plain=metrics.confusion):
+def _ignored_is_road(prediction, label, classes, plain=scoring.confusion):
     return plain(prediction, label.where(label != 255, 0), classes)
 
 
@@ -107,12 +107,12 @@ FAULTS = {
         {"loss source", "loss target"},
     ),
     "the metric counts ignored pixels as road": (
-        metrics,
+        scoring,
         "confusion",
         _ignored_is_road,
         {"scored labels"},
     ),
-    "the metric ignores road": (metrics, "confusion", _road_is_ignored, {"scored labels"}),
+    "the metric ignores road": (scoring, "confusion", _road_is_ignored, {"scored labels"}),
 }
 
 

@@ -206,8 +206,8 @@ def _labelled(open_split: Callable[[Role], Dataset]) -> Dataset:
 def _data_sets_in(data_root: Path | None) -> tuple[Path, list[str]]:
     if data_root is None:
         raise DataError(
-            "no data root was given; expected a folder that holds gta5/, synthia/, cityscapes/, "
-            "camvid/, acdc/ or darkzurich/. Give it with --data-root or UDA_BENCH_DATA; "
+            "no data root was given; expected a folder that holds data sets, such as gta5/ and "
+            "cityscapes/. Give it with --data-root or UDA_BENCH_DATA; "
             "`bench data make --out DIR` writes a generated one."
         )
     known = catalogue.names("datasets")

@@ -42,7 +42,7 @@ DataRoot = Annotated[
     typer.Option(
         "--data-root",
         envvar="UDA_BENCH_DATA",
-        help="The folder that holds gta5/, synthia/, cityscapes/, camvid/, acdc/, darkzurich/.",
+        help="The folder that holds the data sets, such as gta5/ and cityscapes/.",
         show_default="none, data is generated",
     ),
 ]

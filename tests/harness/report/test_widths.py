@@ -51,6 +51,9 @@ def test_every_figure_of_the_columns_shown_is_printed_in_full(published, width, 
         for row in grid.rows:
             cells = [row[i] for i in range(shown) if grid.alignment[i] == "right"]
             figures = " ".join(cells).split()
+            if not cells:  # beside long names of student and teacher none fits in 60 columns
+                assert width == 60
+                continue
             assert any(line.split()[-len(figures) :] == figures for line in lines), row
 
 

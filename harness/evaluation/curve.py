@@ -129,9 +129,7 @@ class CurveMeter:
     def label_free(self, networks: Sequence[Segmentor]) -> LabelFree:
         """The scores without labels of a student, or of a student and its EMA teacher."""
         cast = partial(autocast, self.device, self.profile.precision)
-        views = Views(
-            slide=self.profile.slide
-        )  # one view: its logits, mirrored and scaled ones not
+        views = Views(slide=self.profile.slide)  # one: neither mirrored nor scaled ones
         collected = [validators.LabelFreeSums() for _ in networks]
         matrix = torch.zeros(0)
         with ExitStack() as modes:

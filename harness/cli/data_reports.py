@@ -142,7 +142,7 @@ def statistics(data_root: Path | None, console: Console) -> None:
     else:
         root, names = _data_sets_in(data_root)
         with hashing_shown():
-            opened = {name: _labelled(partial(open_dataset, name, root)) for name in names}
+            opened = {name: _labelled_split(name, root) for name in names}
     titles = {
         name: name if dataset.split == "train" else f"{name} {dataset.split}"
         for name, dataset in opened.items()
@@ -201,6 +201,12 @@ def _labelled(open_split: Callable[[Role], Dataset]) -> Dataset:
     """The split to train on, or the one to score on where only that has labels."""
     train = open_split("train")
     return train if train.has_labels else open_split("val")
+
+
+def _labelled_split(name: str, root: Path) -> Dataset:
+    """The first split of a shipped data set that has labels: each set has one."""
+    opened = (open_dataset(name, root, split) for split in layout_of(name).splits)
+    return next(dataset for dataset in opened if dataset.has_labels)
 
 
 def _data_sets_in(data_root: Path | None) -> tuple[Path, list[str]]:

@@ -65,7 +65,7 @@ def _plain(name: str) -> str:
 def _is(layout: DataSet, folder: Path) -> bool:
     """Whether a folder holds the set; where others use the same folders, names of files decide."""
     if any(_holds(folder, marker) for marker in layout.markers):
-        return True
+        return not _is_another(layout, folder)  # IDD has Cityscapes' folders
     if not layout.markers and not layout.shared_markers:  # the user's own, where its folder is not
         return _is_name(layout, folder)
     shared = [marker for marker in layout.shared_markers if _holds(folder, marker)]
@@ -73,9 +73,15 @@ def _is(layout: DataSet, folder: Path) -> bool:
         return False
     if _is_name(layout, folder):
         return True
-    if any(_is_name(other, folder) for other in map(layout_of, _shipped())):
+    if _is_another(layout, folder):
         return False
     return any(_has_frames(layout, images) for images in folder.glob(shared[0][0]))
+
+
+def _is_another(layout: DataSet, folder: Path) -> bool:
+    """Whether a folder bears the name of a shipped set, and none of this one's."""
+    named = any(_is_name(other, folder) for other in map(layout_of, _shipped()))
+    return named and not _is_name(layout, folder)
 
 
 def _holds(folder: Path, marker: tuple[str, ...]) -> bool:

@@ -135,8 +135,8 @@ def _train_ids(
         raise DataError(
             f"{data_set.name} has classes that {classes.name} has not: {', '.join(missing)}; "
             "expected the scenario to say what each becomes, such as "
-            f'"{missing[0]}" = "{classes.names[0]}" or "ignored" under [source_classes] or '
-            f'[target_classes]; "{ALL_OTHERS}" stands for all others.'
+            f'"{missing[0]}" = "{classes.names[0]}" or "ignored" under [source_classes], '
+            f'[target_classes] or [scored_classes]; "{ALL_OTHERS}" stands for all others.'
         )
     return train_ids
 

@@ -146,7 +146,7 @@ def _text(name: str, image_folder: Path, label_folder: Path | None, out: Path, f
         top = folders[0].parent
     below = [folder.relative_to(top).as_posix() for folder in folders]
     split = "/{split}" if found.split_folders else ""
-    patterns = [f"{folder}{split}" if folder != "." else (split[1:] or "*") for folder in below]
+    patterns = [f"{folder}{split}" if folder != "." else (split[1:] or ".") for folder in below]
     place = f"images = {json.dumps(patterns[0])}"
     if label_folder:
         place += f", labels = {json.dumps(patterns[1:])}"

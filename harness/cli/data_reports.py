@@ -157,6 +157,7 @@ BAR = 20
 def _show_statistics(opened: dict[str, Dataset], report: Reporter) -> None:
     """A table of the data sets, a line a class of any of them; of one or two, with bars."""
     columns: dict[str, dict[str, str]] = {}
+    drawn: set[str] = set()
     for title, dataset in opened.items():
         with report.counting(f"counting the classes of {title}, once") as counted:
             stats = class_statistics(dataset, counted)
@@ -170,6 +171,7 @@ def _show_statistics(opened: dict[str, Dataset], report: Reporter) -> None:
         if len(opened) <= 2:
             bars = ["\u2588" * round(BAR * p) or "\u258f" * bool(p) for p in pixels]
             columns[f"{title}, pixels"] = dict(zip(names, bars, strict=False))
+            drawn.add(f"{title}, pixels")
     every = dict.fromkeys(name for dataset in opened.values() for name in dataset.classes.names)
     print_grid(
         Grid(
@@ -177,6 +179,7 @@ def _show_statistics(opened: dict[str, Dataset], report: Reporter) -> None:
             ["class", *columns],
             [[name, *(cells.get(name, NONE) for cells in columns.values())] for name in every],
             [],
+            frozenset(drawn),
         ),
         report.console,
         "a wider terminal",

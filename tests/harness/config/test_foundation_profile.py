@@ -34,7 +34,7 @@ def test_a_foundation_teacher_has_the_constants_of_vfm_uda_plus_plus(tmp_path, m
     weights = tmp_path / "weights.pth"
     weights.write_bytes(b"any")
     monkeypatch.setattr("harness.config.planning.located", lambda *_: weights)
-    monkeypatch.setattr(start_weights, "check_init", lambda *_: None)  # whether it fits: elsewhere
+    monkeypatch.setattr(start_weights, "_check_content", lambda *_: None)  # it fits: elsewhere
     asked = requests(catalogue.suite("foundation_teacher"))
     plan = resolve(next(request for request in asked if request.method == "dualkd"))
     knobs = plan.config

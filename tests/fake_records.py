@@ -14,6 +14,8 @@ from harness.records.schema import (
     Cost,
     Golden,
     Inference,
+    LabelFree,
+    LabelFreeScores,
     Metrics,
     Record,
     Scores,
@@ -173,12 +175,14 @@ def fake_record(
     )
 
 
-def without_labels(record: Record) -> Record:
-    """The same had its target no labels to score on."""
+def without_labels(record: Record, entropy: float = 1.0) -> Record:
+    """The same had its target no labels to score on; other label-free figures are its multiples."""
     assert record.metrics
     classes = classes_of(record.spec.scenario)
     nothing = unscored(classes, record.metrics.convention)
-    update: dict[str, Any] = {"student": nothing, "val_images": 0}
+    student = LabelFreeScores(entropy=entropy, infomax=2 * entropy, snd=3 * entropy)
+    figures = LabelFree(images=64, student=student, agreement=40 * entropy)
+    update: dict[str, Any] = {"student": nothing, "val_images": 0, "label_free": figures}
     if record.metrics.ema_teacher:
         update["ema_teacher"] = nothing
     return record.model_copy(update={"metrics": record.metrics.model_copy(update=update)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import cv2
@@ -159,3 +160,31 @@ def test_classes_that_no_scenario_names_are_refused(here):
     arguments = ["run", "--method", "source_only", "--scenario", "fields.toml", "--profile", "tiny"]
     assert bench(*arguments, *MICRO).code == 0
     assert list(records()["source_only"].metrics.student.iou) == ["class 0", "other"]
+
+
+def test_pictures_of_ones_own_data_are_drawn_wherever_it_lies_now(here):
+    for name in ("summer", "winter"):
+        bench("data", "new", name, "--images", f"{name}/photos", "--labels", f"{name}/masks")
+    arguments = ["--method", "source_only", "--scenario", "fields.toml", "--profile", "tiny"]
+    assert bench("run", *arguments, *MICRO).code == 0
+    Path("winter").rename("moved")
+    for name in ("winter", "summer"):  # what lies in them stays as it is, their names do not
+        Path(f"{name}.toml").unlink()
+    assert "found no winter" in refused(bench("plot", "qualitative", "--data-root", here))
+    drawn = bench("plot", "qualitative", "--data-root", "moved", "--out", "q.png")
+    assert drawn.code == 0, drawn.err
+    assert Path("q.png").stat().st_size > 1000
+    site = bench("report", "--with-images", "--data-root", "moved", "--out", "site")
+    assert site.code == 0, site.err
+    assert len(list(Path("site/runs").glob("*-prediction.png"))) == 2
+
+
+def test_the_bars_of_shares_begin_below_one_another(here):
+    bench("data", "new", "summer", "--images", "summer/photos", "--labels", "summer/masks")
+    said = bench("data", "stats", "summer.toml")
+    assert said.code == 0, said.err
+    rows = [line for line in said.out.splitlines() if line.strip().startswith("class ")]
+    bars = [[m.start() for m in re.finditer(r"(?<![█▏])[█▏]+", row)] for row in rows]
+    starts = {tuple(found) for found in bars if len(found) == 2}
+    assert len(starts) == 1
+    assert len({len(row[starts_at:].split()[0]) for row in rows for starts_at in min(starts)}) > 1

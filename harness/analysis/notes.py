@@ -37,8 +37,8 @@ def table_notes(
     named = list(zip(row_names(rows), rows, strict=True))
     if unscored := all(map(unlabelled, records)) and bool(rows):
         notes.append(
-            "The target has no labels to score on: predictions are the result, and label_free in a "
-            "run's record has the figures that need none."
+            "The target has no labels to score on: predictions are the result. --columns "
+            "method,entropy,infomax,snd,agreement shows figures that need none."
         )
     broken = [name for name, row in named if not all(map(math.isfinite, row.scores))]
     if broken and not unscored:

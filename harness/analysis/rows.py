@@ -28,7 +28,7 @@ from harness.analysis.statistics import (
     summary,
 )
 from harness.analysis.variants import settings, spelled, variant
-from harness.records.schema import Record, training_speed
+from harness.records.schema import Metrics, Record, training_speed
 
 BASELINE, ORACLE = "source_only", "oracle"
 ENOUGH_SEEDS = 3
@@ -53,6 +53,7 @@ class Row:
     ema_miou: Summary | None
     conventions: dict[str, float]
     figures: dict[str, Summary]  # of registered metrics, by name
+    label_free: dict[str, Summary]  # of the student, where the target has no labels
     iou: dict[str, float | None]
     train_images_per_second: float | None
     memory_mib: float | None
@@ -279,6 +280,7 @@ def _row(runs: Sequence[Record], variant: dict[str, Any]) -> Row:
             for name in students[0].figures
             if all(name in s.figures for s in students)
         },
+        label_free=_label_free(metrics),
         iou={name: _mean([s.iou.get(name) for s in students]) for name in students[0].iou},
         train_images_per_second=_median([training_speed(r) for r in runs if r.cost]),
         memory_mib=max(c.training.memory_mib for c in costs) if memory_kind else None,
@@ -291,6 +293,18 @@ def _row(runs: Sequence[Record], variant: dict[str, Any]) -> Row:
         teacher_miou=summary(taught) if taught else None,
         teacher_seconds=_mean([teacher_seconds(r) for r in runs]),
     )
+
+
+def _label_free(metrics: Sequence[Metrics]) -> dict[str, Summary]:
+    """Each label-free figure that every run has."""
+    runs = [m.label_free for m in metrics if m.label_free]
+    if not runs or len(runs) < len(metrics):
+        return {}
+    by_name = {
+        name: [getattr(run.student, name) for run in runs] for name in ("entropy", "infomax", "snd")
+    }
+    by_name["agreement"] = [run.agreement for run in runs if run.agreement is not None]
+    return {name: summary(values) for name, values in by_name.items() if len(values) == len(runs)}
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -142,7 +142,7 @@ def statistics(data_root: Path | None, console: Console) -> None:
     else:
         root, names = _data_sets_in(data_root)
         with hashing_shown():
-            opened = {name: _labelled(partial(open_dataset, name, root)) for name in names}
+            opened = {name: _labelled_split(name, root) for name in names}
     titles = {
         name: name if dataset.split == "train" else f"{name} {dataset.split}"
         for name, dataset in opened.items()
@@ -157,6 +157,7 @@ BAR = 20
 def _show_statistics(opened: dict[str, Dataset], report: Reporter) -> None:
     """A table of the data sets, a line a class of any of them; of one or two, with bars."""
     columns: dict[str, dict[str, str]] = {}
+    drawn: set[str] = set()
     for title, dataset in opened.items():
         with report.counting(f"counting the classes of {title}, once") as counted:
             stats = class_statistics(dataset, counted)
@@ -170,6 +171,7 @@ def _show_statistics(opened: dict[str, Dataset], report: Reporter) -> None:
         if len(opened) <= 2:
             bars = ["\u2588" * round(BAR * p) or "\u258f" * bool(p) for p in pixels]
             columns[f"{title}, pixels"] = dict(zip(names, bars, strict=False))
+            drawn.add(f"{title}, pixels")
     every = dict.fromkeys(name for dataset in opened.values() for name in dataset.classes.names)
     print_grid(
         Grid(
@@ -177,6 +179,7 @@ def _show_statistics(opened: dict[str, Dataset], report: Reporter) -> None:
             ["class", *columns],
             [[name, *(cells.get(name, NONE) for cells in columns.values())] for name in every],
             [],
+            frozenset(drawn),
         ),
         report.console,
         "a wider terminal",
@@ -201,6 +204,12 @@ def _labelled(open_split: Callable[[Role], Dataset]) -> Dataset:
     """The split to train on, or the one to score on where only that has labels."""
     train = open_split("train")
     return train if train.has_labels else open_split("val")
+
+
+def _labelled_split(name: str, root: Path) -> Dataset:
+    """The first split of a shipped data set that has labels: each set has one."""
+    opened = (open_dataset(name, root, split) for split in layout_of(name).splits)
+    return next(dataset for dataset in opened if dataset.has_labels)
 
 
 def _data_sets_in(data_root: Path | None) -> tuple[Path, list[str]]:

@@ -9,7 +9,7 @@ from typer.core import TyperGroup
 #: The verbs by what a user is about, in the order in which a newcomer needs them.
 GROUPS = {
     "Look around": ("list", "info", "doctor"),
-    "Run": ("run", "sweep", "status", "cancel"),
+    "Run": ("run", "sweep", "search", "status", "cancel"),
     "Compare": ("table", "compare", "plot", "report", "claims", "check"),
     "Use trained networks": ("eval", "predict", "export"),
     "Data": ("data", "subset", "cache"),

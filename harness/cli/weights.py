@@ -44,6 +44,7 @@ PartOption = Annotated[
     epilog=examples(
         "bench eval --checkpoint 0123456789",
         "bench eval --checkpoint b5.pth --student daformer_mitb5 --scenario gta2cs",
+        "bench eval --checkpoint 0123456789 --on cityscapes,bdd100k,mapillary",
     ),
 )
 def eval_(
@@ -55,6 +56,15 @@ def eval_(
             help="The scenario to score on; `bench list scenarios` lists them.",
             show_default="the run's own",
             autocompletion=scenario_names,
+        ),
+    ] = None,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,FILE,...",
+            help="Score on these data sets instead, a column each: names or TOML files, and "
+            "NAME:SPLIT for another split than val.",
+            show_default="the scenario's own",
         ),
     ] = None,
     student: Student = None,
@@ -81,7 +91,7 @@ def eval_(
         typer.Option(metavar="FILE", help="Write the scores here too, as JSON."),
     ] = None,
 ) -> None:
-    """Score a checkpoint on a scenario's validation images."""
+    """Score a checkpoint on a scenario's validation images, or on several data sets."""
     from rich.console import Console
 
     from harness.files import write_text
@@ -92,6 +102,7 @@ def eval_(
     from harness.report.progress import Reporter
     from harness.weights.find import find_checkpoint
     from harness.weights.score import Question, evaluate_checkpoint, evaluation_grids
+    from harness.weights.score_several import evaluate_on_several, several_grids
 
     question = Question(
         find_checkpoint(checkpoint, results, part),
@@ -101,15 +112,21 @@ def eval_(
         part=part,
         overrides=tuple(set_ or ()),
         data_root=data_root,
+        on=tuple(on.split(",")) if on else (),
     )
     # Of the other formats nothing but the result goes to the standard output.
     report = Reporter(Console(stderr=format_ != "rich"))
-    evaluation = evaluate_checkpoint(question, choose_device(device), report)
+    if on:
+        evaluations = evaluate_on_several(question, choose_device(device), report)
+        text, grids = store.as_json_list(evaluations), several_grids(evaluations)
+    else:
+        evaluation = evaluate_checkpoint(question, choose_device(device), report)
+        text, grids = store.as_json(evaluation), evaluation_grids(evaluation)
     if out:
-        write_text(out, store.as_json(evaluation))
+        write_text(out, text)
     if format_ == "json":
-        print(store.as_json(evaluation), end="")
-    for grid in evaluation_grids(evaluation) if format_ != "json" else ():
+        print(text, end="")
+    for grid in grids if format_ != "json" else ():
         if format_ == "markdown":
             print(formats.markdown(grid))
         else:

@@ -89,10 +89,12 @@ class LabelEncoding(Strict):
     """How a label is stored, and which class each of its values is."""
 
     title: str = Field("", description="for messages; empty: by how it is stored")
-    stored: Literal["indexed", "red16", "colours"] = Field(
+    stored: Literal["indexed", "red16", "grey16", "colours"] = Field(
         "indexed",
-        description="8-bit grey or palette PNG of ids; 16-bit PNG with the id in red; colours",
+        description="8-bit grey or palette PNG of ids; 16-bit PNG with the id in red; 16-bit grey "
+        "PNG; colours",
     )
+    divisor: int = Field(1, ge=1, description="of grey16: its values over this are the ids")
     files: tuple[str, ...] = Field(
         (), description="patterns of the names of labels stored so; none: all others"
     )
@@ -119,6 +121,8 @@ class LabelEncoding(Strict):
             )
         if self.stored != "colours" and self.train_ids == bool(self.ids):
             raise ValueError("expected either a table of ids, or train_ids = true")
+        if self.divisor != 1 and self.stored != "grey16":
+            raise ValueError('divisor: expected only where stored = "grey16"')
         known = [colour for colours in self.colours.values() for colour in colours]
         if len(set(known)) < len(known):
             double = next(c for c in known if known.count(c) > 1)

@@ -93,8 +93,8 @@ def _encoding(labels: Sequence[Path]) -> list[str]:
     if header is None:
         raise DataError(f"{labels[0]}: expected a PNG file of class ids or class colours.")
     if header.bits == 16:
-        values = _values(labels, 1 << 8)
-        return ["[[encodings]]", 'stored = "red16"', *_ids(values)]
+        stored = "grey16" if header.colour == png.GREY else "red16"
+        return ["[[encodings]]", f'stored = "{stored}"', *_ids(_values(labels, 1 << 8))]
     if header.colour in (png.RGB, png.RGBA):
         colours = sorted(map(tuple, np.unique(np.concatenate(_colours(labels)), axis=0).tolist()))
         if len(colours) > MOST_VALUES:
@@ -146,7 +146,7 @@ def _text(name: str, image_folder: Path, label_folder: Path | None, out: Path, f
         top = folders[0].parent
     below = [folder.relative_to(top).as_posix() for folder in folders]
     split = "/{split}" if found.split_folders else ""
-    patterns = [f"{folder}{split}" if folder != "." else (split[1:] or "*") for folder in below]
+    patterns = [f"{folder}{split}" if folder != "." else (split[1:] or ".") for folder in below]
     place = f"images = {json.dumps(patterns[0])}"
     if label_folder:
         place += f", labels = {json.dumps(patterns[1:])}"

@@ -39,6 +39,13 @@ class Encoding:
     files: tuple[str, ...] = ()
     seldom_ignored: bool = False
 
+    def holds(self, header: png.PngHeader | None) -> bool:
+        """Whether a PNG file of that header can be a label stored so."""
+        if header is None or header.colour not in self.colours:
+            return False
+        # A palette of few colours needs fewer bits than 8.
+        return header.bits == self.bits or (header.colour == png.PALETTE and header.bits < 8)
+
     def unknown(self, ids: Ids) -> list[int]:
         """The values in a label (H, W) that are no id of this encoding."""
         histogram = cv2.calcHist([ids], [0], None, [256], [0, 256]).ravel()
@@ -53,17 +60,17 @@ class Labels:
     classes: ClassSet
 
     def encoding_of(self, label: Path) -> Encoding:
-        """The encoding of one file: by its name, else by whether it holds colours, else the first.
+        """The encoding of one file: by its name, else by colours and bits, else the first.
 
         IndexError for a data set without labels.
         """
         for encoding in self.encodings:
             if any(fnmatchcase(label.name, pattern) for pattern in encoding.files):
                 return encoding
-        in_colours = [e for e in self.encodings if e.bits == 8 and png.RGB in e.colours]
-        if in_colours and (len(self.encodings) == 1 or _is_colour(label)):
-            return in_colours[0]
-        return self.encodings[0]
+        first = self.encodings[0]
+        if len({(encoding.bits, encoding.colours) for encoding in self.encodings}) == 1:
+            return first
+        return next((e for e in self.encodings if e.holds(png.read_header(label))), first)
 
     @property
     def tables(self) -> bytes:
@@ -128,8 +135,8 @@ def _train_ids(
         raise DataError(
             f"{data_set.name} has classes that {classes.name} has not: {', '.join(missing)}; "
             "expected the scenario to say what each becomes, such as "
-            f'"{missing[0]}" = "{classes.names[0]}" or "ignored" under [source_classes] or '
-            f'[target_classes]; "{ALL_OTHERS}" stands for all others.'
+            f'"{missing[0]}" = "{classes.names[0]}" or "ignored" under [source_classes], '
+            f'[target_classes] or [scored_classes]; "{ALL_OTHERS}" stands for all others.'
         )
     return train_ids
 
@@ -155,6 +162,9 @@ def _encoding(described: LabelEncoding, own: ClassSet, train_ids: Mapping[str, i
             ids = {int(i): train_ids[name] for i, name in described.ids.items()}
         if described.stored == "red16":
             read, title, bits, colour_types = _read_red16, _RED16, 16, (png.RGB, png.RGBA)
+        elif described.stored == "grey16":
+            read = partial(_read_grey16, divisor=described.divisor)
+            title, bits, colour_types = _GREY16, 16, (png.GREY,)
         else:
             read, title, bits, colour_types = read_grey, _GREY_TITLE, 8, _GREY
     return Encoding(
@@ -172,11 +182,7 @@ def _encoding(described: LabelEncoding, own: ClassSet, train_ids: Mapping[str, i
 
 _GREY, _COLOURS = (png.GREY, png.PALETTE), (png.RGB, png.RGBA, png.PALETTE)
 _RED16, _GREY_TITLE = "16-bit RGB PNG with the class id in red", "8-bit grey or palette PNG of ids"
-
-
-def _is_colour(label: Path) -> bool:
-    header = png.read_header(label)
-    return header is not None and header.colour in (png.RGB, png.RGBA)
+_GREY16 = "16-bit grey PNG of ids"
 
 
 def read_grey(path: Path) -> Ids:
@@ -196,10 +202,20 @@ def _read_red16(path: Path) -> Ids:
     return np.minimum(red, 255).astype(np.uint8)
 
 
+def _read_grey16(path: Path, divisor: int) -> Ids:
+    """Read a 16-bit grey PNG: its values over the divisor, 255 for larger ids."""
+    image = images.load(path)
+    if not image.mode.startswith("I"):
+        raise DataError(f"{path}: a label of mode {image.mode}; expected a 16-bit grey PNG")
+    return np.minimum(np.asarray(image) // divisor, 255).astype(np.uint8)
+
+
 def read_ids(path: Path) -> Ids:
     """The ids of a label without colours, of 8 or 16 bits."""
     header = png.read_header(path)
-    return _read_red16(path) if header and header.bits == 16 else read_grey(path)
+    if header is None or header.bits < 16:
+        return read_grey(path)
+    return _read_grey16(path, 1) if header.colour == png.GREY else _read_red16(path)
 
 
 def _read_colours(path: Path, code: _ColourCode) -> Ids:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from harness.data.walk import composed, folders_in, is_image_name, leave_out, walk
+from harness.data.walk import composed, folders_in, is_image_name, leave_out, matching, walk
 
 #: How the name of a file ends that was derived from an image or a label beside it: conversions of
 #: the reference's scripts, pictures of labels, and what `bench predict` writes.
@@ -61,7 +61,7 @@ def list_pairs(forms: Sequence[Form], folder: Path, split: str) -> list[tuple[Pa
         pairs = []
         for place in form.places:
             images, *labels = (pattern.replace("{split}", split) for pattern in place)
-            for image_folder in sorted(folder.glob(images)):
+            for image_folder in matching(folder, images):
                 pairs += _pairs(form, image_folder, _label_folders(folder, labels, image_folder))
         if pairs:
             return pairs
@@ -70,7 +70,7 @@ def list_pairs(forms: Sequence[Form], folder: Path, split: str) -> list[tuple[Pa
 
 def _label_folders(folder: Path, patterns: Sequence[str], images: Path) -> list[Path]:
     """Folders that may hold the labels of a folder's images: one at least, it need not exist."""
-    there = [labels for pattern in patterns for labels in sorted(folder.glob(pattern))]
+    there = [labels for pattern in patterns for labels in matching(folder, pattern)]
     return there or [folder / pattern for pattern in patterns if "*" not in pattern] or [images]
 
 
@@ -131,7 +131,10 @@ def _holds_labels(folder: Path) -> bool:
 def _pairs(form: Form, folder: Path, label_folders: Sequence[Path]) -> list[tuple[Path, Path]]:
     labels = LabelFiles(label_folders)
     pairs = []
+    within = [below for below in label_folders if folder in below.parents]
     for image in images_in(folder, form.image):
+        if not set(within).isdisjoint(image.parents):
+            continue  # a label, in a folder within that of the images
         below = image.relative_to(folder).parent / str(fills(form.image, image.stem))
         pairs.append((image, labels.of(below, form.labels)))
     return pairs

@@ -51,6 +51,19 @@ def list_pairs(data_set: DataSet, folder: Path, split: str) -> list[Pair]:
     return []
 
 
+def markers_of(data_set: DataSet) -> list[tuple[str, ...]]:
+    """Folders by which a data set is known: as its file says, else those of its splits."""
+    if data_set.markers or data_set.shared_markers:
+        return list(data_set.markers)
+    markers: dict[tuple[str, ...], None] = {}
+    for layout, (name, split) in itertools.product(data_set.layouts, data_set.splits.items()):
+        for images, *labels in _places(layout):
+            for folders in itertools.product([images], labels) if labels else [(images,)]:
+                texts = (folder.replace("{split}", split.path or name) for folder in folders)
+                markers[tuple(text for text in texts if text != ".")] = None
+    return [marker for marker in markers if marker]
+
+
 def _places(layout: FileLayout) -> Iterator[tuple[str, ...]]:
     """Each place with each value of its named parts."""
     for place in layout.places:

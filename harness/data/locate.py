@@ -9,8 +9,8 @@ from pathlib import Path
 
 from harness.config import catalogue
 from harness.config.data_set import DataSet
-from harness.data.layouts import layout_of
-from harness.data.walk import folders_in, is_image_name, walk
+from harness.data.layouts import layout_of, markers_of
+from harness.data.walk import folders_in, is_image_name, matching, walk
 
 #: Folders looked into below a set's own, where an archive was unpacked into a folder of its name.
 NESTED = 2
@@ -64,22 +64,30 @@ def _plain(name: str) -> str:
 
 def _is(layout: DataSet, folder: Path) -> bool:
     """Whether a folder holds the set; where others use the same folders, names of files decide."""
-    if any(_holds(folder, marker) for marker in layout.markers):
-        return True
-    if not layout.markers and not layout.shared_markers:  # the user's own, where its folder is not
+    if any(_holds(folder, marker) for marker in markers_of(layout)):
+        return not _is_another(layout, folder)  # IDD has Cityscapes' folders
+    if not layout.shared_markers and not markers_of(layout):  # files in the folder itself
         return _is_name(layout, folder)
     shared = [marker for marker in layout.shared_markers if _holds(folder, marker)]
     if not shared:
         return False
     if _is_name(layout, folder):
         return True
-    if any(_is_name(other, folder) for other in map(layout_of, _shipped())):
+    if _is_another(layout, folder):
         return False
     return any(_has_frames(layout, images) for images in folder.glob(shared[0][0]))
 
 
+def _is_another(layout: DataSet, folder: Path) -> bool:
+    """Whether a folder bears the name of a shipped set, and this is another shipped one."""
+    if layout.name not in _shipped():
+        return False
+    named = any(_is_name(other, folder) for other in map(layout_of, _shipped()))
+    return named and not _is_name(layout, folder)
+
+
 def _holds(folder: Path, marker: tuple[str, ...]) -> bool:
-    return all(any(place.is_dir() for place in folder.glob(part)) for part in marker)
+    return all(any(place.is_dir() for place in matching(folder, part)) for part in marker)
 
 
 def _has_frames(layout: DataSet, images: Path) -> bool:
@@ -101,10 +109,10 @@ def missing(name: str, root: Path) -> str:
 
 def _instead(layout: DataSet, folder: Path) -> str:
     """Of the set's folder: which of the expected parts are there and which are not."""
-    markers = [*layout.markers, *layout.shared_markers]
+    if layout.folder:
+        return f"there is no {layout.folder}"
+    markers = [*markers_of(layout), *layout.shared_markers]
     parts = [[_holds(folder, (part,)) for part in marker] for marker in markers]
-    if not markers:
-        return f"there is no {layout.folder or folder}"
     nearest = max(range(len(markers)), key=lambda i: sum(parts[i]))
     there = [f"{p}/" for p, held in zip(markers[nearest], parts[nearest], strict=True) if held]
     absent = [f"{p}/" for p, held in zip(markers[nearest], parts[nearest], strict=True) if not held]

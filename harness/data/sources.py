@@ -97,6 +97,19 @@ def find_target(scenario: Scenario, profile: Profile, data_root: Path | None) ->
     return _find(scenario, "target", profile, data_root)
 
 
+def find_scored(scenario: Scenario, profile: Profile, data_root: Path | None) -> Source:
+    """The set that a scenario scores in its target's place, alone; its rendering without a root.
+
+    DataError as above.
+    """
+    use_data_sets(scenario.datasets)
+    name = scenario.scored
+    if data_root is not None or name not in GENERATED:
+        return _scored(scenario, profile, data_root)
+    labels = labels_of(layout_of(name), classes_of(scenario), scenario.scored_classes)
+    return _generated(name, profile, "target", {"val": scenario.eval_split}, labels)
+
+
 def is_real(scenario: Scenario, data_root: Path | None) -> bool:
     """Whether the root holds both sets of the scenario."""
     return all(is_there(name, data_root) for name in (scenario.source, scenario.target))
@@ -159,13 +172,7 @@ def _find(
             scored = _scored(scenario, profile, data_root)
         elif layout_of(name).has_labels:
             splits["val"] = scenario.eval_split
-    if name not in profile.image_size:
-        raise DataError(
-            f"profile {profile.name!r} has no image size for {name}; expected an entry under "
-            f"image_size, or the rule of a longest_side or an image_scale. Add one: --set "
-            f"profile.image_size.{name}=[WIDTH,HEIGHT], or --set image_scale=0.5"
-        )
-    size = profile.image_size[name]
+    size = _size(name, profile)
     becomes = scenario.source_classes if domain == "source" else scenario.target_classes
     labels = labels_of(layout_of(name), classes_of(scenario), becomes)
     data_root = root_of(name, data_root)
@@ -188,9 +195,30 @@ def _find(
             f"that holds {name}/. Point --data-root or UDA_BENCH_DATA at it; docs/data.md says "
             "where to get it."
         )
+    return _generated(name, profile, domain, splits, labels)
+
+
+def _size(name: str, profile: Profile) -> tuple[int, int]:
+    if name not in profile.image_size:
+        raise DataError(
+            f"profile {profile.name!r} has no image size for {name}; expected an entry under "
+            f"image_size, or the rule of a longest_side or an image_scale. Add one: --set "
+            f"profile.image_size.{name}=[WIDTH,HEIGHT], or --set image_scale=0.5"
+        )
+    return profile.image_size[name]
+
+
+def _generated(
+    name: str,
+    profile: Profile,
+    domain: Literal["source", "target"],
+    splits: dict[Role, str],
+    labels: Labels,
+) -> Source:
+    """A rendering, of as many images as the profile says. DataError for splits it has not."""
     from harness.data.scenes import fingerprint as scenes_fingerprint
 
-    counts = _counts(profile, domain)
+    size, counts = _size(name, profile), _counts(profile, domain)
     for split in splits.values():
         if split not in counts:
             raise DataError(
@@ -225,13 +253,7 @@ def _scored(scenario: Scenario, profile: Profile, data_root: Path | None) -> Sou
         train_images=0,
         val_images=len(val),
     )
-    if name not in profile.image_size:
-        raise DataError(
-            f"profile {profile.name!r} has no image size for {name}; expected an entry under "
-            f"image_size, or the rule of a longest_side or an image_scale. Add one: --set "
-            f"profile.image_size.{name}=[WIDTH,HEIGHT], or --set image_scale=0.5"
-        )
-    size = profile.image_size[name]
+    size = _size(name, profile)
     return Source(ref, root, {}, size, labels, {"val": scenario.eval_split})
 
 

@@ -162,8 +162,7 @@ def _check_headers(
         if mask is None:
             continue
         encoding = dataset.labels.encoding_of(sample.label)
-        narrow = mask.colour == png.PALETTE and mask.bits < 8  # few colours need fewer bits
-        if mask.colour not in encoding.colours or not (mask.bits == encoding.bits or narrow):
+        if not encoding.holds(mask):
             yield Problem(sample.label, f"{mask.mode} PNG", encoding.title, encoding.remedy)
         if image and image[:2] != mask[:2]:
             yield _size_mismatch(dataset.name, sample, image, mask)

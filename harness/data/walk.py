@@ -123,6 +123,11 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
+def matching(folder: Path, pattern: str) -> list[Path]:
+    """What a pattern stands for below a folder, sorted; `.` is the folder itself."""
+    return [folder] if pattern == "." else sorted(folder.glob(pattern))
+
+
 def folders_in(folder: Path) -> list[Path]:
     """The folders directly in a folder, sorted, hidden ones left out; [] where it is not read."""
     try:

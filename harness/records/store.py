@@ -132,6 +132,11 @@ def as_json(part: BaseModel) -> str:
     return _pretty(_plain(part)) + "\n"
 
 
+def as_json_list(parts: Sequence[BaseModel]) -> str:
+    """The same of several, as a list."""
+    return _pretty([_plain(part) for part in parts]) + "\n"
+
+
 def _read_file(path: Path) -> list[Record]:
     try:
         text = read_text(path)  # a record has about 10 000 bytes: a list of 6000 still fits

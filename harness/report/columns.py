@@ -51,6 +51,19 @@ def _metric(name: str) -> Callable[[Row], float | None]:
     return lambda row: _mean(row.figures.get(name))
 
 
+#: Figures that need no labels, by their column: its heading, and whether the largest is the best.
+LABEL_FREE = {
+    "entropy": ("entropy, nats", False),
+    "infomax": ("infomax, nats", True),
+    "snd": ("snd, nats", True),
+    "agreement": ("agreement with EMA teacher %", True),
+}
+
+
+def _free(name: str) -> Callable[[Row], float | None]:
+    return lambda row: _mean(row.label_free.get(name))
+
+
 #: The comparison table's columns by what --columns and --sort call them: the figure that a row is
 #: sorted by, None for text, and whether the largest is the best.
 COLUMNS: dict[str, tuple[Callable[[Row], float | None] | None, bool]] = {
@@ -71,6 +84,7 @@ COLUMNS: dict[str, tuple[Callable[[Row], float | None] | None, bool]] = {
     "teacher_miou": (lambda r: _mean(r.teacher_miou), True),
     "teacher_seconds": (lambda r: r.teacher_seconds, False),
     **{name: (_metric(name), metric.higher_is_better) for name, metric in METRICS.items()},
+    **{name: (_free(name), largest_first) for name, (_, largest_first) in LABEL_FREE.items()},
 }
 
 
@@ -107,10 +121,12 @@ class Grid:
     columns: list[str]
     rows: list[list[str]]
     notes: list[str]
+    text_columns: frozenset[str] = frozenset()  # beside those that are text in every table
 
     @property
     def alignment(self) -> list[Literal["left", "right"]]:
-        return ["left" if column in TEXT_COLUMNS else "right" for column in self.columns]
+        texts = TEXT_COLUMNS | self.text_columns
+        return ["left" if column in texts else "right" for column in self.columns]
 
 
 def grids(
@@ -143,6 +159,7 @@ def plain_grid(grid: Grid) -> Grid:
         [plain(column) for column in grid.columns],
         [[plain(cell) for cell in row] for row in grid.rows],
         [plain(note) for note in grid.notes],
+        frozenset(map(plain, grid.text_columns)),
     )
 
 
@@ -203,6 +220,10 @@ def main_grid(table: Table, wanted: Sequence[str] = ()) -> Grid:
                 metric.on_request and any(name in r.figures for r in rows),
             )
             for name, metric in METRICS.items()
+        ),
+        *(
+            (name, title, partial(_label_free_text, name), False)
+            for name, (title, _) in LABEL_FREE.items()
         ),
     ]
     by_key = {key: (name, cell) for key, name, cell, needed in columns if needed or key in wanted}
@@ -323,6 +344,10 @@ def difference_text(value: Difference | None, enough: int = ENOUGH_SEEDS) -> str
 
 def _metric_text(name: str, row: Row) -> str:
     return spread(row.figures.get(name))
+
+
+def _label_free_text(name: str, row: Row) -> str:
+    return spread(row.label_free.get(name), ".1f" if name == "agreement" else ".3f")
 
 
 def _gain_at_seconds(row: Row) -> str:

@@ -73,6 +73,11 @@ def _validation_images(record: Record, data_root: Path | None) -> Dataset:
             f"{spec.target.fingerprint}, {target.ref.fingerprint} found; expected the same images: "
             "the same --data-root, or the uda-bench that generated them."
         )
+    if not target.ref.val_images:
+        raise BenchError(
+            f"run {record.run_id} adapted to {spec.target.dataset}, which has no labels; expected "
+            "a run that was scored: the run's own predictions lie beside its weights."
+        )
     return target.open("val")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from pydantic import Field
@@ -13,7 +13,7 @@ from harness.config import catalogue
 from harness.config.network_files import pinned, recorded
 from harness.config.overrides import apply_overrides
 from harness.config.schema import DataRef, Profile, Scenario
-from harness.data.sources import find_target, is_there, sized
+from harness.data.sources import Source, find_target, is_there, sized
 from harness.data.verify import quick_check
 from harness.errors import BenchError
 from harness.evaluation.inference import Views, within_memory
@@ -27,7 +27,7 @@ from harness.report.progress import Reporter
 from harness.training.precision import computing_threads, set_float32
 from harness.weights.checkpoint_classes import check_classes
 from harness.weights.find import Checkpoint, NetworkPart, load_network, network_of
-from methods.contract import Method
+from methods.contract import Method, Segmentor
 
 
 class Evaluation(RecordModel):
@@ -56,12 +56,22 @@ class Question:
     part: NetworkPart = "student"
     overrides: tuple[str, ...] = ()
     data_root: Path | None = None
+    on: tuple[str, ...] = ()  # data sets in the place of the scenario's
+
+
+class Loaded(NamedTuple):
+    """A checkpoint's network, ready to be scored."""
+
+    checkpoint: Checkpoint
+    network: Segmentor
+    name: str
+    description: str  # what the file was found to be
+    part: NetworkPart
 
 
 def evaluate_checkpoint(question: Question, device: torch.device, report: Reporter) -> Evaluation:
     """Score a checkpoint on its scenario's validation images. BenchError for what does not fit."""
-    checkpoint = question.checkpoint
-    scenario, profile, data_root = _conditions(question)
+    scenario, profile, data_root = conditions(question)
     profile = sized(scenario, profile, data_root)
     target = find_target(scenario, profile, data_root)
     if not target.ref.val_images:
@@ -69,28 +79,47 @@ def evaluate_checkpoint(question: Question, device: torch.device, report: Report
             f"{target.ref.dataset} has no labels to score on; expected a scenario that names a "
             'labelled set to score: scored = "NAME".'
         )
-    student = question.student
+    return evaluate(
+        load(question, scenario, profile, report), target, scenario, profile, device, report
+    )
+
+
+def load(question: Question, scenario: Scenario, profile: Profile, report: Reporter) -> Loaded:
+    """The checkpoint's network, for the scenario's classes. BenchError for what does not fit."""
+    checkpoint, student = question.checkpoint, question.student
     name = pinned(student) if student else network_of(checkpoint) or recorded(profile.student)
     classes = catalogue.classes_of(scenario)
     check_classes(checkpoint, classes)
     network, description = load_network(checkpoint, name, len(classes), question.part)
+    report.say(f"{checkpoint.path.name}: {description}, as {name}")
+    return Loaded(checkpoint, network, name, description, question.part)
+
+
+def evaluate(
+    loaded: Loaded,
+    target: Source,
+    scenario: Scenario,
+    profile: Profile,
+    device: torch.device,
+    report: Reporter,
+) -> Evaluation:
+    """Score a network on the validation images of a data set."""
     if target.ref.generated:
         report.say("generated data: figures are not comparable with papers")
-    report.say(f"{checkpoint.path.name}: {description}, as {name}")
     with report.counting(f"drawing street scenes, {target.ref.dataset}-like") as progress:
         dataset = target.open("val", progress)
     quick_check(dataset)
     set_float32(profile.tf32)
     fewer = within_memory("--set slide=512,512,341,341, or a smaller --set image_size")
-    scoring = report.counting("scoring")
+    scoring = report.counting(f"scoring {target.ref.dataset}")
     with computing_threads(profile.threads, device), fewer, scoring as scored:
-        scores = score(network.to(device), dataset, scenario, profile, device, scored)
+        scores = score(loaded.network.to(device), dataset, scenario, profile, device, scored)
     return Evaluation(
-        checkpoint=checkpoint.path.name,
-        checkpoint_sha256=file_hash(checkpoint.path),
-        format=description,
-        part=question.part,
-        network=name,
+        checkpoint=loaded.checkpoint.path.name,
+        checkpoint_sha256=file_hash(loaded.checkpoint.path),
+        format=loaded.description,
+        part=loaded.part,
+        network=loaded.name,
         scenario=scenario,
         profile=profile,
         target=target.ref,
@@ -99,14 +128,14 @@ def evaluate_checkpoint(question: Question, device: torch.device, report: Report
     )
 
 
-def _conditions(question: Question) -> tuple[Scenario, Profile, Path | None]:
+def conditions(question: Question) -> tuple[Scenario, Profile, Path | None]:
     """Scenario, profile and data root: as asked for, else those of the checkpoint's own run."""
     record, data_root = question.checkpoint.record, question.data_root
     if question.scenario:
         scenario = catalogue.scenario(question.scenario)
     elif record:
         scenario = record.spec.scenario
-        if record.spec.target.generated:
+        if record.spec.target.generated and not question.on:
             data_root = None  # it may come from the environment: a generated run stays one
     else:
         raise BenchError(

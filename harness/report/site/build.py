@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
@@ -12,8 +13,8 @@ from harness.analysis.comparison import Table, comparison
 from harness.data.classes import colourise
 from harness.errors import BenchError
 from harness.files import folder_replaced_whole, write_text
-from harness.records.schema import Record
-from harness.report.columns import number
+from harness.records.schema import Record, unlabelled
+from harness.report.columns import NONE, number
 from harness.report.plots import kinds
 from harness.report.plots.confusion import shares_of
 from harness.report.plots.curves import LOGGED, MIOU, SPEED, Curves, draw_runs, learning
@@ -152,6 +153,10 @@ class _Writer:
         if metrics.ema_teacher:
             ema = metrics.ema_teacher.model_dump(mode="json", exclude={"confusion", "iou"})
             scores["EMA teacher"] = ema
+        if unlabelled(run):  # then no score is a number
+            scores = {}
+        if metrics.label_free:
+            scores["without labels"] = metrics.label_free.model_dump(mode="json", exclude_none=True)
         self._page(
             "run.html", f"runs/{run.run_id}.html", title=f"{name} (run {run.run_id})", root="../",
             stem=stem, heading=table.heading, made=run.created, generated=table.generated,
@@ -183,6 +188,8 @@ class _Writer:
 
 
 def _confusion(run: Record) -> tuple[dict[str, Any] | None, str]:
+    if unlabelled(run):
+        return None, "The target has no labels."
     try:
         names, shares = shares_of([run])
     except BenchError as error:
@@ -232,8 +239,10 @@ def _series_name(name: str) -> str:
 
 
 def _short_number(text: str) -> str:
-    """A figure as a reader wants it: six digits, no more."""
+    """A figure as a reader wants it: six digits, no more; `-` for NaN."""
     try:
+        if math.isnan(float(text)):
+            return NONE
         return f"{float(text):.6g}" if "." in text and "," not in text else text
     except ValueError:
         return text

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from harness.analysis.comparison import Table
 from harness.analysis.rows import Row
 from harness.records.schema import Record
-from harness.report.columns import difference_text, number
+from harness.report.columns import difference_text, number, spread
 
 
 class Cell(NamedTuple):
@@ -47,7 +47,7 @@ def comparison_sheet(table: Table) -> Sheet:
     rows = table.rows
     convention = table.scenario.convention
     columns: list[tuple[str, Callable[[Row], Cell], bool]] = [
-        (f"mIoU % ({convention})", lambda r: _number(r.miou.mean, _spread(r)), True),
+        (f"mIoU % ({convention})", lambda r: _number(r.miou.mean, spread(r.miou)), True),
         ("gain, points", _gain, True),
         ("training s", lambda r: _number(r.train_seconds, number(r.train_seconds, ".0f")), True),
         ("train img/s", lambda r: _number(r.train_images_per_second), True),
@@ -101,11 +101,6 @@ def percent(value: float | None) -> Cell:
 def _number(value: float | None, text: str | None = None) -> Cell:
     known = value is not None and math.isfinite(value)
     return Cell(number(value) if text is None else text, value if known else None)
-
-
-def _spread(row: Row) -> str:
-    sd = f" ± {row.miou.sd:.1f}" if math.isfinite(row.miou.sd) else ""
-    return f"{number(row.miou.mean, '.1f')}{sd} ({row.miou.n})"
 
 
 def _summary(value: Any) -> Cell:

@@ -20,6 +20,25 @@ def described(**encoding) -> DataSet:
     )
 
 
+#: As RobustNet maps Mapillary's ids of version 1.2 to Cityscapes' train ids.
+MAPILLARY_IDS = {
+    13: 0, 24: 0, 41: 0, 2: 1, 15: 1, 17: 2, 6: 3, 3: 4, 45: 5, 47: 5, 48: 6, 50: 7, 30: 8, 29: 9,
+    27: 10, 19: 11, 20: 12, 21: 12, 22: 12, 55: 13, 61: 14, 54: 15, 58: 16, 57: 17, 52: 18,
+}  # fmt: skip
+#: IDD's own ids, as its table gives them csTrainIds, and the ids of level 3.
+IDD_IDS = {
+    0: 0, 3: 1, 5: 9, 6: 11, 8: 12, 9: 17, 10: 18, 12: 13, 13: 14, 14: 15, 17: 16, 20: 3, 21: 4,
+    24: 7, 25: 6, 26: 5, 29: 2, 32: 8, 33: 10,
+}  # fmt: skip
+IDD_LEVEL3_IDS = {
+    0: 0, 2: 1, 3: 9, 4: 11, 5: 12, 6: 17, 7: 18, 9: 13, 10: 14, 11: 15, 14: 3, 15: 4, 18: 7,
+    19: 6, 20: 5, 22: 2, 24: 8, 25: 10,
+}  # fmt: skip
+#: WildDash's ids beyond Cityscapes', by its unified label policy.
+WILDDASH_IDS = {
+    34: 14, 35: 13, 38: 0, 41: 0, 43: 0, 45: 5, 46: 5, 47: 12, 48: 12, 49: 12, 52: 1, 56: 3,
+    58: 17, 61: 0, 64: 0, 65: 1, 70: 0, 74: 0, 75: 0, 76: 0, 77: 1, 78: 9, 79: 0, 80: 1,
+}  # fmt: skip
 FIVE = {"1": "soil", "2": "crop", "3": "weed"}
 MERGED = ClassSet.model_validate({"name": "merged", "names": ["plant", "soil"]})
 
@@ -38,6 +57,14 @@ def test_the_shipped_sets_map_ids_as_their_authors_say():
     expected["loveda"] = [lookup_table(seven)]
     for name in ("potsdam", "vaihingen"):
         expected[name] = [lookup_table(six)]
+    expected["bdd100k"] = [train_ids]
+    vistas = lookup_table(MAPILLARY_IDS)
+    expected["mapillary"] = [vistas, vistas]
+    no_terrain = {i: c for i, c in CITYSCAPES_IDS.items() if i != 22}
+    expected["idd"] = [
+        train_ids, *(lookup_table(ids) for ids in (IDD_IDS, IDD_LEVEL3_IDS, no_terrain))
+    ]  # fmt: skip
+    expected["wilddash2"] = [lookup_table(CITYSCAPES_IDS | WILDDASH_IDS)]
     assert sorted(expected) == catalogue.names("datasets")
     two_ways = ("camvid", "potsdam", "vaihingen")  # ids, and colours
     for name, tables in expected.items():
@@ -91,6 +118,7 @@ def test_colours_off_and_on_camvids_grid(grid, tmp_path):
         ({"ids": {"256": "soil"}}, "a whole number from 0 to 255"),
         ({"stored": "colours"}, "colours: expected"),
         ({}, "either a table of ids, or train_ids"),
+        ({"ids": FIVE, "divisor": 256}, 'divisor: expected only where stored = "grey16"'),
         ({"train_ids": True}, "expected classes, the class set"),
         (
             {"stored": "colours", "colours": {"a": [[1, 1, 1]], "b": [[1, 1, 1]]}},
@@ -101,3 +129,18 @@ def test_colours_off_and_on_camvids_grid(grid, tmp_path):
 def test_a_table_that_cannot_be_meant_is_refused(encoding, said):
     with pytest.raises(ValueError, match=said):
         described(**encoding)
+
+
+@pytest.mark.parametrize("divisor", [1, 1000])
+def test_16_bit_grey_labels_are_read_over_their_divisor(tmp_path, divisor):
+    data_set = described(stored="grey16", divisor=divisor, ids=FIVE, ignored=[0])
+    values = [0, divisor, 2 * divisor + divisor - 1, 3 * divisor, min(254 * divisor, 65535), 65535]
+    label = tmp_path / "a.png"
+    cv2.imwrite(str(label), np.array([values], np.uint16))
+    encoding = labels_of(data_set).encoding_of(label)
+    ids = encoding.read(label)
+    assert encoding.table[ids][0].tolist() == [255, 0, 1, 2, 255, 255]
+    assert encoding.unknown(ids) == sorted({min(v // divisor, 255) for v in values[-2:]})
+    cv2.imwrite(str(label), np.zeros((1, 2), np.uint8))
+    with pytest.raises(DataError, match="mode L; expected a 16-bit grey PNG"):
+        encoding.read(label)

@@ -15,7 +15,9 @@ from real_formats import (
 )
 
 from harness.config import catalogue
+from harness.config.data_set import DataSet
 from harness.data.datasets import has_dataset, open_dataset
+from harness.data.locate import find_folder
 from harness.errors import DataError
 
 
@@ -124,3 +126,41 @@ def test_a_folder_of_frames_without_a_city_is_read(tmp_path):
     dataset = open_dataset("cityscapes", tmp_path, "train")
     assert len(dataset) == 2
     assert all(sample.label.is_file() for sample in dataset.samples)
+
+
+def own_set(**values) -> DataSet:
+    """A set of the user's as a record holds it: without the folder in which its files lay."""
+    values = {"name": "mine", "splits": {"train": {}, "val": {"every": 2}}} | values
+    return DataSet.model_validate(values)
+
+
+@pytest.mark.parametrize(
+    ("places", "splits"),
+    [
+        ({"images": "photos", "labels": ["masks"]}, {"train": {}}),
+        ({"images": "photos/{split}", "labels": ["masks/{split}"]}, {"a": {"path": "summer"}}),
+        ({"images": "photos"}, {"train": {}}),
+        ({"images": ".", "labels": ["masks"]}, {"train": {}}),
+    ],
+)
+def test_a_set_of_the_users_is_known_by_its_own_files_folders(
+    tmp_path, monkeypatch, places, splits
+):
+    own = own_set(layouts=[{"places": [places]}], splits=splits)
+    monkeypatch.setattr(catalogue, "_OWN_DATA_SETS", {"mine": own})
+    for root in (tmp_path / "archive", tmp_path / "data/mine"):
+        for part in ("photos/summer", "masks/summer"):
+            (root / part).mkdir(parents=True)
+    (tmp_path / "empty/mine/other").mkdir(parents=True)
+    assert find_folder("mine", tmp_path / "archive") == tmp_path / "archive"
+    assert find_folder("mine", tmp_path / "data") == tmp_path / "data/mine"
+    assert find_folder("mine", tmp_path / "empty") is None  # the name alone is not enough
+    with pytest.raises(DataError, match=r"mine holds other/ and none of the folders expected"):
+        open_dataset("mine", tmp_path / "empty", next(iter(splits)))
+
+
+def test_a_set_of_files_in_the_folder_itself_is_known_by_its_name(tmp_path, monkeypatch):
+    own = own_set(layouts=[{"places": [{"images": "."}]}])
+    monkeypatch.setattr(catalogue, "_OWN_DATA_SETS", {"mine": own})
+    (tmp_path / "mine").mkdir()
+    assert find_folder("mine", tmp_path) == tmp_path / "mine"

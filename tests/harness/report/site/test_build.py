@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cityscapes import CITYSCAPES
-from fake_records import fake_provenance, fake_record, four_methods
+from fake_records import fake_provenance, fake_record, four_methods, without_labels
 from headless_browser import CHROMIUM, browser
 
 from harness.errors import BenchError
@@ -88,6 +88,16 @@ def test_every_link_leads_to_a_file_of_the_report(site):
             target = (path.parent / link).resolve()
             assert target.is_file(), f"{path}: {link}"
             assert target.is_relative_to(out.resolve()), link
+
+
+def test_a_run_without_labels_shows_no_nan_and_what_it_has(tmp_path):
+    run = without_labels(fake_record("daformer", ema_miou=30), entropy=0.8125)
+    build([run], tmp_path / "site")
+    for path, text in pages(tmp_path / "site").items():
+        assert not re.findall(r"\bnan\b", text, re.IGNORECASE), path
+    page = (tmp_path / f"site/runs/{run.run_id}.html").read_text("utf-8")
+    assert "Not scored: the target has no labels" in page
+    assert re.search(r"without labels\W+student\W+entropy<[^0-9]*0\.8125", page)
 
 
 def test_equal_records_make_equal_reports(tmp_path):

@@ -1,0 +1,54 @@
+"""What `bench data new` writes of a user's files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from harness.config import catalogue
+from harness.data.datasets import open_dataset
+from harness.data.describe import describe
+
+IDS = np.repeat(np.arange(4), 8)[None].repeat(16, 0)
+
+
+def write(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), pixels)
+
+
+@pytest.mark.parametrize(
+    ("label", "stored"),
+    [
+        (IDS.astype(np.uint8), "indexed"),
+        (IDS.astype(np.uint16), "grey16"),
+        (np.stack([IDS * 0, IDS * 0, IDS], -1).astype(np.uint16), "red16"),
+        (np.stack([IDS * 10, IDS * 20, IDS * 30], -1).astype(np.uint8), "colours"),
+    ],
+)
+def test_a_label_is_read_as_it_was_described(tmp_path, monkeypatch, label, stored):
+    for i in range(5):
+        write(tmp_path / f"photos/{i}.jpg", np.full((16, 32, 3), 40 * i, np.uint8))
+        write(tmp_path / f"masks/{i}.png", label)
+    describe("mine", tmp_path / "photos", tmp_path / "masks", tmp_path)
+    described = catalogue.own_data_set(tmp_path / "mine.toml")
+    monkeypatch.setattr(catalogue, "_OWN_DATA_SETS", {"mine": described})
+    assert described.encodings[0].stored == stored
+    dataset = open_dataset("mine", tmp_path, "train")
+    assert len(dataset) == 4
+    np.testing.assert_array_equal(dataset.read_label(0), IDS)
+
+
+def test_labels_in_a_folder_within_that_of_the_images_are_no_images(tmp_path, monkeypatch):
+    for i in range(5):
+        write(tmp_path / f"photos/{i}.jpg", np.full((16, 32, 3), 40 * i, np.uint8))
+        write(tmp_path / f"photos/masks/{i}.png", IDS.astype(np.uint8))
+    describe("mine", tmp_path / "photos", tmp_path / "photos/masks", tmp_path)
+    described = catalogue.own_data_set(tmp_path / "mine.toml")
+    monkeypatch.setattr(catalogue, "_OWN_DATA_SETS", {"mine": described})
+    samples = open_dataset("mine", tmp_path, "train").samples
+    assert [sample.image.name for sample in samples] == ["1.jpg", "2.jpg", "3.jpg", "4.jpg"]
+    assert [sample.label.name for sample in samples] == ["1.png", "2.png", "3.png", "4.png"]

@@ -55,9 +55,9 @@ def test_a_table_is_what_its_command_makes_of_the_records(path, monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("COLUMNS", "160")
     first, _, made = path.read_text(encoding="utf-8").partition("\n\n")
-    found = re.fullmatch(r"Made by `bench (table .*)`\.", first)
-    assert found, first
-    assert printed(found[1]) == made.strip()
+    made_by = re.fullmatch(r"Made by `bench (table .*)`\.", first)
+    assert made_by, first
+    assert printed(made_by[1]) == made.strip()
 
 
 def printed(command: str) -> str:

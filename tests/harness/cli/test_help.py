@@ -16,16 +16,16 @@ from harness.cli.main import app
 
 def verbs() -> dict[tuple[str, ...], Any]:
     """Every command without commands of its own, by its words."""
-    found: dict[tuple[str, ...], Any] = {}
+    commands: dict[tuple[str, ...], Any] = {}
 
     def search(words: tuple[str, ...], command: Any) -> None:
         for name, below in getattr(command, "commands", {}).items():
             search((*words, name), below)
         if not hasattr(command, "commands"):
-            found[words] = command
+            commands[words] = command
 
     search((), typer.main.get_command(app))
-    return found
+    return commands
 
 
 VERBS = verbs()

@@ -74,11 +74,11 @@ def test_a_subset_verifies_and_is_a_data_root(data, tmp_path):
 
 
 def test_the_seed_draws_the_others(data, tmp_path):
-    found = []
+    drawn = []
     for name, seed in (("a", "0"), ("b", "0"), ("c", "1")):
         cut(data, tmp_path / name, "--images", "4", "--seed", seed)
-        found.append(files_below(tmp_path / name))
-    assert found[0] == found[1] != found[2]
+        drawn.append(files_below(tmp_path / name))
+    assert drawn[0] == drawn[1] != drawn[2]
 
 
 def test_refusals_leave_nothing_behind(data, tmp_path):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import logging
+import sys
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -55,7 +56,7 @@ def origins(name: str) -> dict[str, str]:
 def _plug_ins() -> dict[str, EntryPoint]:
     """Other packages' methods; none replaces a built-in one, nor that of another package."""
     points: dict[str, EntryPoint] = {}
-    for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=_package):
+    for point in _offered(tuple(sys.path)):
         if point.name in BUILT_IN:
             _ignored(point.name, _package(point), "is built in")
         elif point.name in points:
@@ -63,6 +64,12 @@ def _plug_ins() -> dict[str, EntryPoint]:
         else:
             points[point.name] = point
     return points
+
+
+@lru_cache(maxsize=1)
+def _offered(path: tuple[str, ...]) -> list[EntryPoint]:
+    """The entry points of packages on this module path, by package: read once, all files of it."""
+    return sorted(entry_points(group=ENTRY_POINT_GROUP), key=_package)
 
 
 def _package(point: EntryPoint) -> str:

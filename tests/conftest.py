@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -38,6 +39,13 @@ def signals_are_heard():
     hang_up = getattr(signal, "SIGHUP", None)  # Windows has none
     if hang_up and signal.getsignal(hang_up) == signal.SIG_IGN:
         signal.signal(hang_up, signal.SIG_DFL)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def little_to_collect():
+    """Keep what is imported by now out of the collections that each run asks for: a second each."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -73,10 +73,10 @@ def anchors(text: str) -> set[str]:
     """The anchors of a page's headings, as GitHub makes them."""
     prose = re.sub(r"^```.*?^```$", "", text, flags=re.S | re.M)
     made: dict[str, int] = {}
-    found = set()
+    slugs = set()
     for heading in re.findall(r"^#+ +(.+?) *#*$", prose, re.M):
         shown = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
         slug = re.sub(r"[^\w\- ]", "", shown.lower()).replace(" ", "-")
-        found.add(f"{slug}-{made[slug]}" if slug in made else slug)
+        slugs.add(f"{slug}-{made[slug]}" if slug in made else slug)
         made[slug] = made.get(slug, 0) + 1
-    return found
+    return slugs

@@ -34,8 +34,8 @@ def write(*names: str) -> None:
 
 def documented(verb: str) -> list[str]:
     """The page's one command of that verb, or that program, from its second word on."""
-    (found,) = [c for c in COMMANDS if c[: 1 + (c[0] == "bench")][-1] == verb]
-    return found[1:]
+    (command,) = [c for c in COMMANDS if c[: 1 + (c[0] == "bench")][-1] == verb]
+    return command[1:]
 
 
 def follow(verb: str, *more: str) -> str:
@@ -97,9 +97,9 @@ def test_it_is_compared_in_a_sweep(folder):
     with Path("mirror.py").open("a", encoding="utf-8") as file:
         file.write("# another version\n")
     assert "1 runs, 0 done before" in follow("sweep", "--results", "results")
-    found = store.read_all(folder / "results/records")
-    assert [(r.spec.method, r.state) for r in found] == [("mirror", "done")] * 2
-    assert len({r.spec.plugins["mirror"] for r in found}) == 2
+    records = store.read_all(folder / "results/records")
+    assert [(r.spec.method, r.state) for r in records] == [("mirror", "done")] * 2
+    assert len({r.spec.plugins["mirror"] for r in records}) == 2
 
 
 def test_its_package_makes_it_known(folder):

@@ -55,9 +55,9 @@ def test_a_table_is_what_its_command_makes_of_the_records(path, monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("COLUMNS", "160")
     first, _, made = path.read_text(encoding="utf-8").partition("\n\n")
-    found = re.fullmatch(r"Made by `bench (table .*)`\.", first)
-    assert found, first
-    assert printed(found[1]) == made.strip()
+    made_by = re.fullmatch(r"Made by `bench (table .*)`\.", first)
+    assert made_by, first
+    assert printed(made_by[1]) == made.strip()
 
 
 def printed(command: str) -> str:
@@ -75,7 +75,7 @@ def test_the_readme_has_120_lines_and_its_tables_are_what_their_commands_make(mo
     assert len(shown) == README.count("<!-- bench table") == 2, "a scenario each"
     for command, rows in shown:
         assert rows.splitlines() == [x for x in printed(command).splitlines() if x.startswith("|")]
-        assert len(rows.splitlines()) == 2 + 4, "header, rule, four methods"
+        assert len(rows.splitlines()) == 2 + 7, "source_only at four schedules, three methods"
 
 
 #: The page of sentences that records let one say.

@@ -19,6 +19,7 @@ from harness.cli import (
     figures,
     methods,
     run,
+    search,
     speed,
     status,
     sweeps,
@@ -54,6 +55,7 @@ app = typer.Typer(
 )
 app.add_typer(run.app)
 app.add_typer(sweeps.app)
+app.add_typer(search.app)
 app.add_typer(status.app)
 app.add_typer(table.app)
 app.add_typer(compare.app)
@@ -108,8 +110,9 @@ def list_(
     pattern: Annotated[
         str,
         typer.Argument(
+            metavar="PATTERN",
             help="List only names that match, such as 'mini*'. 'timm:*' and 'mmseg:*' list the "
-            "networks of those libraries."
+            "networks of those libraries.",
         ),
     ] = "*",
     format_: ListFormat = "text",

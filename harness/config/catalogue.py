@@ -43,6 +43,11 @@ def read(kind: str, name: str) -> dict[str, Any]:
         path = Path(name)
         if path.suffix != ".toml" or not path.is_file():
             raise _missing(kind, name)
+    return {"name": path.stem} | read_toml(path)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """What a TOML file holds. BenchError for one that cannot be read, or is none."""
     try:
         text = read_text(path)
     except ValueError as error:
@@ -50,7 +55,7 @@ def read(kind: str, name: str) -> dict[str, Any]:
     except OSError as error:
         raise BenchError(f"{path}: {error.strerror}; expected a readable TOML file.") from error
     try:
-        return {"name": path.stem} | tomllib.loads(text)
+        return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise BenchError(f"{path} is not valid TOML: {in_one_line(error)}.") from error
 

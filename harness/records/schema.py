@@ -225,6 +225,21 @@ class Cost(RecordModel):
     wall_seconds: float = Field(description="of the whole run without its teachers' training")
 
 
+#: How trials of a search are compared: `oracle` looks at target labels, the others do not.
+TrialRule = Literal["oracle", "entropy", "infomax", "snd", "agreement"]
+
+
+class SearchTrial(RecordModel):
+    """A search for knobs that a run was a trial of (`bench search`)."""
+
+    rule: TrialRule = Field(description="by which its trials are compared")
+    space: dict[str, str] = Field(description="the knobs that were searched, and their ranges")
+    trial: int | None = Field(None, ge=1, description="its number; None: a held-out seed's run")
+    trials: int = Field(description="the budget of each method")
+    seeds: list[int] = Field(description="of every trial; its figure is their mean")
+    sampler: str = Field(description="what drew the trials, its version and its seed")
+
+
 class Record(RecordModel):
     schema_version: int = Field(SCHEMA, strict=True)
     # It is looked up as a folder's name.
@@ -235,6 +250,9 @@ class Record(RecordModel):
     spec: RunSpec
     metrics: Metrics | None = None
     cost: Cost | None = None
+    searches: list[SearchTrial] = Field(
+        default_factory=list, description="those that it was a trial of"
+    )
     provenance: dict[str, Any]
 
 

@@ -22,7 +22,8 @@ from harness.measure.memory import baseline
 from harness.measure.process_memory import TreeMemory
 from harness.processes import ending
 from harness.records.schema import Record
-from harness.runs.launchers import Task, command
+from harness.runs import launchers
+from harness.runs.launchers import Task
 from harness.runs.run import run
 from harness.runs.teachers import train_apart
 from harness.runs.training import build_method, check_data, new_student, train
@@ -77,7 +78,7 @@ def run_on_devices(task: Task, count: int, stop: Stop) -> int:
         for number in range(count):
             silent = None if number == 0 else subprocess.DEVNULL
             process = subprocess.Popen(
-                command(path),
+                launchers.command(path),
                 env={**threads, **os.environ, **variables(number, count, port)},
                 stdout=silent,
                 stderr=silent,

@@ -21,7 +21,7 @@ from harness.measure import environment, fingerprint
 from harness.measure.inference_speed import measure_inference
 from harness.processes import ending
 from harness.records.schema import Inference
-from harness.runs.launchers import command
+from harness.runs import launchers
 from methods.networks import zoo
 
 #: Images a batch of the throughput's measurement.
@@ -83,9 +83,8 @@ def _measure_apart(question: dict[str, Any], path: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         task = Path(scratch) / "task.json"
         task.write_text(json.dumps({**question, "out": str(path)}), encoding="utf-8")
-        done = subprocess.run(
-            command(task, "harness.runs.inference"), capture_output=True, text=True, check=False
-        )
+        command = launchers.command(task, "harness.runs.inference")
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         last = ending(done.returncode, done.stderr.strip().rpartition("\n")[2])
         raise BenchError(f"its process for {question['network']} ended with {last}")

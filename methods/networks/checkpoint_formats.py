@@ -34,6 +34,11 @@ def convert(
     """
     if state.keys() == set(expected):
         return state, "uda-bench weights"
+    own_names = {key.removeprefix("encoder.") for key in expected if key.startswith("encoder.")}
+    if any(".conv2d_list." in key for key in state):
+        if "conv1.0.weight" in own_names:
+            _refuse_other_resnets(state)
+        return _adaptsegnet(state), "DeepLab-V2 of AdaptSegNet"
     # HRDA's head wraps the one that sees both scales.
     state = {re.sub(r"^decode_head\.head\.", "decode_head.", k): v for k, v in state.items()}
     encoder, rest = state, State()
@@ -41,11 +46,27 @@ def convert(
     if not published:  # perhaps behind a prefix
         encoder, rest = _split(state)
         published = from_published(encoder) if from_published else None
-    own_names = {key.removeprefix("encoder.") for key in expected if key.startswith("encoder.")}
     encoder, encoder_format = published or _encoder(encoder, own_names)
     rest, head_format = _head(rest)
     converted = {f"encoder.{key}": value for key, value in encoder.items()} | rest
     return converted, ", ".join(filter(None, (encoder_format, head_format)))
+
+
+def _adaptsegnet(state: State) -> State:
+    """ResNet-101 and a classifier of four dilated convolutions; another stage's is left out.
+
+    Of the four its code adds the first two alone (dilations 6 and 12): the others never learned.
+    Its COCO weights have `Scale.` before each name, and `layer5` for the classifier.
+    """
+    state = {key.removeprefix("Scale."): value for key, value in state.items()}
+    last = "layer6" if "layer6.conv2d_list.0.weight" in state else "layer5"
+    renamed = {}
+    for key, value in state.items():
+        if match := re.match(rf"{last}\.conv2d_list\.([01])\.(\w+)", key):
+            renamed[f"head.aspp_modules.{match[1]}.conv.{match[2]}"] = value
+        elif not key.startswith(("layer5.", "layer6.")):
+            renamed[f"encoder.{key}"] = value
+    return renamed
 
 
 def _split(state: State) -> tuple[State, State]:
@@ -85,7 +106,7 @@ def _refuse_other_resnets(state: State) -> None:
     if "conv1.weight" in state:
         raise ValueError(
             "is a ResNet with the plain 7x7 stem, and this network has the deep stem of three 3x3 "
-            f"convolutions: {remedy}"
+            f"convolutions: {remedy}; AdaptSegNet's and ADVENT's fit deeplabv2_r101_caffe"
         )
     if "layer2.0.downsample.2.weight" in state:
         raise ValueError(

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from methods.networks import winograd
 from methods.networks.depthwise import DilatedDepthwiseConv, dilated
 from methods.networks.eager import eager_on_cpu, plain_on_cpu
 from methods.networks.recompute import norm_relu_conv
@@ -63,10 +64,11 @@ class SeparableConvBNReLU(nn.Module):
         y = norm_relu_conv(depthwise.conv(x), depthwise.bn, pointwise.conv)
         return F.relu_(pointwise.bn(y))
 
-    def of_slice(self, x: Tensor, channels: slice) -> Tensor:
+    def of_slice(self, x: Tensor, channels: slice, total: Tensor | None) -> Tensor:
         """What a slice of the input's channels adds to the pointwise convolution, on a CPU.
 
         x: (B, c, H, W), those channels; of running statistics, before the pointwise's BatchNorm.
+        total: (B * H * W, O), of the slices before it, or None -> the same with this one.
         """
         conv, bn = self.depthwise_conv.conv, self.depthwise_conv.bn
         assert bn.running_mean is not None
@@ -75,7 +77,9 @@ class SeparableConvBNReLU(nn.Module):
         shift = (bn.bias - bn.running_mean * scale)[channels]
         weight = conv.weight[channels] * scale[channels].view(-1, 1, 1, 1)
         y = F.relu_(dilated(x, weight, shift, conv.dilation[0]))
-        return F.conv2d(y, self.pointwise_conv.conv.weight[:, channels])
+        pixels = y.permute(0, 2, 3, 1).flatten(0, 2)  # (B * H * W, c)
+        taps = self.pointwise_conv.conv.weight[:, channels, 0, 0].T
+        return pixels @ taps if total is None else total.addmm_(pixels, taps)
 
 
 def inference_on_cpu(module: nn.Module, x: Tensor) -> bool:
@@ -117,6 +121,8 @@ def concatenated(conv: nn.Conv2d, maps: Sequence[Tensor]) -> Tensor:
     """
     if not eager_on_cpu(maps[0]):
         return conv(torch.cat(list(maps), dim=1))
+    if winograd.worth_it(maps, conv.weight):
+        return winograd.convolved(maps, conv.weight)
     return _sum(conv, maps, maps[0])
 
 

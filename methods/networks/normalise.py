@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
+
+#: Of red, green and blue in 0..1. timm has them too, and is imported in seconds.
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Renormalise(nn.Module):
@@ -39,7 +41,7 @@ class Renormalise(nn.Module):
 
 def renormalisation(mean: Sequence[float], std: Sequence[float]) -> nn.Module:
     """From ImageNet's mean and deviation to these, of channels in 0..1; nothing where they are."""
-    same = (tuple(mean), tuple(std)) == (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
+    same = (tuple(mean), tuple(std)) == (IMAGENET_MEAN, IMAGENET_STD)
     if same or len(mean) != 3:
         return nn.Identity()
-    return Renormalise(IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, mean, std)
+    return Renormalise(IMAGENET_MEAN, IMAGENET_STD, mean, std)

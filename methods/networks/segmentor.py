@@ -121,6 +121,18 @@ class EncoderDecoder(PaddedSegmentor):
         self.feature_channels = cast("list[int]", encoder.channels)
         self.fused_channels = cast(int, head.fused_channels)
 
+    def forward(self, image: Tensor) -> Segmentation:
+        """As usual, but logits at stride 1 where the encoder's cells lie on the image's corners.
+
+        Whoever resizes logits takes their cells to lie within the image, as everyone's else do.
+        """
+        output = super().forward(image)
+        if not getattr(self.encoder, "cells_on_corners", False):
+            return output
+        size = image.shape[2:]
+        logits = F.interpolate(output.logits, size, mode="bilinear", align_corners=True)
+        return output._replace(logits=logits)
+
     def encode(self, image: Tensor) -> list[Tensor]:
         return self.encoder(image)
 

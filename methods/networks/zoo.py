@@ -83,6 +83,14 @@ def _published() -> dict[str, NetworkSpec]:
             files=(f"resnet{depth}_v1c-{digest}.pth",),
             hub=f"timm/resnet{depth}c.gluon_in1k",
         )
+    zoo["deeplabv2_r101_caffe"] = NetworkSpec(
+        "DeepLab-V2 as AdaptSegNet and ADVENT publish it: Caffe's ResNet-101, dilations 6 and 12",
+        "methods.networks.encoders.resnet:CaffeResNet",
+        {"layers": (3, 4, 23, 3)},
+        "dlv2",
+        pretrained="AdaptSegNet's DeepLab_resnet_pretrained_init-f81d91e8.pth (ImageNet and COCO)",
+        files=("DeepLab_resnet_pretrained_init-f81d91e8.pth",),
+    )
     return zoo
 
 

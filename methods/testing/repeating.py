@@ -103,6 +103,7 @@ def one_graph_is_alive_at_a_time(subject: Subject) -> None:
 def memory_does_not_grow(subject: Subject) -> None:
     """After a step there are no more tensors, larger ones or longer graphs than before it."""
     count, measured = 6, []
+    frozen_before = gc.get_freeze_count()
     gc.freeze()  # what was there before is no matter, and is not looked through
     try:
         method = subject.make(iterations=count)
@@ -113,7 +114,8 @@ def memory_does_not_grow(subject: Subject) -> None:
             if step in (count - 3, count - 1):  # past the half, every state is there
                 measured.append(_alive())
     finally:
-        gc.unfreeze()
+        if not frozen_before:
+            gc.unfreeze()
     before, after = measured
     grown = [f"{before[k]} {k} became {after[k]}" for k in before if after[k] > before[k]]
     require(

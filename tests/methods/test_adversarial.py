@@ -40,9 +40,9 @@ def probabilities(*values: float) -> torch.Tensor:
 
 
 def test_self_information_by_hand():
-    found = self_information(probabilities(0.5, 0.25, 0.25)).flatten()
+    information = self_information(probabilities(0.5, 0.25, 0.25)).flatten()
     expected = [0.5 * log(2) / log(3), *[0.25 * log(4) / log(3)] * 2]
-    assert found.tolist() == pytest.approx(expected, rel=1e-6)
+    assert information.tolist() == pytest.approx(expected, rel=1e-6)
 
 
 def test_entropy_is_one_where_nothing_is_known_and_zero_where_all_is():
@@ -129,7 +129,7 @@ def test_the_terms_are_the_papers(name):
     """Recomputed from the student's maps, the long way round."""
     method = make(name, levels=2, gan="ls", loss_stride=2).eval()  # no drop-path
     data = batch()
-    found = {k: v.item() for group in method.losses(data, 0) for k, v in group.items()}
+    values = {k: v.item() for group in method.losses(data, 0) for k, v in group.items()}
 
     def maps(image, level):
         output = method.student(image)
@@ -150,19 +150,19 @@ def test_the_terms_are_the_papers(name):
     expected["source"] = cross_entropy(output.logits, data.source_label, stride=2)
     auxiliary = method.auxiliary_head(output.features[:3])[0]
     expected["source_auxiliary"] = 0.1 * cross_entropy(auxiliary, data.source_label, stride=2)
-    assert found == pytest.approx({k: v.item() for k, v in expected.items()}, rel=1e-4)
+    assert values == pytest.approx({k: v.item() for k, v in expected.items()}, rel=1e-4)
 
 
 def test_minent_adds_the_targets_entropy_at_each_level():
     method = make("minent", levels=2).eval()  # no drop-path
     data = batch()
-    found = {k: v.item() for group in method.losses(data, 0) for k, v in group.items()}
+    values = {k: v.item() for group in method.losses(data, 0) for k, v in group.items()}
     output = method.student(data.target_image)
     levels = {"main": output.logits, "auxiliary": method.auxiliary_head(output.features[:3])[0]}
     for (level, logits), weight in zip(levels.items(), (0.001, 0.0002), strict=True):
         p = upsample(logits, (32, 64)).softmax(1)
         expected = -(p * p.log()).sum(1).mean() / log(19)
-        assert found[f"entropy_{level}"] == pytest.approx(weight * expected.item(), rel=1e-5)
+        assert values[f"entropy_{level}"] == pytest.approx(weight * expected.item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("name", ["adaptsegnet", "advent", "minent"])

@@ -189,10 +189,10 @@ def test_the_distillation_by_hand():
     cfg = CLDA.Config.model_validate({**PLAIN, "collaborate_start": 0, "lambda_kd": 0.5})
     method = CLDA(cfg, Toy(log(3)), companions=[Toy(log(9))])
     image = torch.ones(2, 3, 4, 4)
-    found = terms(method, Batch(image, torch.zeros(2, 4, 4).long(), image))["collaborative_kl"]
+    term = terms(method, Batch(image, torch.zeros(2, 4, 4).long(), image))["collaborative_kl"]
     expected = 0.9 * log(0.9 / 0.75) + 0.1 * log(0.1 / 0.25)
-    assert found.item() == pytest.approx(0.5 * expected, rel=1e-5)
-    found.backward()
+    assert term.item() == pytest.approx(0.5 * expected, rel=1e-5)
+    term.backward()
     assert method.student.slope.grad is not None
     assert method.large.networks[0].slope.grad is None
 

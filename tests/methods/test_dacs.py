@@ -29,18 +29,18 @@ def test_it_differs_in_these_knobs_only():
 def test_with_equal_knobs_it_is_daformer():
     source, target = torch.randn(2, 2, 3, 32, 64, generator=torch.Generator().manual_seed(1))
     label = torch.randint(0, 4, (2, 32, 64), generator=torch.Generator().manual_seed(2))
-    found = []
+    steps = []
     for kind in (DACS, DAFormer):
         torch.manual_seed(0)
         knobs = DACS.Config().model_dump(include=DAFormer.Config.model_fields.keys())
         config = kind.Config(**knobs)
         method = kind(config, build("test_mit"), generator=torch.Generator().manual_seed(3)).train()
         groups = method.losses(Batch(source, label, target), 5)
-        found.append([{name: value.item() for name, value in group.items()} for group in groups])
+        steps.append([{name: value.item() for name, value in group.items()} for group in groups])
         assert method.imagenet is None
         assert method.ema.alpha == 0.99
-    assert found[0] == found[1]
-    assert [group.keys() for group in found[0]] == [{"source"}, {"mixed", "log/pseudo_weight"}]
+    assert steps[0] == steps[1]
+    assert [group.keys() for group in steps[0]] == [{"source"}, {"mixed", "log/pseudo_weight"}]
 
 
 @pytest.mark.parametrize(("stride", "rows"), [(1, 7), (2, 8), (2, 7)])

@@ -49,9 +49,9 @@ def method(teacher: str = "test_deeplab", iterations: int = 10, **config: object
     ],
 )
 def test_images_choose_the_terms(batch, config, expected):
-    found = terms(method(**config), batch)
-    assert found.keys() == {"source", "mixed", "log/pseudo_weight"} | expected
-    assert all(value.isfinite() for value in found.values())
+    by_name = terms(method(**config), batch)
+    assert by_name.keys() == {"source", "mixed", "log/pseudo_weight"} | expected
+    assert all(value.isfinite() for value in by_name.values())
 
 
 def test_before_mixing_the_target_can_take_its_place(batch):
@@ -94,10 +94,10 @@ def test_a_teacher_of_another_stride_teaches_on_the_students_grid(batch):
     student, teacher = output.features[-1], frozen.features[-1]
     assert student.shape == (2, 32, 2, 3)  # stride 32
     assert teacher.shape == (2, 16, 8, 12)  # stride 8
-    found = model.distillation(batch.source_image, output, batch.source_label, 0)
+    loss = model.distillation(batch.source_image, output, batch.source_label, 0)
     (projection,) = model.projections
     expected = 3 * distill(projection(student), teacher, "l2", True)
-    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_several_stages_are_averaged_and_the_mask_keeps_things(batch):
@@ -120,14 +120,14 @@ def test_several_stages_are_averaged_and_the_mask_keeps_things(batch):
 def test_lambda_ramps_up_and_stays(batch):
     model = method(lambda_kd=2, kd_warmup=0.4, iterations=10).eval()
     output = model.student(batch.source_image)
-    found = [
+    weights = [
         model.distillation(batch.source_image, output, batch.source_label, step).item()
         for step in range(6)
     ]
-    assert [value / found[-1] for value in found] == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1])
+    assert [value / weights[-1] for value in weights] == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1])
     at_once = method(lambda_kd=2, iterations=10).eval()
     value = at_once.distillation(batch.source_image, output, batch.source_label, 0).item()
-    assert value == pytest.approx(found[-1])
+    assert value == pytest.approx(weights[-1])
 
 
 def test_projections_have_a_rate_of_their_own():
@@ -159,9 +159,9 @@ def test_cosine_and_smooth_l1_are_weighed_as_in_vfm_uda():
     """Of one pixel: vectors at a right angle, their difference of 3 and 0.5 in two channels."""
     student, teacher = torch.tensor([3.0, 0.0]), torch.tensor([0.0, 0.5])
     maps = [x.view(1, 2, 1, 1) for x in (student, teacher)]
-    found = distill(*maps, "cosine+smooth_l1", normalise=False)
+    loss = distill(*maps, "cosine+smooth_l1", normalise=False)
     smooth_l1 = (3 - 0.5 + 0.5**2 / 2) / 2
-    torch.testing.assert_close(found, torch.tensor(0.9 + 0.1 * smooth_l1))
+    torch.testing.assert_close(loss, torch.tensor(0.9 + 0.1 * smooth_l1))
 
 
 def test_the_mlp_projects_through_four_times_the_width(batch):

@@ -75,10 +75,10 @@ def test_weights_grow_with_inconsistency_and_are_one_in_the_mean():
     overlap[:, 0] = torch.tensor([3.0, 4.0])  # inconsistency 1/4
     overlap[:, 1] = torch.tensor([2.0, 2.0])  # 0
     overlap[:, 2] = torch.tensor([0.0, 5.0])  # 1
-    found = class_weights(overlap)
-    assert found[:3].tolist() == pytest.approx([0.25 / (1.25 / 3), 0, 1 / (1.25 / 3)])
-    assert found[:3].mean().item() == pytest.approx(1)
-    assert (found[3:] == 1).all()
+    weights = class_weights(overlap)
+    assert weights[:3].tolist() == pytest.approx([0.25 / (1.25 / 3), 0, 1 / (1.25 / 3)])
+    assert weights[:3].mean().item() == pytest.approx(1)
+    assert (weights[3:] == 1).all()
     assert (class_weights(torch.zeros(2, 19)) == 1).all()
     assert (class_weights(torch.ones(2, 19)) == 1).all()  # all agreed
 
@@ -89,7 +89,7 @@ def test_the_fine_tuning_by_hand():
     columns = [2.0, 0.5, -1.0, -1.0]
     image = torch.tensor(columns).expand(2, 3, 4, 4)
     method = toys(Toy(student), Shifted(teacher), lambda_kl=0.5)
-    found = method.fine_tuning(Batch(image, torch.zeros(2, 4, 4).long(), image))
+    term = method.fine_tuning(Batch(image, torch.zeros(2, 4, 4).long(), image))
 
     iou = {0: 1 / 2, 1: 2 / 3}
     mean = ((1 - iou[0]) + (1 - iou[1])) / 2
@@ -98,9 +98,9 @@ def test_the_fine_tuning_by_hand():
         t, s = (1 / (1 + 9 ** -(x - 1))), (1 / (1 + 3**-x))
         kl = t * log(t / s) + (1 - t) * log((1 - t) / (1 - s))
         loss += (1 - iou[label]) / mean * kl / 4
-    assert found.item() == pytest.approx(loss, rel=1e-5)
-    term = terms(method, Batch(image, torch.zeros(2, 4, 4).long(), image), 3)
-    assert term["inconsistency_kl"].item() == pytest.approx(0.5 * loss, rel=1e-5)
+    assert term.item() == pytest.approx(loss, rel=1e-5)
+    by_name = terms(method, Batch(image, torch.zeros(2, 4, 4).long(), image), 3)
+    assert by_name["inconsistency_kl"].item() == pytest.approx(0.5 * loss, rel=1e-5)
 
 
 def test_the_counts_fade():

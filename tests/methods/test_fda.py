@@ -86,8 +86,8 @@ def test_bands_are_drawn_from_the_methods_own_generator(images):
 
 
 def test_charbonnier():
-    found = charbonnier(torch.tensor([0.0, 3.0]), eta=2, epsilon=0.5)
-    assert found.tolist() == pytest.approx([0.0625, 85.5625])  # 0.25^2, 9.25^2
+    penalties = charbonnier(torch.tensor([0.0, 3.0]), eta=2, epsilon=0.5)
+    assert penalties.tolist() == pytest.approx([0.0625, 85.5625])  # 0.25^2, 9.25^2
     assert charbonnier(torch.tensor(1.0), 2).item() == pytest.approx(1 + 2e-6, abs=1e-6)
 
 

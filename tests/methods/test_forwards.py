@@ -78,8 +78,8 @@ def test_forwards_a_step(name):
 
 @pytest.mark.parametrize("name", ["daformer", "hrda", "duda"])
 def test_without_things_the_imagenet_network_rests(name):
-    found = forwards(Subject(registry.load(name)).make(), label=0)
-    assert not {"imagenet", "large_imagenet"} & found.keys()
+    counts = forwards(Subject(registry.load(name)).make(), label=0)
+    assert not {"imagenet", "large_imagenet"} & counts.keys()
 
 
 def test_a_frozen_teacher_of_encoder_stages_runs_no_head():

@@ -66,28 +66,28 @@ def test_each_class_has_its_own_attention():
 def test_without_attention_there_is_context_only(window, batch):
     student = two_scales(attention=-100)
     with torch.no_grad():
-        found = student(batch.source_image, window)
+        output = student(batch.source_image, window)
         context = student.network(half(batch.source_image))
-    assert torch.allclose(found.logits, doubled(context.logits), atol=1e-6)
-    assert torch.equal(found.fused, context.fused)
-    assert all(map(torch.equal, found.features, context.features))
+    assert torch.allclose(output.logits, doubled(context.logits), atol=1e-6)
+    assert torch.equal(output.fused, context.fused)
+    assert all(map(torch.equal, output.features, context.features))
     assert all(map(torch.equal, student.features(batch.source_image), context.features))
 
 
 def test_with_full_attention_there_is_detail_inside_the_window_and_context_outside(batch):
     student = two_scales(attention=100)
     with torch.no_grad():
-        found = student(batch.source_image, WINDOW)
+        output = student(batch.source_image, WINDOW)
         context = doubled(student.network(half(batch.source_image)).logits)
         detail = student.network(batch.source_image[..., WINDOW[0], WINDOW[1]]).logits
-    assert found.logits.shape == (2, 19, 8, 16)
+    assert output.logits.shape == (2, 19, 8, 16)
     # At stride 4; a cell at either side of the edge sees both.
-    assert torch.allclose(found.logits[..., 3:5, 7:13], detail[..., 1:-1, 1:-1], atol=1e-6)
+    assert torch.allclose(output.logits[..., 3:5, 7:13], detail[..., 1:-1, 1:-1], atol=1e-6)
     outside = torch.ones(8, 16, dtype=torch.bool)
     outside[1:7, 5:15] = False
-    assert torch.allclose(found.logits[..., outside], context[..., outside], atol=1e-6)
-    assert found.detail.window == WINDOW
-    assert torch.allclose(found.detail.logits, detail, atol=1e-6)
+    assert torch.allclose(output.logits[..., outside], context[..., outside], atol=1e-6)
+    assert output.detail.window == WINDOW
+    assert torch.allclose(output.detail.logits, detail, atol=1e-6)
 
 
 def test_with_full_attention_and_no_window_it_is_the_mean_of_those_that_slide(batch):
@@ -100,9 +100,9 @@ def test_with_full_attention_and_no_window_it_is_the_mean_of_those_that_slide(ba
                 there = (..., slice(top // 4, top // 4 + 4), slice(left // 4, left // 4 + 8))
                 total[there] += student.network(part).logits
                 count[there] += 1
-        found = student(batch.source_image)
-    assert torch.allclose(found.logits, total / count, atol=1e-5)
-    assert type(found) is Segmentation
+        output = student(batch.source_image)
+    assert torch.allclose(output.logits, total / count, atol=1e-5)
+    assert type(output) is Segmentation
 
 
 @pytest.mark.parametrize("cell", [8, 16])
@@ -126,9 +126,9 @@ def test_of_a_large_crop_they_are_the_papers():
 @pytest.mark.parametrize(("size", "cell"), [((32, 64), 8), ((96, 192), 16), ((33, 70), 8)])
 def test_drawn_windows_lie_inside_on_whole_cells_and_reach_every_place(size, cell):
     draws = generator()
-    found = [draw_window(size, cell, draws) for _ in range(300)]
+    windows = [draw_window(size, cell, draws) for _ in range(300)]
     for axis, length in enumerate(size):
-        sides = {(window[axis].start, window[axis].stop) for window in found}
+        sides = {(window[axis].start, window[axis].stop) for window in windows}
         side = window_side(length, cell)
         assert sides == {(s, s + side) for s in range(0, length - side + 1, cell)}
 
@@ -147,14 +147,14 @@ def test_the_loss_by_its_parts(lambda_d, weighted, batch):
     method = hrda(lambda_d=lambda_d, loss_stride=2)
     weight = torch.rand(2, 32, 64, generator=generator(4)) if weighted else None
     output = method.student(batch.source_image, WINDOW)
-    found = method.segmentation_loss(output, batch.source_label, weight)
+    loss = method.segmentation_loss(output, batch.source_label, weight)
     inside = (slice(None), *WINDOW)
     fused = cross_entropy(output.logits, batch.source_label, weight, 2)
     closer = None if weight is None else weight[inside]
     detail = cross_entropy(output.detail.logits, batch.source_label[inside], closer, 2)
     assert fused.item() != pytest.approx(detail.item(), rel=1e-3)
     expected = (1 - lambda_d) * fused + lambda_d * detail
-    assert found.item() == pytest.approx(expected.item(), rel=1e-6)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
 
 
 def test_the_loss_teaches_attention_network_and_both_scales(batch):
@@ -182,12 +182,12 @@ def test_the_feature_distance_is_the_contexts(batch):
     method = hrda(lambda_fd=0.5)
     source = method.segment(batch.source_image)
     nn.init.constant_(method.imagenet.network.encoder.norm4.bias, 1)
-    found = method.source_terms(batch, source, 0)["feature_distance"].item()
+    distance = method.source_terms(batch, source, 0)["feature_distance"].item()
     reference = method.imagenet.network.network.features(half(batch.source_image))[-1]
     cells = label_cells(batch.source_label, reference.shape[-2:], 19)
     expected = feature_distance(source.features[-1], reference, class_mask(cells, ()))
-    assert found == pytest.approx(0.5 * expected.item())
-    assert found > 0
+    assert distance == pytest.approx(0.5 * expected.item())
+    assert distance > 0
 
 
 @pytest.mark.parametrize("name", ["hrda+mic", "dualkd+hrda", "dualkd+hrda+mic"])
@@ -242,8 +242,8 @@ def test_its_file_is_one_of_the_network_that_the_zoo_builds_and_of_its_encoder(t
         load_weights(plain, path)
     for network in (again, copy.deepcopy(student)):
         with torch.no_grad():
-            found = network(batch.source_image).logits
-            assert torch.equal(found, student(batch.source_image).logits)
+            logits = network(batch.source_image).logits
+            assert torch.equal(logits, student(batch.source_image).logits)
 
 
 def test_a_copy_has_parts_of_its_own():
@@ -264,6 +264,6 @@ def test_images_of_any_size_give_maps_of_the_cells_they_reach():
     for network, stride in (("test_mit", 4), ("test_deeplab", 8)):
         student = two_scales(network)
         with torch.no_grad():
-            found = student(torch.randn(1, 3, 33, 70, generator=generator(6)))
-        assert found.logits.shape[-2:] == (-(-33 // stride), -(-70 // stride))
+            output = student(torch.randn(1, 3, 33, 70, generator=generator(6)))
+        assert output.logits.shape[-2:] == (-(-33 // stride), -(-70 // stride))
         assert student.size_multiple == 2 * stride

@@ -22,11 +22,11 @@ def batch() -> Batch:
 
 
 def test_blocks_are_those_of_the_grid_and_each_image_has_its_own():
-    found = shown(torch.zeros(2, 3, 12, 20), 0.5, 4, generator())
+    masks = shown(torch.zeros(2, 3, 12, 20), 0.5, 4, generator())
     cells = torch.rand(2, 1, 3, 5, generator=generator()) >= 0.5
     expected = cells.repeat_interleave(4, 2).repeat_interleave(4, 3)
-    assert torch.equal(found, expected.float())
-    assert not torch.equal(found[0], found[1])
+    assert torch.equal(masks, expected.float())
+    assert not torch.equal(masks[0], masks[1])
 
 
 @pytest.mark.parametrize(
@@ -40,10 +40,10 @@ def test_blocks_are_those_of_the_grid_and_each_image_has_its_own():
 )
 def test_the_grid_is_rounded_and_resized_to_nearest_neighbours(size, rows, columns):
     grid = torch.rand(1, 1, len(rows), len(columns), generator=generator(4)) >= 0.5
-    found = shown(torch.zeros(1, 3, *size), 0.5, 8, generator(4))
+    mask = shown(torch.zeros(1, 3, *size), 0.5, 8, generator(4))
     expected = grid.repeat_interleave(torch.tensor(rows), 2)
     expected = expected.repeat_interleave(torch.tensor(columns), 3)
-    assert torch.equal(found, expected.float())
+    assert torch.equal(mask, expected.float())
 
 
 def test_the_ratio_is_the_share_of_hidden_blocks():
@@ -63,7 +63,7 @@ def test_the_term_by_hand(ratio):
     method = MIC(config, Toy(log(3)), generator=generator(5))
     image, label = torch.ones(2, 3, 16, 16), torch.zeros(2, 16, 16, dtype=torch.int64)
     batch = Batch(image, label, image)
-    found = terms(method, batch)["masked"].item()
+    term = terms(method, batch)["masked"].item()
 
     draws = generator(5)
     method.generator.manual_seed(5)
@@ -72,7 +72,7 @@ def test_the_term_by_hand(ratio):
     torch.rand(2, generator=draws)  # whether to jitter and to blur
     visible = shown(image, ratio, 4, draws)[:, 0, 4:]  # the ignored rows have weight 0
     loss = torch.where(visible == 1, -log(3 / 4), -log(1 / 2)).sum() / label.numel()
-    assert found == pytest.approx(0.5 * loss.item(), rel=1e-5)
+    assert term == pytest.approx(0.5 * loss.item(), rel=1e-5)
 
 
 def test_hidden_blocks_are_zero_and_the_rest_is_the_target(batch):
@@ -105,15 +105,15 @@ def test_the_target_is_labelled_once_a_step(name, batch):
 
 def test_it_leaves_the_rest_of_the_step_as_daformer_has_it(batch):
     """Its draws and its forward come last."""
-    found = []
+    steps = []
     for kind in (DAFormer, MIC):
         torch.manual_seed(0)
         config = kind.Config(pseudo_threshold=0, ignore_top=0, ignore_bottom=0)
         method = kind(config, build("test_mit"), generator=generator(7)).train()
         torch.manual_seed(1)  # dropout
-        found.append({k: v.item() for k, v in terms(method, batch).items()})
-    assert found[1].pop("masked") > 0
-    assert found[0] == found[1]
+        steps.append({k: v.item() for k, v in terms(method, batch).items()})
+    assert steps[1].pop("masked") > 0
+    assert steps[0] == steps[1]
 
 
 def test_nothing_is_masked_before_mixing_starts(batch):

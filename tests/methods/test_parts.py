@@ -174,13 +174,13 @@ def test_a_cell_is_counted_pixel_by_pixel(generator):
     """Of sides that the stride does not divide, the rest is left out."""
     label = torch.randint(0, 4, (2, 14, 23), generator=generator)
     label[label == 3] = IGNORE
-    found = downscale_label(label, 5, 4, 0.4)
-    assert found.shape == (2, 2, 4)
+    cells = downscale_label(label, 5, 4, 0.4)
+    assert cells.shape == (2, 2, 4)
     for image, row, column in product(range(2), range(2), range(4)):
         pixels = label[image, 5 * row : 5 * row + 5, 5 * column : 5 * column + 5].flatten().tolist()
         most = min(set(pixels), key=lambda value: (-pixels.count(value), value))
         expected = most if pixels.count(most) / 25 >= 0.4 else IGNORE
-        assert found[image, row, column] == expected
+        assert cells[image, row, column] == expected
 
 
 def test_label_cells_fit_the_features_of_any_crop():

@@ -13,7 +13,7 @@ from harness.analysis.comparison import Table, comparison
 from harness.data.classes import colourise
 from harness.errors import BenchError
 from harness.files import folder_replaced_whole, write_text
-from harness.records.schema import Record
+from harness.records.schema import Record, unlabelled
 from harness.report.columns import NONE, number
 from harness.report.plots import kinds
 from harness.report.plots.confusion import shares_of
@@ -153,7 +153,7 @@ class _Writer:
         if metrics.ema_teacher:
             ema = metrics.ema_teacher.model_dump(mode="json", exclude={"confusion", "iou"})
             scores["EMA teacher"] = ema
-        if not metrics.val_images:  # then no score is a number
+        if unlabelled(run):  # then no score is a number
             scores = {}
         if metrics.label_free:
             scores["without labels"] = metrics.label_free.model_dump(mode="json", exclude_none=True)
@@ -188,7 +188,7 @@ class _Writer:
 
 
 def _confusion(run: Record) -> tuple[dict[str, Any] | None, str]:
-    if not run.metrics.val_images:
+    if unlabelled(run):
         return None, "The target has no labels."
     try:
         names, shares = shares_of([run])

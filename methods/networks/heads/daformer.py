@@ -65,16 +65,21 @@ class SeparableASPP(nn.Module):
         The concatenation (128 MiB of an image of 512x1024) is never made, and the C library keeps
         blocks below 32 MiB, while larger ones cost a page fault every 4 KiB.
         """
-        sums: list[Tensor] = []
+        sums: list[Tensor | None] = [None for _ in self._separable()]
         start = 0
         for narrow in (part for one in maps for part in one.split(SLICE, dim=1)):
             channels = slice(start, start + narrow.shape[1])
             start = channels.stop
             x = resize_to(narrow, maps[0])
-            parts = [branch.of_slice(x, channels) for branch in self._separable()]
-            sums = [t.add_(part) for t, part in zip(sums, parts, strict=True)] if sums else parts
+            sums = [
+                branch.of_slice(x, channels, total)
+                for branch, total in zip(self._separable(), sums, strict=True)
+            ]
+        images, _, height, width = maps[0].shape
         for branch, total in zip(self._separable(), sums, strict=True):
-            yield F.relu_(branch.pointwise_conv.bn(total))
+            assert total is not None
+            whole = total.view(images, height, width, -1).permute(0, 3, 1, 2)
+            yield F.relu_(branch.pointwise_conv.bn(whole))
 
 
 class DAFormerHead(nn.Module):

@@ -31,9 +31,9 @@ def row(records: list[Record], label: str):
 
 
 def test_between_two_lengths_the_score_is_linear_in_the_logarithm_of_seconds():
-    found = at_seconds(POINTS, 100 * math.sqrt(2))
-    assert found.scores == pytest.approx({0: 32.0, 1: 36.0})
-    assert found.longest is None
+    between = at_seconds(POINTS, 100 * math.sqrt(2))
+    assert between.scores == pytest.approx({0: 32.0, 1: 36.0})
+    assert between.longest is None
 
 
 def test_beyond_the_longest_nothing_is_extrapolated():
@@ -80,19 +80,19 @@ def test_a_methods_seconds_are_its_own_and_its_frozen_teachers():
     )  # fmt: skip
     taught = run("dualkd", 1, 0, 40, step=1 / 8, trained=[teacher],
                  teachers=[{"network": "mini_m", "weights_id": "a"}])  # fmt: skip
-    found = row([*floor(0), taught], "dualkd")
-    assert found.train_seconds == pytest.approx(160)
-    assert found.gain.mean == pytest.approx(10)
-    assert found.gain_at_seconds.mean == pytest.approx(6)
+    shown = row([*floor(0), taught], "dualkd")
+    assert shown.train_seconds == pytest.approx(160)
+    assert shown.gain.mean == pytest.approx(10)
+    assert shown.gain_at_seconds.mean == pytest.approx(6)
 
 
 def test_between_two_schedules_of_source_only_the_table_has_the_score_at_those_seconds():
     """Half-way from 160 to 320 seconds, in the logarithm, is half-way from 34 to 38."""
-    found = row([*floor(0), run("daformer", 1, 0, 40, step=0.2 * math.sqrt(2))], "daformer")
-    assert found.train_seconds == pytest.approx(226.27, abs=0.01)
-    assert found.gain.mean == pytest.approx(10)
-    assert found.gain_at_seconds.mean == pytest.approx(4)
-    assert found.gain_beyond is None
+    shown = row([*floor(0), run("daformer", 1, 0, 40, step=0.2 * math.sqrt(2))], "daformer")
+    assert shown.train_seconds == pytest.approx(226.27, abs=0.01)
+    assert shown.gain.mean == pytest.approx(10)
+    assert shown.gain_at_seconds.mean == pytest.approx(4)
+    assert shown.gain_beyond is None
 
 
 def test_the_cell_says_where_the_method_trained_for_longer_than_any_source_only():
@@ -101,8 +101,8 @@ def test_the_cell_says_where_the_method_trained_for_longer_than_any_source_only(
 
 
 def test_a_gain_at_equal_steps_is_over_source_only_of_that_length():
-    found = row([*floor(0), run("daformer", 2, 0, 37)], "daformer x2")
-    assert found.gain.mean == pytest.approx(3)
+    shown = row([*floor(0), run("daformer", 2, 0, 37)], "daformer x2")
+    assert shown.gain.mean == pytest.approx(3)
 
 
 def seeds(method: str, length: int, miou: float) -> list[Record]:

@@ -94,6 +94,6 @@ def test_pairing_three_seeds_has_a_fifth_of_the_power():
     error = differences.std(axis=2, ddof=1) / math.sqrt(SEEDS)
     paired = p_values(differences.mean(axis=2), error, SEEDS - 1)[:, 0]
     shared = p_values(*pooled(scores))[:, 0]
-    found = [(p * (ROWS - 1) < 0.05).mean() for p in (paired, shared)]
-    assert found[1] > 0.85
-    assert found[0] < found[1] / 5
+    power = [(p * (ROWS - 1) < 0.05).mean() for p in (paired, shared)]
+    assert power[1] > 0.85
+    assert power[0] < power[1] / 5

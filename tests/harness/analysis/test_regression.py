@@ -20,15 +20,15 @@ assert INFERENCE_BY_OWN_TIME.inference
 INFERENCE_BY_OWN_TIME.inference.timed_by = "own time"
 
 
-def verdicts(base, found, **tolerances):
-    report = compare([base], [found], Tolerances(**tolerances))
+def verdicts(base, record, **tolerances):
+    report = compare([base], [record], Tolerances(**tolerances))
     return {finding.quantity: finding.verdict for finding in report.findings}, report.exit_code
 
 
 def test_the_same_record_holds():
-    found, code = verdicts(fake_record(), fake_record())
+    by_quantity, code = verdicts(fake_record(), fake_record())
     assert code == HOLDS
-    assert found == dict.fromkeys(
+    assert by_quantity == dict.fromkeys(
         [
             "mIoU",
             "scored labels",
@@ -73,8 +73,8 @@ def test_the_same_record_holds():
     ],
 )
 def test_each_figure_has_its_tolerance(quantity, changed, verdict):
-    found, code = verdicts(fake_record(), fake_record(**changed))
-    assert found[quantity] == verdict
+    by_quantity, code = verdicts(fake_record(), fake_record(**changed))
+    assert by_quantity[quantity] == verdict
     assert code == {"regressed": REGRESSION, "not measured": NOTHING_MEASURED}.get(verdict, HOLDS)
 
 
@@ -96,13 +96,13 @@ def golden(last=1.0, step=29, grown=0.0):
     ],
 )
 def test_the_end_of_the_schedule_is_held_too(quantity, changed, verdict):
-    base, found = fake_record(golden=golden()), fake_record(golden=golden(**changed))
-    assert verdicts(base, found)[0][quantity] == verdict
+    base, other = fake_record(golden=golden()), fake_record(golden=golden(**changed))
+    assert verdicts(base, other)[0][quantity] == verdict
 
 
 def test_losses_are_compared_by_step():
-    base, found = fake_record(golden=golden()), fake_record(golden=golden(step=28, last=2.0))
-    assert verdicts(base, found)[0]["loss source"] == "holds"
+    base, other = fake_record(golden=golden()), fake_record(golden=golden(step=28, last=2.0))
+    assert verdicts(base, other)[0]["loss source"] == "holds"
     report = compare([base], [fake_record(golden=golden(last=1.01))])
     assert "step 29: 2 -> 2.02, off by 0.01 (allowed 0.003)" in report.render()
 
@@ -118,9 +118,9 @@ def test_what_may_differ_grows_with_the_step_to_a_bound():
 
 
 def test_memory_on_another_processor_names_both():
-    found = fake_record(provenance=fake_provenance("Other CPU"), cost=fake_cost(memory_mib=5e3))
+    other = fake_record(provenance=fake_provenance("Other CPU"), cost=fake_cost(memory_mib=5e3))
     (finding,) = [
-        f for f in compare([fake_record()], [found]).findings if f.quantity == "peak memory"
+        f for f in compare([fake_record()], [other]).findings if f.quantity == "peak memory"
     ]
     assert finding.detail == "Test CPU in the baseline, Other CPU here"
 

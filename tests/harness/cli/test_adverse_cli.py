@@ -73,8 +73,8 @@ def test_real_files_in_their_published_folders(tmp_path):
         assert record.spec.target.dataset == target
         assert not record.spec.target.generated
     assert sorted(data.rglob("*")) == before
-    found = resolve(Request(method="daformer", scenario="cs2acdc"), data)
-    assert found.spec.profile.name == "paper"
+    planned = resolve(Request(method="daformer", scenario="cs2acdc"), data)
+    assert planned.spec.profile.name == "paper"
 
 
 def test_the_papers_sizes_are_daformers():

@@ -176,16 +176,16 @@ def test_the_table_without_any_record_says_what_to_do(tmp_path):
 def test_check_exits_with_what_it_found(tmp_path):
     baseline = store.write_list([fake_record(miou=30)], tmp_path / "base.json")
 
-    def found(record) -> int:
+    def exit_code(record) -> int:
         path = store.write_list([record], tmp_path / "found.json")
         outcome = bench("check", "--baseline", baseline, "--records", path)
         assert "Traceback" not in outcome.err
         return outcome.code
 
-    assert found(fake_record(miou=30)) == 0
-    assert found(fake_record(miou=20)) == 1
-    assert found(fake_record(error="crashed")) == 1
-    assert found(fake_record("daformer")) == 3
+    assert exit_code(fake_record(miou=30)) == 0
+    assert exit_code(fake_record(miou=20)) == 1
+    assert exit_code(fake_record(error="crashed")) == 1
+    assert exit_code(fake_record("daformer")) == 3
     assert "nowhere.json" in refused(bench("check", "--baseline", tmp_path / "nowhere.json"))
     out = bench("check", "--baseline", baseline, "--records", baseline, "--format", "markdown").out
     assert out.startswith("**The baseline holds")

@@ -61,14 +61,14 @@ def expected_confusion(seed: int) -> list[list[int]]:
     return scores(matrix, CITYSCAPES, "rescaled19").confusion
 
 
-def found(*arguments) -> dict:
+def evaluation(*arguments) -> dict:
     outcome = bench("eval", *arguments, "--format", "json")
     assert outcome.code == 0, outcome.err
     return json.loads(outcome.out)
 
 
 def test_our_own_file_says_its_network(own_file):
-    result = found("--checkpoint", own_file, "--scenario", "synthia2cs", *SET)
+    result = evaluation("--checkpoint", own_file, "--scenario", "synthia2cs", *SET)
     assert result["network"] == "test_mit"
     assert result["format"] == "uda-bench weights"
     assert result["target"]["generated"]
@@ -80,8 +80,8 @@ def test_our_own_file_says_its_network(own_file):
 
 def test_a_metric_on_request_stands_beside_those_of_every_run(own_file):
     arguments = ["--checkpoint", own_file, "--scenario", "gta2cs", *SET]
-    plain = found(*arguments)["scores"]
-    asked = found(*arguments, "--set", "metrics=boundary_iou")["scores"]
+    plain = evaluation(*arguments)["scores"]
+    asked = evaluation(*arguments, "--set", "metrics=boundary_iou")["scores"]
     boundary = asked["figures"].pop("boundary_iou")
     assert 0 <= boundary <= 100
     assert asked == plain
@@ -100,7 +100,7 @@ def test_a_metric_on_request_stands_beside_those_of_every_run(own_file):
 def test_a_published_checkpoint_gives_the_student_or_its_teacher(
     published_file, part, seed, origin
 ):
-    result = found(
+    result = evaluation(
         "--checkpoint", published_file, "--scenario", "synthia2cs", "--student", "test_mit",
         "--part", part, *SET,
     )  # fmt: skip
@@ -139,12 +139,14 @@ def test_a_run_is_scored_as_it_was_and_otherwise_when_asked(tmp_path):
     assert record.spec.profile.slide == (32, 64, 16, 32)
     folder = tmp_path / "artifacts" / record.spec.weights_id
     for name in (record.run_id, record.spec.weights_id, folder, folder / "student.safetensors"):
-        again = found("--checkpoint", name, "--results", tmp_path)
+        again = evaluation("--checkpoint", name, "--results", tmp_path)
         assert again["scores"] == json.loads(record.metrics.student.model_dump_json())
-    plain = found("--checkpoint", record.run_id, "--results", tmp_path, *PLAIN)
+    plain = evaluation("--checkpoint", record.run_id, "--results", tmp_path, *PLAIN)
     assert plain["scores"]["confusion"] != record.metrics.student.confusion
     assert plain["profile"]["slide"] is None
-    ours = found("--checkpoint", record.run_id, "--results", tmp_path, "--scenario", "synthia2cs")
+    ours = evaluation(
+        "--checkpoint", record.run_id, "--results", tmp_path, "--scenario", "synthia2cs"
+    )
     assert ours["scores"]["confusion"] == record.metrics.student.confusion
     assert ours["scenario"]["name"] == "synthia2cs"
 
@@ -152,7 +154,7 @@ def test_a_run_is_scored_as_it_was_and_otherwise_when_asked(tmp_path):
 def test_the_target_alone_is_enough(own_file, tmp_path):
     """Only the validation images are read: neither GTA5 nor training labels need be there."""
     write_cityscapes(tmp_path / "data", 1, 2)
-    result = found(
+    result = evaluation(
         "--checkpoint", own_file, "--scenario", "gta2cs", "--data-root", tmp_path / "data",
         "--profile", "tiny", "--set", "workers=0",
     )  # fmt: skip
@@ -191,10 +193,10 @@ def test_camvid_at_dusk_from_training_to_another_split(tmp_path):
     assert record.spec.scenario.eval_split == "dusk_test"
     assert record.metrics.student.conventions.keys() == {"camvid11"}
     asked = ["--checkpoint", record.run_id, "--results", tmp_path / "runs", *data]
-    again = found(*asked)
+    again = evaluation(*asked)
     (tmp_path / "data" / "camvid" / "val" / "0016E5_07959.png").unlink()
     (tmp_path / "data" / "camvid" / "valannot" / "0016E5_07959.png").unlink()
-    by_day = found(*asked, "--set", "eval_split=day")
+    by_day = evaluation(*asked, "--set", "eval_split=day")
     assert again["scores"]["confusion"] == record.metrics.student.confusion
     assert by_day["scenario"]["eval_split"] == "day"
     pixels = [sum(map(sum, result["scores"]["confusion"])) for result in (by_day, again)]

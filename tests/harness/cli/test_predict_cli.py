@@ -99,10 +99,10 @@ def test_the_network_sees_the_size_asked_for_and_the_file_has_the_images_own(
         "--scales", "0.5,1", "--slide", "32,40,16,20",
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
-    found = np.array(Image.open(tmp_path / "out" / "street_trainIds.png"))
+    labels = np.array(Image.open(tmp_path / "out" / "street_trainIds.png"))
     views = Views(slide=(32, 40, 16, 20), flip=True, scales=(0.5, 1))
-    np.testing.assert_array_equal(found, predicted(picture, (100, 80), views))
-    assert (found != predicted(picture)).any()
+    np.testing.assert_array_equal(labels, predicted(picture, (100, 80), views))
+    assert (labels != predicted(picture)).any()
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -220,8 +220,8 @@ def by_the_official_script(streets, results, monkeypatch) -> list[float]:
     labels = sorted(map(str, (streets / "cityscapes/gtFine/val").glob("*/*_gtFine_labelIds.png")))
     assert len(labels) == 4
     files = [script.getPrediction(script.args, label) for label in labels]
-    found = script.evaluateImgLists(files, labels, script.args)["classScores"]
-    return [100 * found[name] for name in CLASSES]
+    ious = script.evaluateImgLists(files, labels, script.args)["classScores"]
+    return [100 * ious[name] for name in CLASSES]
 
 
 def test_cityscapes_script_gives_our_files_the_ious_that_we_give(

@@ -157,9 +157,9 @@ def test_the_teacher_is_found_again_and_the_run_repeats_exactly(made, made_once,
     assert again.code == 0, again.err
     assert "trained on the source first" not in again.out
     assert log.stat().st_mtime_ns == before
-    found = {r.spec.method: r for r in store.read_all(results / "records")}
-    assert len(found) == 2
-    record = found["dualkd"]
+    records = {r.spec.method: r for r in store.read_all(results / "records")}
+    assert len(records) == 2
+    record = records["dualkd"]
     assert record.cost.teachers[0].reused
     assert record.cost.teachers[0].training == made["source_only"].cost.training
     assert reproducible(record.metrics) == reproducible(made["dualkd"].metrics)

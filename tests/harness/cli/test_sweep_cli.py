@@ -67,14 +67,16 @@ def test_the_frozen_teacher_is_a_run_of_its_own_and_comes_first(first, place):
     teacher = next(i for i, line in enumerate(lines) if "source_only mini_xs" in line)
     student = next(i for i, line in enumerate(lines) if "dualkd test_mit <- mini_xs" in line)
     assert teacher < student
-    found = {(r.spec.method, r.spec.student): r for r in store.read_all(place / "results/records")}
-    assert set(found) == {
+    records = {
+        (r.spec.method, r.spec.student): r for r in store.read_all(place / "results/records")
+    }
+    assert set(records) == {
         ("source_only", "mini_xs"),
         ("source_only", "test_mit"),
         ("dualkd", "test_mit"),
     }
-    assert found["dualkd", "test_mit"].cost.teachers[0].reused
-    assert all(record.state == "done" for record in found.values())
+    assert records["dualkd", "test_mit"].cost.teachers[0].reused
+    assert all(record.state == "done" for record in records.values())
 
 
 def test_it_tells_where_its_data_comes_from_and_ends_in_a_table(first, place):
@@ -187,10 +189,10 @@ def test_runs_are_the_product_and_teachers_multiply_only_those_that_have_one(tmp
         tmp_path, methods=["daformer", "dualkd"], students=["mini_xs", "mini_s"],
         teachers=["mini_m", "mini_l"], seeds=[0, 1],
     )  # fmt: skip
-    found = requests(catalogue.suite(str(path)))
-    assert len([r for r in found if r.method == "daformer"]) == 2 * 2
-    assert len([r for r in found if r.method == "dualkd"]) == 2 * 2 * 2
-    assert {r.teacher for r in found if r.method == "daformer"} == {None}
+    asked = requests(catalogue.suite(str(path)))
+    assert len([r for r in asked if r.method == "daformer"]) == 2 * 2
+    assert len([r for r in asked if r.method == "dualkd"]) == 2 * 2 * 2
+    assert {r.teacher for r in asked if r.method == "daformer"} == {None}
 
 
 def test_a_variant_is_run_by_the_methods_that_have_its_knobs(tmp_path):
@@ -198,11 +200,16 @@ def test_a_variant_is_run_by_the_methods_that_have_its_knobs(tmp_path):
         tmp_path, methods=["source_only", "daformer", "dualkd"],
         variants=[[], ["lambda_kd=2", "distance=kl"], ["ema_alpha=0.9"], ["lr=1e-3"]],
     )  # fmt: skip
-    found = [(r.method, r.overrides[len(SETTINGS) :]) for r in requests(catalogue.suite(str(path)))]
-    assert [variant for method, variant in found if method == "source_only"] == [(), ("lr=1e-3",)]
-    assert len([method for method, _ in found if method == "daformer"]) == 3
-    assert ("dualkd", ("lambda_kd=2", "distance=kl")) in found
-    assert len(found) == 2 + 3 + 4
+    variants = [
+        (r.method, r.overrides[len(SETTINGS) :]) for r in requests(catalogue.suite(str(path)))
+    ]
+    assert [variant for method, variant in variants if method == "source_only"] == [
+        (),
+        ("lr=1e-3",),
+    ]
+    assert len([method for method, _ in variants if method == "daformer"]) == 3
+    assert ("dualkd", ("lambda_kd=2", "distance=kl")) in variants
+    assert len(variants) == 2 + 3 + 4
 
 
 def test_a_knob_is_set_for_the_methods_that_have_it(tmp_path):
@@ -210,8 +217,10 @@ def test_a_knob_is_set_for_the_methods_that_have_it(tmp_path):
         tmp_path, methods=["daformer", "dualkd"], overrides=[*SETTINGS, "lambda_kd=2"],
         variants=[[], ["lambda_kd=3"]],
     )  # fmt: skip
-    found = [(r.method, r.overrides[len(SETTINGS) :]) for r in requests(catalogue.suite(str(path)))]
-    assert found == [
+    variants = [
+        (r.method, r.overrides[len(SETTINGS) :]) for r in requests(catalogue.suite(str(path)))
+    ]
+    assert variants == [
         ("daformer", ()),
         ("dualkd", ("lambda_kd=2",)),
         ("dualkd", ("lambda_kd=2", "lambda_kd=3")),

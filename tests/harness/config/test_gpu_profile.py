@@ -29,10 +29,10 @@ def test_small_trains_teacher_and_student_microscopically(tmp_path):
 
 
 def test_small_has_real_widths_and_a_size_for_every_generated_set():
-    found = plan("small")
-    assert found.spec.student == "daformer_mitb1"
-    assert found.teachers[0].network == "daformer_mitb2"
-    assert found.spec.profile.image_size["cityscapes"] == (512, 256)
+    planned = plan("small")
+    assert planned.spec.student == "daformer_mitb1"
+    assert planned.teachers[0].network == "daformer_mitb2"
+    assert planned.spec.profile.image_size["cityscapes"] == (512, 256)
     for name in GENERATED:
         scenario = {"acdc": "cs2acdc", "darkzurich": "cs2darkzurich", "synthia": "synthia2cs"}
         assert resolve(Request(method="daformer", scenario=scenario.get(name, "gta2cs"),
@@ -42,11 +42,11 @@ def test_small_has_real_widths_and_a_size_for_every_generated_set():
 @pytest.mark.parametrize("student", ["daformer_mitb5", "deeplabv2_r101"])
 def test_paper_trains_deeplab_as_the_reference_does(student):
     """The reference's one AdamW serves both encoders; only norms named `norm` do not decay."""
-    found = plan("paper", student=student)
-    settings = found.spec.profile
+    planned = plan("paper", student=student)
+    settings = planned.spec.profile
     assert (settings.optimiser, settings.lr, settings.head_lr_factor) == ("adamw", 6e-5, 10)
     assert (settings.warmup, settings.power, settings.weight_decay) == (1500, 1, 0.01)
-    assert found.teachers[0].network == "daformer_mitb5"
+    assert planned.teachers[0].network == "daformer_mitb5"
     network = zoo.build(student, head_dilations=(6, 12)) if "deeplab" in student else None
     if network:
         method = registry.load("source_only")
@@ -76,9 +76,9 @@ def test_paper_trains_deeplab_by_older_papers_settings_when_told():
 )
 def test_paper_names_the_file_that_each_student_starts_from(student, file, tmp_path, monkeypatch):
     monkeypatch.setattr(start_weights, "check_init", lambda *_: None)  # whether it fits: elsewhere
-    found = plan("paper", "daformer", student=student)
-    assert student in found.missing_init
-    assert file in found.missing_init
+    planned = plan("paper", "daformer", student=student)
+    assert student in planned.missing_init
+    assert file in planned.missing_init
     weights = tmp_path / "weights.pth"
     weights.write_bytes(b"any")
     given = plan("paper", "daformer", student=student, init=str(weights))
@@ -88,9 +88,9 @@ def test_paper_names_the_file_that_each_student_starts_from(student, file, tmp_p
 
 def test_the_teachers_file_is_named_too_and_can_be_given(tmp_path, monkeypatch):
     monkeypatch.setattr(start_weights, "check_init", lambda *_: None)  # whether it fits: elsewhere
-    found = plan("paper", student="deeplabv2_r101").teachers[0].plan
-    assert "mit_b5.pth" in found.missing_init
-    assert "--teacher-init" in found.missing_init
+    planned = plan("paper", student="deeplabv2_r101").teachers[0].plan
+    assert "mit_b5.pth" in planned.missing_init
+    assert "--teacher-init" in planned.missing_init
     files = {name: tmp_path / name for name in ("resnet.pth", "mit.pth")}
     for name, file in files.items():
         file.write_bytes(name.encode())

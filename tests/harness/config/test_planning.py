@@ -43,20 +43,20 @@ def test_the_default_profile_is_paper_only_with_both_sets_real(tmp_path):
     with pytest.raises(DataError, match="gta5"):
         plan("daformer", root=tmp_path)
     write_gta5(tmp_path, 2)
-    found = plan("daformer", root=tmp_path)
-    assert found.spec.profile.name == "paper"
-    assert found.sources.notice is None
-    assert (found.spec.source.generated, found.spec.target.generated) == (False, False)
-    assert found.spec.source.train_images == 2
-    assert found.spec.target.val_images == 1
+    planned = plan("daformer", root=tmp_path)
+    assert planned.spec.profile.name == "paper"
+    assert planned.sources.notice is None
+    assert (planned.spec.source.generated, planned.spec.target.generated) == (False, False)
+    assert planned.spec.source.train_images == 2
+    assert planned.spec.target.val_images == 1
 
 
 def test_camvid_alone_gets_a_generated_source_and_the_tiny_profile(tmp_path):
     write_camvid(tmp_path, 2)
-    found = plan("daformer", "gta2camvid", tmp_path)
-    assert found.spec.profile.name == "tiny"
-    assert (found.spec.source.generated, found.spec.target.generated) == (True, False)
-    assert "source is generated data" in found.sources.notice
+    planned = plan("daformer", "gta2camvid", tmp_path)
+    assert planned.spec.profile.name == "tiny"
+    assert (planned.spec.source.generated, planned.spec.target.generated) == (True, False)
+    assert "source is generated data" in planned.sources.notice
 
 
 def test_camvid_needs_a_root_and_says_so():
@@ -90,11 +90,11 @@ def test_unknown_names_are_refused_with_the_nearest(options, near):
 
 
 def test_the_frozen_teacher_is_one_size_up():
-    found = plan(student="mini_xs")
-    assert [teacher.network for teacher in found.teachers] == ["mini_s"]
-    assert found.teachers[0].plan.spec.method == "source_only"
-    assert found.teachers[0].plan.spec.student == "mini_s"
-    assert found.teachers[0].plan.spec.scenario == found.spec.scenario
+    planned = plan(student="mini_xs")
+    assert [teacher.network for teacher in planned.teachers] == ["mini_s"]
+    assert planned.teachers[0].plan.spec.method == "source_only"
+    assert planned.teachers[0].plan.spec.student == "mini_s"
+    assert planned.teachers[0].plan.spec.scenario == planned.spec.scenario
 
 
 def test_a_named_teacher_takes_its_place():
@@ -114,9 +114,9 @@ def test_a_teacher_is_refused_by_a_method_without_one():
 
 
 def test_the_teacher_trains_for_its_own_schedule():
-    found = plan(overrides=("iterations=10", "teacher_iterations=20"))
-    assert found.spec.profile.iterations == 10
-    assert found.teachers[0].plan.spec.profile.iterations == 20
+    planned = plan(overrides=("iterations=10", "teacher_iterations=20"))
+    assert planned.spec.profile.iterations == 10
+    assert planned.teachers[0].plan.spec.profile.iterations == 20
 
 
 def test_a_schedule_of_several_lengths_is_so_for_the_frozen_teacher_too():
@@ -228,7 +228,7 @@ def test_a_users_own_profile_is_taken_by_its_path(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "found"),
+    ("change", "reason"),
     [
         (("lr = 3e-3", ""), "lr: Field required"),
         (("lr = 3e-3", "lr = -1"), "lr = -1"),
@@ -236,13 +236,13 @@ def test_a_users_own_profile_is_taken_by_its_path(tmp_path):
         (("lr = 3e-3", "lr = "), "not valid TOML"),
     ],
 )
-def test_a_broken_profile_is_named_with_its_reason(tmp_path, change, found):
+def test_a_broken_profile_is_named_with_its_reason(tmp_path, change, reason):
     path = tmp_path / "mine.toml"
     path.write_text(Path("benchmarks/profiles/tiny.toml").read_text().replace(*change))
     with pytest.raises(BenchError) as error:
         plan("daformer", profile=str(path))
     assert "mine.toml" in str(error.value)
-    assert found in str(error.value)
+    assert reason in str(error.value)
     assert len(str(error.value)) < 400
 
 
@@ -264,8 +264,8 @@ def test_every_method_resolves_in_every_profile(profile, method):
 
 def test_init_serves_a_frozen_teacher_of_the_same_network(tmp_path):
     file = start_weights(tmp_path / "own.safetensors")
-    found = plan(student="mini_s", teacher="mini_s", init=str(file))
-    assert found.teachers[0].plan.spec.init == found.spec.init is not None
+    planned = plan(student="mini_s", teacher="mini_s", init=str(file))
+    assert planned.teachers[0].plan.spec.init == planned.spec.init is not None
     assert plan(student="mini_s", init=str(file)).teachers[0].plan.spec.init is None
 
 

@@ -107,8 +107,8 @@ def test_a_file_in_the_cache_of_hugging_face(tmp_path):
     (model / "refs").mkdir()
     (model / "refs" / "main").write_text("a" * 40)
     (snapshot / "pytorch_model.bin").write_bytes(b"weights")
-    found = located("imagenet", "daformer_mitb1", "--init")
-    assert found == snapshot / "pytorch_model.bin"
+    file = located("imagenet", "daformer_mitb1", "--init")
+    assert file == snapshot / "pytorch_model.bin"
 
 
 def test_where_there_is_none_the_line_says_what_to_get(monkeypatch):

@@ -48,8 +48,8 @@ def test_acdc_has_all_four_conditions_in_both_kinds_of_label(tmp_path, kind):
     assert_streets(train, range(8))
     assert_streets(val, range(8, 16))
     for dataset in (train, val):
-        found = [s.image.relative_to(dataset.root).parts[1] for s in dataset.samples]
-        assert found == [condition for condition in CONDITIONS for _ in range(2)]
+        conditions = [s.image.relative_to(dataset.root).parts[1] for s in dataset.samples]
+        assert conditions == [condition for condition in CONDITIONS for _ in range(2)]
 
 
 def test_acdc_prefers_train_ids(tmp_path):
@@ -120,8 +120,8 @@ def test_neither_set_is_taken_for_the_other(tmp_path):
     write_cityscapes(tmp_path / "c", 1, 1)
     roots = ("a", "a/acdc", "d", "d/dark_zurich", "c")
     assert [has_dataset("acdc", tmp_path / root) for root in roots] == [True, True, *[False] * 3]
-    found = [has_dataset("darkzurich", tmp_path / root) for root in roots]
-    assert found == [False, False, True, True, False]
+    taken = [has_dataset("darkzurich", tmp_path / root) for root in roots]
+    assert taken == [False, False, True, True, False]
 
 
 def test_the_published_counts():

@@ -123,13 +123,13 @@ def test_fog_hides_what_is_far():
 
 @pytest.mark.parametrize("name", ["acdc", "darkzurich"])
 def test_night_is_dark_and_full_of_lights(name):
-    found = scenes("night", 6, name)
-    for image, label in found:
+    nights = scenes("night", 6, name)
+    for image, label in nights:
         sky = label == ids.SKY
         assert level(image) < 75
         if sky.sum() > 50:
             assert level(image, sky) < 45
-    assert np.mean([(image.max(-1) > 230).sum() for image, _ in found]) > 3
+    assert np.mean([(image.max(-1) > 230).sum() for image, _ in nights]) > 3
 
 
 def test_every_light_is_found_in_the_drawing():
@@ -142,14 +142,14 @@ def test_every_light_is_found_in_the_drawing():
     ]
     drawings += [partial(furniture.street_lamp, x=1.0, z=14.0, inward=-1)]
     drawings += [partial(furniture.traffic_light, x=0.0, z=9.0, inward=-1)] * 12
-    found = set()
+    colours = set()
     for draw in drawings:
         canvas = plain((256, 192))
         draw(canvas, style, rng)
         light = lights.shining(canvas)
-        found |= {tuple(rgb) for rgb in light[light.any(-1)].tolist()}
+        colours |= {tuple(rgb) for rgb in light[light.any(-1)].tolist()}
     wanted = {tuple(np.float32(strength).tolist()) for *_, strength in lights.SHINING}
-    assert found == wanted
+    assert colours == wanted
 
 
 def test_some_windows_are_lit_and_only_houses_have_them():

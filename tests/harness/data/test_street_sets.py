@@ -21,8 +21,8 @@ SETS = ("bdd100k", "mapillary", "idd", "wilddash2")
 
 def ids_by_train_id(name: str, encoding: int = 0) -> dict[int, int]:
     """An id of the set for each train id, its last where there are several, and one ignored id."""
-    found = labels_of(catalogue.data_set(name)).encodings[encoding]
-    return {int(found.table[i]): i for i in sorted(found.known)}
+    ids = labels_of(catalogue.data_set(name)).encodings[encoding]
+    return {int(ids.table[i]): i for i in sorted(ids.known)}
 
 
 def save_jpg(path: Path, image: np.ndarray) -> None:

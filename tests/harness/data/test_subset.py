@@ -48,6 +48,7 @@ def test_files_are_copied_byte_for_byte_under_their_names(data, tmp_path):
     assert {p: p.read_bytes() for p in data.rglob("*.png")} == before
     assert {p.name for p in tmp_path.iterdir()} == {"data", "few"}
     assert f"--scenario gta2cs --profile tiny --data-root {out}" in done.out
+    assert f"copying files to {out}: {2 * 3 * 3}" in done.out
 
 
 def test_every_class_is_kept_and_what_the_data_lacks_is_named(data, tmp_path):
@@ -73,11 +74,11 @@ def test_a_subset_verifies_and_is_a_data_root(data, tmp_path):
 
 
 def test_the_seed_draws_the_others(data, tmp_path):
-    found = []
+    drawn = []
     for name, seed in (("a", "0"), ("b", "0"), ("c", "1")):
         cut(data, tmp_path / name, "--images", "4", "--seed", seed)
-        found.append(files_below(tmp_path / name))
-    assert found[0] == found[1] != found[2]
+        drawn.append(files_below(tmp_path / name))
+    assert drawn[0] == drawn[1] != drawn[2]
 
 
 def test_refusals_leave_nothing_behind(data, tmp_path):

@@ -39,8 +39,8 @@ def brute(predictions, labels, groups, kept, mean):
         for prediction, label in zip(predictions, labels, strict=True):
             ignored = ~np.isin(label, kept)
             truth = np.isin(label, groups[name]) & ~ignored
-            found = np.isin(prediction, groups[name]) & ~ignored
-            one, other = near_contours(truth), near_contours(found)
+            predicted = np.isin(prediction, groups[name]) & ~ignored
+            one, other = near_contours(truth), near_contours(predicted)
             both, union = both + (one & other).sum(), union + (one | other).sum()
         if union:
             values.append(100 * both / union)

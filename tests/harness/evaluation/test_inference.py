@@ -83,10 +83,10 @@ def test_the_last_window_ends_at_the_border():
 
 def test_windows_of_a_cityscapes_image_are_those_of_the_literature():
     """1024x512 in 512x512 windows, a stride of 341 (two thirds): three of them."""
-    found = [
+    corners = [
         (rows.start, columns.start) for rows, columns in windows((512, 1024), (512, 512, 341, 341))
     ]
-    assert found == [(0, 0), (0, 341), (0, 512)]
+    assert corners == [(0, 0), (0, 341), (0, 512)]
     assert len(list(windows((1024, 2048), (1024, 1024, 768, 768)))) == 3
 
 
@@ -114,8 +114,8 @@ def test_one_window_is_the_whole_image(slide):
 def test_where_windows_lie_does_not_matter_to_a_network_of_pixels(slide):
     image = torch.randn(2, 3, 9, 13)
     network = Toy(by_pixel)
-    found = class_scores(network, [image], (9, 13), Views(slide=slide))
-    torch.testing.assert_close(found, by_pixel(image))
+    probabilities = class_scores(network, [image], (9, 13), Views(slide=slide))
+    torch.testing.assert_close(probabilities, by_pixel(image))
     assert len(network.shown) == len(list(windows((9, 13), slide))) > 1
     # One window of the whole batch at a time.
     assert set(network.shown) == {(2, 3, slide[0], slide[1])}
@@ -123,9 +123,9 @@ def test_where_windows_lie_does_not_matter_to_a_network_of_pixels(slide):
 
 def test_the_mirror_image_adds_nothing_for_an_equivariant_network():
     image = torch.randn(2, 3, 6, 10)
-    found = class_scores(Toy(by_pixel), [image], (12, 20), Views(flip=True))
+    probabilities = class_scores(Toy(by_pixel), [image], (12, 20), Views(flip=True))
     expected = upsample(by_pixel(image), (12, 20)).softmax(1)
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(probabilities, expected)
 
 
 def test_the_mirror_image_is_mirrored_back_and_probabilities_are_averaged():
@@ -134,27 +134,27 @@ def test_the_mirror_image_is_mirrored_back_and_probabilities_are_averaged():
         ramp = torch.tensor([-2.0, 0.0, 3.0]).expand(len(image), 1, 1, 3)
         return torch.cat([ramp, torch.zeros_like(ramp)], dim=1)
 
-    found = class_scores(Toy(leaning), [row(1, 2, 3)], (1, 3), Views(flip=True))
+    probabilities = class_scores(Toy(leaning), [row(1, 2, 3)], (1, 3), Views(flip=True))
     p = 1 / (1 + np.exp([2.0, 0.0, -3.0]))
-    np.testing.assert_allclose(found[0, 0, 0], (p + p[::-1]) / 2, rtol=1e-6)
-    np.testing.assert_allclose(found.sum(1), 1, rtol=1e-6)
+    np.testing.assert_allclose(probabilities[0, 0, 0], (p + p[::-1]) / 2, rtol=1e-6)
+    np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-6)
 
 
 def test_scales_are_resized_each_before_the_softmax_and_averaged():
     small, large = torch.randn(1, 3, 4, 6), torch.randn(1, 3, 8, 12)
     views = Views(scales=(0.5, 1))
-    found = class_scores(Toy(by_pixel), [small, large], (8, 12), views)
+    probabilities = class_scores(Toy(by_pixel), [small, large], (8, 12), views)
     first, second = upsample(by_pixel(small), (8, 12)).softmax(1), by_pixel(large).softmax(1)
-    torch.testing.assert_close(found, (first + second) / 2)
+    torch.testing.assert_close(probabilities, (first + second) / 2)
 
 
 def test_all_of_it_together():
     small, large = torch.randn(1, 3, 4, 6), torch.randn(1, 3, 8, 12)
     views = Views(slide=(4, 6, 2, 3), flip=True, scales=(0.5, 1))
     network = Toy(by_pixel)
-    found = class_scores(network, [small, large], (8, 12), views)
+    probabilities = class_scores(network, [small, large], (8, 12), views)
     alone = class_scores(Toy(by_pixel), [small, large], (8, 12), Views(scales=(0.5, 1)))
-    torch.testing.assert_close(found, alone)
+    torch.testing.assert_close(probabilities, alone)
     assert len(network.shown) == 2 * (1 + 3 * 3)
 
 

@@ -59,8 +59,8 @@ quick = settings(max_examples=60, deadline=None)
 @given(pictures())
 def test_iou_equals_brute_force(picture):
     prediction, label = picture
-    found = iou(matrix_of(prediction, label))
-    np.testing.assert_allclose(found, brute_iou(prediction, label, EVERY_CLASS), rtol=1e-12)
+    ious = iou(matrix_of(prediction, label))
+    np.testing.assert_allclose(ious, brute_iou(prediction, label, EVERY_CLASS), rtol=1e-12)
 
 
 @quick
@@ -99,14 +99,14 @@ def test_every_convention_equals_relabelling_pixels_first(picture):
 @given(pictures(), st.sampled_from(["all19", "rescaled19", "ignored16", "camvid11"]))
 def test_scores_agree_with_themselves(picture, convention):
     matrix = matrix_of(*picture)
-    found = scores(matrix, CITYSCAPES, convention)
-    present = [value for value in found.iou.values() if value is not None]
+    result = scores(matrix, CITYSCAPES, convention)
+    present = [value for value in result.iou.values() if value is not None]
     mean = np.mean(present) if present else np.nan
-    assert found.miou == pytest.approx(mean, abs=0.001, nan_ok=True)  # classes are rounded
-    assert found.miou == pytest.approx(found.conventions[convention], nan_ok=True)
-    assert found.confusion == matrix.tolist()
+    assert result.miou == pytest.approx(mean, abs=0.001, nan_ok=True)  # classes are rounded
+    assert result.miou == pytest.approx(result.conventions[convention], nan_ok=True)
+    assert result.confusion == matrix.tolist()
     count = {"all19": 19, "rescaled19": 16, "ignored16": 16, "camvid11": 11}[convention]
-    assert len(found.iou) == count
+    assert len(result.iou) == count
 
 
 def test_absent_everywhere_is_left_out_and_predicted_only_is_zero():
@@ -116,9 +116,9 @@ def test_absent_everywhere_is_left_out_and_predicted_only_is_zero():
     assert values[:3].tolist() == [100.0, 50.0, 0.0]
     assert np.isnan(values[3:]).all()
     assert mean_iou(values) == 50.0
-    found = scores(matrix_of(prediction, label), CITYSCAPES, "all19").iou
-    assert found[CLASSES[2]] == 0.0
-    assert found[CLASSES[3]] is None
+    ious = scores(matrix_of(prediction, label), CITYSCAPES, "all19").iou
+    assert ious[CLASSES[2]] == 0.0
+    assert ious[CLASSES[3]] is None
 
 
 def test_ignored_pixels_count_nowhere():
@@ -140,10 +140,10 @@ def test_counts_are_exact_beyond_what_floats_hold():
 def test_synthias_two_conventions_differ_by_what_it_lacks():
     """A truck (14) seen as car (13): an error for rescaled19, unseen by ignored16."""
     matrix = matrix_of(np.array([[13, 13, 0]]), np.array([[13, 14, 0]]))
-    found = conventions(matrix, CITYSCAPES, "rescaled19")
-    assert found["rescaled19"] == pytest.approx((100 + 50) / 2)
-    assert found["ignored16"] == pytest.approx(100)
-    assert found["all19"] == pytest.approx((100 + 50 + 0) / 3)
+    mious = conventions(matrix, CITYSCAPES, "rescaled19")
+    assert mious["rescaled19"] == pytest.approx((100 + 50) / 2)
+    assert mious["ignored16"] == pytest.approx(100)
+    assert mious["all19"] == pytest.approx((100 + 50 + 0) / 3)
 
 
 def test_camvid_forgives_confusion_within_a_group():

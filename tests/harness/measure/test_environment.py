@@ -14,32 +14,32 @@ DOCS = (Path(__file__).parents[3] / "docs" / "records.md").read_text()
 
 
 def test_it_holds_what_the_docs_name_and_is_json():
-    found = json.loads(json.dumps(environment.collect()))
+    collected = json.loads(json.dumps(environment.collect()))
     section = DOCS.split("## Provenance\n")[1].split("\n## ")[0]
     assert [line.split("`")[1] for line in section.splitlines() if line.startswith("| `")] == list(
-        found
+        collected
     )
-    assert found["code"]["version"] == __version__
-    assert found["code"]["protocol"] == PROTOCOL
-    assert found["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
-    assert found["flags"]["torch_threads"] == torch.get_num_threads()
-    assert 1 <= found["cpu"]["usable"] <= found["cpu"]["threads"]
+    assert collected["code"]["version"] == __version__
+    assert collected["code"]["protocol"] == PROTOCOL
+    assert collected["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
+    assert collected["flags"]["torch_threads"] == torch.get_num_threads()
+    assert 1 <= collected["cpu"]["usable"] <= collected["cpu"]["threads"]
     groups = ("code", "environment", "versions", "flags", "cpu")
-    for name in (name for group in groups for name in found[group]):
+    for name in (name for group in groups for name in collected[group]):
         assert name in section
-    assert None not in (found["versions"]["opencv-python"], found["versions"]["pillow"])
+    assert None not in (collected["versions"]["opencv-python"], collected["versions"]["pillow"])
 
 
 def test_what_the_run_used_is_recorded():
-    found = environment.collect("cpu", "bf16", side_by_side=3)
-    assert found["side_by_side"] == 3
-    assert found["environment"]["device"] == "cpu"
-    assert found["environment"]["precision"] == "bf16"
+    collected = environment.collect("cpu", "bf16", side_by_side=3)
+    assert collected["side_by_side"] == 3
+    assert collected["environment"]["device"] == "cpu"
+    assert collected["environment"]["precision"] == "bf16"
     assert (
-        found["environment"]["fingerprint"]
+        collected["environment"]["fingerprint"]
         != environment.collect("cpu")["environment"]["fingerprint"]
     )
-    assert found["code"]["fingerprint"] == fingerprint.code_fingerprint()
+    assert collected["code"]["fingerprint"] == fingerprint.code_fingerprint()
 
 
 def test_flags_are_those_set(monkeypatch):

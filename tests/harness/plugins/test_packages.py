@@ -75,12 +75,12 @@ def test_changed_code_of_one_version_has_another_origin(site):
     assert len(first.split()[-1]) == 16
     (site / "calms" / "helper.py").write_text("x = 1\n")
     assert registry.origins("calm") == {"calm": first}, "of what is imported, not of the file now"
-    found = {first}
+    origins = {first}
     for text in ("x = 1\n", "x = 2\n"):
         (site / "calms" / "helper.py").write_text(text)
         plug_in._sha256.cache_clear()  # another process
-        found.add(registry.origins("calm")["calm"])
-    assert len(found) == 3
+        origins.add(registry.origins("calm")["calm"])
+    assert len(origins) == 3
 
 
 def test_a_module_of_one_file_and_one_that_is_not_there(site):

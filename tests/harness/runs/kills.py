@@ -10,7 +10,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -31,23 +30,16 @@ PATIENCE = 600
 
 
 def command(method: str, results: Path, *settings: str) -> list[str]:
-    """`bench run` in a process of its own."""
+    """The words of `bench run`."""
     options = [part for s in (*SETTINGS, *settings) for part in ("--set", s)]
     return [
-        sys.executable, "-c", "from harness.cli.main import main; main()",
         "run", "--method", method, "--scenario", "gta2cs", *QUICK, *options,
         "--results", str(results), "--device", "cpu",
     ]  # fmt: skip
 
 
-def start(arguments: list[str], cache: Path, said: Path) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "UDA_BENCH_CACHE": str(cache), "PYTHONUNBUFFERED": "1"}
-    with said.open("ab") as file:
-        return subprocess.Popen(arguments, env=environment, stdout=file, stderr=file)
-
-
-class Forked:
-    """The same as a fork of this process, which has imported everything: ten times as fast."""
+class Process:
+    """A command as a fork of this process, which has imported everything: ten times as fast."""
 
     returncode: int | None = None
 
@@ -61,7 +53,8 @@ class Forked:
             with said.open("ab") as file:
                 os.dup2(file.fileno(), 1)
                 os.dup2(file.fileno(), 2)
-            sys.argv = ["bench", *arguments[3:]]
+            sys.stdout, sys.stderr = (os.fdopen(n, "w", 1, closefd=False) for n in (1, 2))
+            sys.argv = ["bench", *arguments]
             bench_main()
             code = 0
         except SystemExit as end:
@@ -85,9 +78,6 @@ class Forked:
 
     def send_signal(self, number: int) -> None:
         os.kill(self.pid, number)
-
-
-Process = subprocess.Popen[bytes] | Forked
 
 
 def wait_for(process: Process, moment: Callable[[], bool]) -> bool:
@@ -157,7 +147,7 @@ def import_all() -> None:
 
 def undisturbed(method: str, folder: Path, *settings: str) -> Path:
     results, said = folder / "undisturbed", folder / "undisturbed.txt"
-    finished(Forked(command(method, results, *settings), folder / "cache", said), said)
+    finished(Process(command(method, results, *settings), folder / "cache", said), said)
     return results
 
 
@@ -169,13 +159,13 @@ def killed(
     draw = random.Random(seed)
     arguments = command(method, results, *settings)
     said.touch()
-    process = Forked(arguments, cache, said)
+    process = Process(arguments, cache, said)
     if wait_for(process, moments(results, said, draw)[stage]):
         time.sleep(draw.random() * 0.05)
         process.send_signal(signal.SIGKILL)
     process.wait(PATIENCE)
     print(f"{stage}: killed, exit code {process.returncode}, {lines(results)} lines", flush=True)
-    finished(Forked(arguments, cache, said), said)
+    finished(Process(arguments, cache, said), said)
     return results, said.read_text()
 
 

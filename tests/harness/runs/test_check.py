@@ -67,8 +67,8 @@ def clean(again):
     return cache(again)
 
 
-def regressed(base, found):
-    return {finding.quantity for finding in compare([base], [found]).of("regressed")}
+def regressed(base, record):
+    return {finding.quantity for finding in compare([base], [record]).of("regressed")}
 
 
 SPEEDS = {"training speed", "inference speed"}
@@ -268,5 +268,5 @@ def test_each_revision_runs_with_its_own_code(tmp_path, monkeypatch):
     assert "no worker" in check._run_with(code, spec, results, None, None)
     (code / "harness" / "worker.py").write_text("import sys; sys.exit('it is ' + __file__)")
     (code / "harness" / "__init__.py").write_text("")
-    found = check._run_with(code, spec, results, None, None)
-    assert found == f"exit code 1: it is {code / 'harness' / 'worker.py'}"
+    said = check._run_with(code, spec, results, None, None)
+    assert said == f"exit code 1: it is {code / 'harness' / 'worker.py'}"

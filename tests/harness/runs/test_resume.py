@@ -10,7 +10,7 @@ import signal
 import psutil
 import pytest
 from bench_cli import QUICK, bench
-from kills import command, figures, finished, left, lines, moments, records, start, wait_for
+from kills import Process, command, figures, finished, left, lines, moments, records, wait_for
 from safetensors.torch import load_file
 
 from harness.config.planning import Request, resolve
@@ -158,7 +158,7 @@ def test_a_run_that_is_ended_killed_and_killed_again_is_one_that_nobody_disturbe
         (lambda: lines(tmp_path / "cut") >= 7, signal.SIGKILL),
         (saving, signal.SIGKILL),
     ):
-        process = start(arguments, cache, said)
+        process = Process(arguments, cache, said)
         assert wait_for(process, reached), said.read_text()
         children = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(number)
@@ -167,10 +167,10 @@ def test_a_run_that_is_ended_killed_and_killed_again_is_one_that_nobody_disturbe
             _, alive = psutil.wait_procs(children, timeout=10)
             assert not alive, "its workers end with it"
     assert ends == [75, -signal.SIGKILL, -signal.SIGKILL]
-    finished(start(arguments, cache, said), said)
+    finished(Process(arguments, cache, said), said)
     whole = tmp_path / "whole"
     undisturbed = command("dacs", whole, "workers=1", "iterations=12")
-    finished(start(undisturbed, cache, said), said)
+    finished(Process(undisturbed, cache, said), said)
     assert records(tmp_path / "cut") == records(whole)
     assert left(tmp_path / "cut") == left(whole)
     (record,) = store.read_all(tmp_path / "cut/records")

@@ -166,9 +166,9 @@ def test_the_ema_teacher_of_an_own_run_is_scored(made_once):
             "--results", results,
         )  # fmt: skip
         assert outcome.code == 0, outcome.err
-        found = json.loads(outcome.out)
-        assert found["part"] == part
-        assert found["scores"]["confusion"] == scores.confusion
+        evaluation = json.loads(outcome.out)
+        assert evaluation["part"] == part
+        assert evaluation["scores"]["confusion"] == scores.confusion
     plain = made_once("source_only").results
     (record,) = store.read_all(plain / "records")
     arguments = ["--checkpoint", record.run_id, "--part", "ema", "--results", plain]

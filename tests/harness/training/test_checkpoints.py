@@ -168,7 +168,8 @@ def test_what_keeping_costs_is_not_the_steps(training, monkeypatch):
     assert checkpoints.cost.count == 3
     assert checkpoints.cost.seconds >= 0.3
     assert max(sum(step) for step in clock.steps) < 1
-    assert wall.seconds + checkpoints.cost.seconds <= time.perf_counter() - start + 0.01
+    spent = time.perf_counter() - start
+    assert wall.seconds + checkpoints.cost.seconds <= spent + 0.05  # of the 0.3 that are slept
     assert min(phase.images_per_second for phase in clock.phases()) > 1
 
 

@@ -152,10 +152,10 @@ def test_two_batches_accumulated_equal_one_of_twice_the_size():
 @pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
 def test_bf16_stays_near_fp32(optimiser):
     exact, golden = fit(optimiser=optimiser, lr=0.01)
-    rough, found = fit(optimiser=optimiser, lr=0.01, precision="bf16")
+    rough, losses = fit(optimiser=optimiser, lr=0.01, precision="bf16")
     assert weights(rough).dtype == torch.float32
     assert not torch.equal(weights(exact), weights(rough))
-    assert found["source"] == pytest.approx(golden["source"], rel=0.02)
+    assert losses["source"] == pytest.approx(golden["source"], rel=0.02)
     torch.testing.assert_close(weights(rough), weights(exact), rtol=0.1, atol=0.02)
 
 
@@ -267,16 +267,16 @@ def test_a_sparse_tensor_that_a_method_holds_is_no_matter():
 
 def test_the_log_is_of_whole_lines_at_any_time(tmp_path):
     """A killed run leaves what it has logged, and no half line."""
-    log, found = tmp_path / "log.jsonl", []
+    log, texts = tmp_path / "log.jsonl", []
 
     class Reading(Supervised):
         def losses(self, batch, step):
-            found.append(log.read_text())
+            texts.append(log.read_text())
             yield from super().losses(batch, step)
 
     fit(Reading, iterations=8, log=log, log_every=2)
-    assert [text.count("\n") for text in found] == [0, 0, 1, 1, 2, 2, 3, 3]
-    assert all(text == "" or text.endswith("}\n") for text in found)
+    assert [text.count("\n") for text in texts] == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert all(text == "" or text.endswith("}\n") for text in texts)
 
 
 def test_the_method_hears_of_every_step_after_the_optimiser():

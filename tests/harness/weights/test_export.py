@@ -200,9 +200,9 @@ def test_docs_name_every_field():
 def test_every_family_exports_at_a_size_that_does_not_fit(name, overrides, free, tmp_path):
     torch.manual_seed(0)
     network = zoo.build(name, **overrides).eval()
-    found = export.write_onnx(network, tmp_path / "net.onnx", (109, 75))
-    assert found.free == free
-    assert found.deviation < 1e-4
+    exported = export.write_onnx(network, tmp_path / "net.onnx", (109, 75))
+    assert exported.free == free
+    assert exported.deviation < 1e-4
 
 
 def test_a_network_that_torch_cannot_follow_is_refused(tmp_path, monkeypatch):
@@ -214,9 +214,9 @@ def test_a_network_that_torch_cannot_follow_is_refused(tmp_path, monkeypatch):
 
 def test_a_fixed_size_is_said_to_be_fixed(tmp_path):
     network = Stub(lambda logits: logits if logits.shape[2:] == (8, 16) else logits[:, :, :4, :4])
-    found = export.write_onnx(network, tmp_path / "net.onnx", (64, 32))
-    assert found.free == ["batch"]
-    assert found.checked == [(1, 32, 64), (3, 32, 64)]
+    exported = export.write_onnx(network, tmp_path / "net.onnx", (64, 32))
+    assert exported.free == ["batch"]
+    assert exported.checked == [(1, 32, 64), (3, 32, 64)]
 
 
 def test_another_result_in_onnxruntime_is_refused(tmp_path, monkeypatch):

@@ -65,17 +65,17 @@ def test_rates_of_a_plain_vit_are_those_of_timm():
         {"params": list(network.head.parameters()), "lr": 10.0, "weight_decay": 0.0},
     ]
     trunk = {id(p): name for name, p in network.encoder.trunk.named_parameters()}
-    found = {}
+    rates = {}
     for group in with_encoder_rates(groups, network, 0.5, 0.9):
         for parameter in group["params"]:
             if id(parameter) in trunk:
                 assert group["weight_decay"] == 0.1
-                found[trunk[id(parameter)]] = group["lr"] / 0.5
+                rates[trunk[id(parameter)]] = group["lr"] / 0.5
             else:
                 assert (group["lr"], group["weight_decay"]) == (10.0, 0.0)
-    assert found == pytest.approx({name: expected[name] for name in trunk.values()})
-    assert found["blocks.2.mlp.fc1.weight"] == pytest.approx(0.9)
-    assert found["pos_embed"] == pytest.approx(0.9**4)
+    assert rates == pytest.approx({name: expected[name] for name in trunk.values()})
+    assert rates["blocks.2.mlp.fc1.weight"] == pytest.approx(0.9)
+    assert rates["pos_embed"] == pytest.approx(0.9**4)
 
 
 def test_rates_at_their_defaults_leave_the_groups_alone():

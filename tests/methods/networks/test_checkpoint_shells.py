@@ -64,8 +64,8 @@ def wrapped(state, prefixes, dictionaries):
     st.lists(st.sampled_from(DICTIONARIES), max_size=3),
 )
 def test_shells_come_off_in_any_order(state, prefixes, dictionaries):
-    found, _ = network_in(wrapped(state, prefixes, dictionaries), "student")
-    assert found == state
+    taken, _ = network_in(wrapped(state, prefixes, dictionaries), "student")
+    assert taken == state
 
 
 TWO = {
@@ -118,9 +118,9 @@ TWO = {
 @pytest.mark.parametrize("tool", TWO)
 def test_student_and_average_are_told_apart(tool):
     for which, expected in (("student", STUDENT), ("ema_teacher", AVERAGE)):
-        found, origin = network_in(TWO[tool], which)
-        assert found.keys() == expected.keys()
-        assert all(torch.equal(found[key], expected[key]) for key in found), which
+        taken, origin = network_in(TWO[tool], which)
+        assert taken.keys() == expected.keys()
+        assert all(torch.equal(taken[key], expected[key]) for key in taken), which
         assert (which == "ema_teacher") == ("ema teacher" in origin or "mmcv" in origin)
 
 

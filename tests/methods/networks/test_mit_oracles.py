@@ -101,9 +101,9 @@ def test_every_layer_norm_has_the_references_epsilon(name):
     """1e-6 in blocks and after stages, 1e-5 after patch embedding and after key reduction."""
     with torch.device("meta"):
         encoder = zoo.build(name).encoder
-    found = {norm: module.eps for norm, module in layer_norms(encoder).items()}
-    coarse = {norm for norm, eps in found.items() if eps == 1e-5}
-    assert coarse == {norm for norm in found if COARSE.search(norm)}
-    assert {eps for norm, eps in found.items() if norm not in coarse} == {1e-6}
+    epsilons = {norm: module.eps for norm, module in layer_norms(encoder).items()}
+    coarse = {norm for norm, eps in epsilons.items() if eps == 1e-5}
+    assert coarse == {norm for norm in epsilons if COARSE.search(norm)}
+    assert {eps for norm, eps in epsilons.items() if norm not in coarse} == {1e-6}
     assert {"patch_embed1.norm", "patch_embed4.norm", "block1.0.attn.norm"} <= coarse
-    assert {"norm1", "norm4", "block1.0.norm1", "block4.0.norm2"} <= found.keys() - coarse
+    assert {"norm1", "norm4", "block1.0.norm1", "block4.0.norm2"} <= epsilons.keys() - coarse

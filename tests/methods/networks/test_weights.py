@@ -120,8 +120,8 @@ def test_self_training_checkpoint_of_hrda_is_a_network_at_two_scales(tmp_path):
     ).relu()
     expected = nn.functional.conv2d(x, theirs["conv_seg.weight"], theirs["conv_seg.bias"])
     with torch.no_grad():
-        found, _ = network.attention_head(stages)
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+        attention, _ = network.attention_head(stages)
+    torch.testing.assert_close(attention, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("wrapper", [None, "state_dict", "model"])

@@ -1,0 +1,47 @@
+"""Winograd's way gives what torch's convolution gives, forward and backward."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from methods.networks import winograd
+
+
+@pytest.mark.parametrize("size", [(16, 24), (17, 22), (3, 5)])
+@pytest.mark.parametrize("bytes_at_once", [1, 2**20])
+def test_output_and_gradients_equal_torchs(size, bytes_at_once, monkeypatch):
+    monkeypatch.setattr(winograd, "BYTES_AT_ONCE", bytes_at_once)  # 1: a row of tiles at a time
+    torch.manual_seed(0)
+    maps = [torch.randn(2, c, *size, dtype=torch.double, requires_grad=True) for c in (3, 5)]
+    weight = torch.randn(7, 8, 3, 3, dtype=torch.double, requires_grad=True)
+    towards = torch.randn(2, 7, *size, dtype=torch.double)
+    results = []
+    for output in (
+        winograd.convolved(maps, weight),
+        F.conv2d(torch.cat(maps, 1), weight, padding=1),
+    ):
+        results.append((output, *torch.autograd.grad(output, (weight, *maps), towards)))
+    for ours, torchs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, torchs, rtol=1e-11, atol=1e-11)
+
+
+def test_in_float32_the_difference_is_that_of_the_docstring():
+    torch.manual_seed(0)
+    x = torch.randn(1, 256, 32, 32)
+    weight = torch.randn(256, 256, 3, 3)
+    exact = F.conv2d(x.double(), weight.double(), padding=1)
+    difference = (winograd.convolved([x], weight) - exact).abs().max() / exact.abs().max()
+    assert difference < 2e-5
+
+
+def test_where_it_is_taken():
+    wide, narrow = torch.zeros(1, 128, 16, 16), torch.zeros(1, 64, 16, 16)
+    weight = torch.zeros(128, 256, 3, 3)
+    assert winograd.worth_it([wide, wide], weight)
+    assert not winograd.worth_it([wide, narrow], weight)
+    assert not winograd.worth_it([wide, wide], weight[:64])
+    assert not winograd.worth_it([wide, wide], weight[..., :1, :1])
+    assert not winograd.worth_it([wide[..., :8], wide[..., :8]], weight)
+    assert not winograd.worth_it([wide.to("meta"), wide.to("meta")], weight)  # FLOPs: as they are
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not winograd.worth_it([wide, wide], weight)

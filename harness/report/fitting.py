@@ -30,7 +30,7 @@ def column_widths(
     a third in the first. Room that is left goes to columns whose text would wrap, from the left.
     """
     cells = [[row[i] for row in rows] for i in range(len(columns))]
-    least = []
+    least: list[int] = []
     for name, column, side in zip(columns, cells, alignment, strict=True):
         texts = [name, *column] if side == "left" else [name]
         words = (cell_len(word) for text in texts for word in text.split())

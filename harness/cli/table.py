@@ -157,7 +157,7 @@ def table(
             aggregate=aggregate,
             columns=wanted,
             sort=sort_by,
-            **({} if precision is None else {"precision": precision}),
+            precision=precision,
         )
         typer.echo(f"{len(kept)} of {count} records in {where}")
     else:

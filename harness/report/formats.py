@@ -41,11 +41,12 @@ def print_rich(
     aggregate: bool = False,
     columns: Sequence[str] = (),
     sort: str | None = None,
-    precision: int = PRECISION,
+    precision: int | None = None,
 ) -> None:
     """Print the tables to a terminal; `title` stands before each heading."""
     tables = _tables(records, sort)
-    for grid in grids(tables, per_class, published, aggregate, columns, precision):
+    decimals = PRECISION if precision is None else precision
+    for grid in grids(tables, per_class, published, aggregate, columns, decimals):
         heading = f"{title}: {grid.heading}" if title else grid.heading
         print_grid(replace(grid, heading=heading), console, "bench table --format markdown")
 

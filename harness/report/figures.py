@@ -13,11 +13,17 @@ CELL = (384, 192)  # width, height of a panel
 GAP, CAPTION = 8, 22
 
 
-def compose(rows: list[list[tuple[str, PixelArray]]]) -> Image.Image:
-    """Lay out rows of captioned panels."""
+def compose(
+    rows: list[list[tuple[str, PixelArray]]], classes: ClassSet | None = None
+) -> Image.Image:
+    """Lay out rows of captioned panels, above a legend of the classes where there are any."""
     columns = max(map(len, rows))
     step_x, step_y = CELL[0] + GAP, CELL[1] + GAP + CAPTION
-    sheet = Image.new("RGB", (columns * step_x + GAP, len(rows) * step_y + GAP), "white")
+    width, height = columns * step_x + GAP, len(rows) * step_y + GAP
+    key = legend(classes, width) if classes else None
+    sheet = Image.new("RGB", (width, height + (key.height if key else 0)), "white")
+    if key:
+        sheet.paste(key, (0, height))
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(16)
     for y, row in enumerate(rows):

@@ -89,7 +89,9 @@ def _records(results: Path, scenario: str) -> list[Record]:
 
 def main(results: str, scenario: str, out: str) -> None:
     """Compose the picture and write it."""
-    compose(renderings() + predictions(Path(results), scenario, 5)).save(out, optimize=True)
+    classes = catalogue.class_set("cityscapes19")
+    rows = renderings() + predictions(Path(results), scenario, 5)
+    compose(rows, classes).save(out, optimize=True)
 
 
 if __name__ == "__main__":

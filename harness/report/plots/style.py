@@ -55,11 +55,16 @@ _UNDATED: dict[str, dict[str, Any]] = {
 
 
 @contextmanager
-def styled() -> Iterator[None]:
-    """Figures are drawn and written within this."""
+def styled(*, svg_text: bool = False) -> Iterator[None]:
+    """Figures are drawn and written within this.
+
+    svg_text: SVG holds text as text, in the reader's font, which takes half the bytes; else as it
+    was drawn.
+    """
     import matplotlib
 
-    with matplotlib.rc_context(cast(Any, _SETTINGS)):
+    fonts = {"svg.fonttype": "none" if svg_text else "path"}
+    with matplotlib.rc_context(cast(Any, _SETTINGS | fonts)):
         yield
 
 

@@ -107,7 +107,7 @@ class _Writer:
         methods = len({run.spec.method for run in runs})
         self._page("index.html", "index.html", title="Comparison of methods", tables=shown,
                    runs=len(runs), methods=methods, root="")  # fmt: skip
-        with styled():
+        with styled(svg_text=True):
             for table, one in zip(tables, shown, strict=True):
                 self._table(table, one)
                 yield

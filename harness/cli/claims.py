@@ -48,7 +48,10 @@ def claims(
     about: Annotated[
         list[About] | None,
         typer.Option(
-            help="Answer only this question. May be given several times.", show_default="all"
+            metavar="QUESTION",
+            help="Answer only this question: gains, power, together, teachers or combined. May be "
+            "given several times.",
+            show_default="all",
         ),
     ] = None,
     method: Methods = None,

@@ -35,8 +35,10 @@ app = typer.Typer()
     )
 )
 def compare(
-    a: Annotated[str, typer.Argument(help="A method, a run id, or a file of records.")],
-    b: Annotated[str, typer.Argument(help="The same; it is held against the first.")],
+    a: Annotated[
+        str, typer.Argument(metavar="A", help="A method, a run id, or a file of records.")
+    ],
+    b: Annotated[str, typer.Argument(metavar="B", help="The same; it is held against the first.")],
     records_: Records = None,
     format_: Annotated[
         Literal["rich", "markdown", "json"],

@@ -72,7 +72,7 @@ def data_new(
 OwnFile = Annotated[
     Path | None,
     typer.Argument(
-        metavar="[FILE.toml]",
+        metavar="FILE.toml",
         help="The file of your own data set.",
         show_default="all sets below the data root",
     ),
@@ -124,7 +124,7 @@ def data_cache(
     what: Annotated[
         str | None,
         typer.Argument(
-            metavar="[SCENARIO|DATASET|FILE.toml]",
+            metavar="SCENARIO|DATASET|FILE.toml",
             help="The scenario or data set whose images are kept, or the file of your own. Without "
             "it, list what is there.",
             show_default=False,
@@ -194,5 +194,8 @@ def subset(
 
     from harness.config import catalogue
     from harness.data.subset import subset as cut
+    from harness.report.progress import Reporter
 
-    cut(catalogue.scenario(scenario), data_root, out, images, seed, Console())
+    console = Console()
+    counting = Reporter(console).counting
+    cut(catalogue.scenario(scenario), data_root, out, images, seed, console, counting)

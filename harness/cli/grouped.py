@@ -17,7 +17,18 @@ GROUPS = {
 }
 
 
-class GroupedVerbs(TyperGroup):
+class Verbs(TyperGroup):
+    """Commands whose help calls an argument what it is, FILE or NAME, without its Python type."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        command: Any = super().get_command(ctx, cmd_name)
+        for parameter in getattr(command, "params", ()):
+            if parameter.param_type_name == "argument" and parameter.metavar:
+                parameter.display_type_rich = lambda ctx: None
+        return command
+
+
+class GroupedVerbs(Verbs):
     """A command whose help lists its verbs by GROUPS; those of none come last."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:

@@ -110,8 +110,9 @@ def list_(
     pattern: Annotated[
         str,
         typer.Argument(
+            metavar="PATTERN",
             help="List only names that match, such as 'mini*'. 'timm:*' and 'mmseg:*' list the "
-            "networks of those libraries."
+            "networks of those libraries.",
         ),
     ] = "*",
     format_: ListFormat = "text",

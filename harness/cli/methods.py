@@ -16,7 +16,9 @@ app = typer.Typer()
 
 @app.command("new-method", epilog=examples("bench new-method my_method --out plugins"))
 def new_method(
-    name: Annotated[str, typer.Argument(help="The method's name: small letters, digits and _.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The method's name: small letters, digits and _.")
+    ],
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="The folder for NAME.py and test_NAME.py.")
     ] = Path(),
@@ -39,7 +41,9 @@ def check_method_(
     name: Annotated[
         str,
         typer.Argument(
-            help="The method; `bench list methods` lists them.", autocompletion=method_names
+            metavar="NAME",
+            help="The method; `bench list methods` lists them.",
+            autocompletion=method_names,
         ),
     ],
     plugin: Plugins = None,

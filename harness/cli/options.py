@@ -41,6 +41,7 @@ DataRoot = Annotated[
     Path | None,
     typer.Option(
         "--data-root",
+        metavar="DIR",
         envvar="UDA_BENCH_DATA",
         help="The folder that holds the data sets, such as gta5/ and cityscapes/.",
         show_default="none, data is generated",
@@ -49,7 +50,10 @@ DataRoot = Annotated[
 Results = Annotated[
     Path,
     typer.Option(
-        "--results", envvar="UDA_BENCH_RESULTS", help="The folder for records and weights."
+        "--results",
+        metavar="DIR",
+        envvar="UDA_BENCH_RESULTS",
+        help="The folder for records and weights.",
     ),
 ]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Train again even what is done.")]
@@ -105,7 +109,7 @@ Overrides = Annotated[
 Records = Annotated[
     list[Path] | None,
     typer.Argument(
-        metavar="[RECORDS]...",
+        metavar="RECORDS",
         help="Records to look at: files or folders of them.",
         show_default="those of --results",
     ),

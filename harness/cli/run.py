@@ -123,6 +123,7 @@ def run(
     devices: Annotated[
         int | None,
         typer.Option(
+            metavar="N",
             min=1,
             help="Processes that train together, a device each; they share out batch_size.",
             show_default="the profile's: 1",

@@ -32,9 +32,7 @@ app = typer.Typer()
 
 @app.command(
     epilog=examples(
-        "bench search --method dacs --scenario gta2cs --space space.toml --trials 8 --by infomax",
-        "bench search --method dacs --method mic --scenario gta2cs --space space.toml --trials 8 "
-        "--by oracle --held-out 0,1,2",
+        "bench search --method mic --scenario gta2cs --space knobs.toml --by oracle",
     )
 )
 def search(
@@ -58,9 +56,6 @@ def search(
             "mask_ratio = {choices = [0.5, 0.7]}. A method takes those that it has.",
         ),
     ],
-    trials: Annotated[
-        int, typer.Option(metavar="N", min=1, help="How many settings each method is given.")
-    ],
     by: Annotated[
         Literal["oracle", "entropy", "infomax", "snd", "agreement"],
         typer.Option(
@@ -68,6 +63,9 @@ def search(
             "or a figure that needs none."
         ),
     ],
+    trials: Annotated[
+        int, typer.Option(metavar="N", min=1, help="How many settings each method is given.")
+    ] = 8,
     seeds: Annotated[
         str, typer.Option(metavar="N,N,...", help="The seeds of every trial, whose mean counts.")
     ] = "100",

@@ -24,7 +24,9 @@ app = typer.Typer()
 def status(
     suite: Annotated[
         str | None,
-        typer.Argument(help="The suite whose sweeps are shown.", show_default="all sweeps"),
+        typer.Argument(
+            metavar="SUITE", help="The suite whose sweeps are shown.", show_default="all sweeps"
+        ),
     ] = None,
     results: Results = Path("runs"),
 ) -> None:
@@ -83,7 +85,9 @@ def _show(path: Path, sweep: Sweep, results: Path, console: Console) -> None:
 
 @app.command(epilog=examples("bench cancel main"))
 def cancel(
-    suite: Annotated[str, typer.Argument(help="The suite whose sweeps are to end.")],
+    suite: Annotated[
+        str, typer.Argument(metavar="SUITE", help="The suite whose sweeps are to end.")
+    ],
     results: Results = Path("runs"),
 ) -> None:
     """End a suite's sweeps, on this machine or in SLURM's queue.

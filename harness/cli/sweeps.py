@@ -44,6 +44,7 @@ def sweep(
     suite: Annotated[
         str,
         typer.Argument(
+            metavar="SUITE",
             help="A suite that `bench list suites` prints, or a TOML file.",
             autocompletion=suite_names,
         ),

@@ -86,6 +86,12 @@ def table(
             show_default="by method",
         ),
     ] = None,
+    precision: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=0, max=6, help="Decimals of scores and gains.", show_default="1"
+        ),
+    ] = None,
     method: Methods = None,
     scenario: Scenarios = None,
     profile: ProfileName = None,
@@ -125,10 +131,10 @@ def table(
             "what this project published."
         )
     if selection == "all":
-        if per_class or published or aggregate or columns or sort:
+        if per_class or published or aggregate or columns or sort or precision is not None:
             raise BenchError(
                 "--selection all has columns and rows of its own; expected none of --per-class, "
-                "--published, --aggregate, --columns and --sort beside it."
+                "--published, --aggregate, --columns, --sort and --precision beside it."
             )
         _show_selections(kept, format_)
         return
@@ -151,6 +157,7 @@ def table(
             aggregate=aggregate,
             columns=wanted,
             sort=sort_by,
+            **({} if precision is None else {"precision": precision}),
         )
         typer.echo(f"{len(kept)} of {count} records in {where}")
     else:
@@ -164,6 +171,7 @@ def table(
                 columns=wanted,
                 sort=sort_by,
                 by_seed=by_seed,
+                precision=precision,
             )
         )
 

@@ -146,7 +146,9 @@ def eval_(
     ),
 )
 def predict_(
-    images: Annotated[list[Path], typer.Argument(help="The images: files, or folders of them.")],
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGES", help="Files, or folders of them.")
+    ],
     checkpoint: Weights,
     out: Annotated[Path, typer.Option(metavar="DIR", help="The folder for the PNG files.")],
     as_: Annotated[

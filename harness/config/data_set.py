@@ -38,6 +38,9 @@ class FileLayout(Strict):
     label: tuple[str, ...] = Field(
         ("{name}.png",), min_length=1, description="names of its label; the first that is there"
     )
+    suffixes: tuple[Literal[".png", ".jpg", ".jpeg", ".tif", ".tiff"], ...] = Field(
+        (".png", ".jpg", ".jpeg"), min_length=1, description="of images, in any case"
+    )
     lists: str = Field(
         "", description="file of the names of a split's images, one a line, where there is one"
     )

@@ -55,17 +55,21 @@ def describe(name: str, image_folder: Path, label_folder: Path | None, out: Path
 
 
 def _look(image_folder: Path, label_folder: Path | None) -> Found:
-    files = forms.images_in(image_folder)
+    files = forms.images_in(image_folder) or forms.images_in(
+        image_folder, suffixes=images.TIFF_SUFFIXES
+    )
     if label_folder and label_folder.is_relative_to(image_folder):
         files = [file for file in files if not file.is_relative_to(label_folder)]
     if not files:
-        raise DataError(f"{image_folder} holds no image; expected PNG or JPEG files in it.")
+        raise DataError(f"{image_folder} holds no image; expected PNG, JPEG or TIFF files in it.")
     names = ("train", "val", "test")
     splits = [folder.name for folder in folders_in(image_folder) if folder.name in names]
     splits.sort(key=names.index)
     if label_folder is None:
         return Found(files, splits, None, [])
-    labels = [file for file in forms.images_in(label_folder) if file.suffix.lower() == ".png"]
+    labels = forms.images_in(label_folder, suffixes=(".png",)) or forms.images_in(
+        label_folder, suffixes=images.TIFF_SUFFIXES
+    )
     pattern = _label_pattern(files, labels)
     sampled = labels[:: max(len(labels) // LOOKED_AT, 1)][:LOOKED_AT]
     return Found(files, splits, pattern, _encoding(sampled))
@@ -85,13 +89,14 @@ def _label_pattern(files: Sequence[Path], labels: Sequence[Path]) -> str:
             "names contain their image's: rename them, or give the folder of labels with --labels."
         )
     # Of as many, the shortest: img_1 is in img_10 as well.
-    return min(patterns, key=lambda pattern: (-patterns[pattern], len(pattern))) + ".png"
+    best = min(patterns, key=lambda pattern: (-patterns[pattern], len(pattern)))
+    return best + labels[0].suffix
 
 
 def _encoding(labels: Sequence[Path]) -> list[str]:
-    header = png.read_header(labels[0])
+    header = images.read_label_header(labels[0])
     if header is None:
-        raise DataError(f"{labels[0]}: expected a PNG file of class ids or class colours.")
+        raise DataError(f"{labels[0]}: expected a PNG or TIFF file of class ids or class colours.")
     if header.bits == 16:
         stored = "grey16" if header.colour == png.GREY else "red16"
         return ["[[encodings]]", f'stored = "{stored}"', *_ids(_values(labels, 1 << 8))]
@@ -160,6 +165,8 @@ def _text(name: str, image_folder: Path, label_folder: Path | None, out: Path, f
     ]
     if found.label:
         lines.append(f"label = [{json.dumps(found.label)}]")
+    if found.images[0].suffix.lower() in images.TIFF_SUFFIXES:
+        lines.append(f"suffixes = {json.dumps(list(images.TIFF_SUFFIXES))}")
     for part in found.split_folders or ("train", "val"):
         if part == "val" and not found.split_folders:
             if not found.label:

@@ -70,7 +70,7 @@ class Labels:
         first = self.encodings[0]
         if len({(encoding.bits, encoding.colours) for encoding in self.encodings}) == 1:
             return first
-        return next((e for e in self.encodings if e.holds(png.read_header(label))), first)
+        return next((e for e in self.encodings if e.holds(images.read_label_header(label))), first)
 
     @property
     def tables(self) -> bytes:
@@ -212,7 +212,7 @@ def _read_grey16(path: Path, divisor: int) -> Ids:
 
 def read_ids(path: Path) -> Ids:
     """The ids of a label without colours, of 8 or 16 bits."""
-    header = png.read_header(path)
+    header = images.read_label_header(path)
     if header is None or header.bits < 16:
         return read_grey(path)
     return _read_grey16(path, 1) if header.colour == png.GREY else _read_red16(path)

@@ -50,6 +50,7 @@ class Form:
     places: tuple[tuple[str, ...], ...]
     image: str = "{name}"
     labels: tuple[str, ...] = ("{name}.png",)
+    suffixes: tuple[str, ...] = IMAGE_SUFFIXES
 
 
 def list_pairs(forms: Sequence[Form], folder: Path, split: str) -> list[tuple[Path, Path]]:
@@ -74,22 +75,24 @@ def _label_folders(folder: Path, patterns: Sequence[str], images: Path) -> list[
     return there or [folder / pattern for pattern in patterns if "*" not in pattern] or [images]
 
 
-def images_in(folder: Path, name: str = "{name}", depth: int | None = None) -> list[Path]:
+def images_in(
+    folder: Path,
+    name: str = "{name}",
+    depth: int | None = None,
+    suffixes: Sequence[str] = IMAGE_SUFFIXES,
+) -> list[Path]:
     """Images below a folder of such names, less the suffix; what else is there is noted."""
     files = [file for file in walk(folder, depth) if is_image_name(file.name)]
     named = [file for file in files if fills(name, file.stem)]
     others = (file for file in files if not fills(name, file.stem))
     leave_out(f"not named {name.replace('{name}', '*')}.png", *others)
-    usable = [file for file in named if _is_usable(file)]
-    leave_out("neither PNG nor JPEG", *(file for file in named if not _is_usable(file)))
+    usable = [file for file in named if file.suffix.lower() in suffixes]
+    kinds = "neither PNG nor JPEG" if suffixes == IMAGE_SUFFIXES else f"not {', '.join(suffixes)}"
+    leave_out(kinds, *(file for file in named if file.suffix.lower() not in suffixes))
     stems = {(file.parent, file.stem) for file in usable}
     derived = {file for file in usable if is_derived(file, stems)}
     leave_out("derived from others beside them", *sorted(derived))
     return [file for file in usable if file not in derived]
-
-
-def _is_usable(file: Path) -> bool:
-    return file.suffix.lower() in IMAGE_SUFFIXES
 
 
 def is_derived(file: Path, stems: set[tuple[Path, str]]) -> bool:
@@ -132,7 +135,7 @@ def _pairs(form: Form, folder: Path, label_folders: Sequence[Path]) -> list[tupl
     labels = LabelFiles(label_folders)
     pairs = []
     within = [below for below in label_folders if folder in below.parents]
-    for image in images_in(folder, form.image):
+    for image in images_in(folder, form.image, suffixes=form.suffixes):
         if not set(within).isdisjoint(image.parents):
             continue  # a label, in a folder within that of the images
         below = image.relative_to(folder).parent / str(fills(form.image, image.stem))

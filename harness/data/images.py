@@ -20,6 +20,7 @@ MAX_PIXELS = 2**26
 _BOUND = f"expected {MAX_PIXELS / 1e6:.0f} megapixels at most: scale it down, or cut it."
 #: A JPEG file whose end is lost may lack so many of its last rows: one row of its largest blocks.
 LOST_ROWS = 16
+TIFF_SUFFIXES = (".tif", ".tiff")
 #: What PIL raises of broken files; SyntaxError for a PNG chunk, ValueError for other ones.
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 _TURNS = {
@@ -186,16 +187,44 @@ def _verifies(content: bytes) -> bool:
     return True
 
 
+#: Bits and colour of TIFF files by PIL's mode.
+_TIFF_MODES = {
+    "L": (8, png.GREY),
+    "P": (8, png.PALETTE),
+    "RGB": (8, png.RGB),
+    "RGBA": (8, png.RGBA),
+    "I;16": (16, png.GREY),
+    "I;16B": (16, png.GREY),
+}
+
+
 def read_header(path: Path) -> png.PngHeader | None:
-    """A PNG file's header, or the same of a JPEG file; None for any other."""
+    """A PNG file's header, or the same of a JPEG or TIFF file; None for any other."""
     header = png.read_header(path)
     if header is not None or not_a_file(path):
         return header
     try:
         with Image.open(path) as image:
-            if image.format not in ("JPEG", "MPO"):
-                return None
             width, height = image.size
-            return png.PngHeader(width, height, 8, png.GREY if image.mode == "L" else png.RGB, True)
+            if image.format in ("JPEG", "MPO"):
+                colour = png.GREY if image.mode == "L" else png.RGB
+                return png.PngHeader(width, height, 8, colour, True)
+            if image.format == "TIFF" and image.mode in _TIFF_MODES:
+                return png.PngHeader(width, height, *_TIFF_MODES[image.mode], True)
+    except _BROKEN:
+        pass
+    return None
+
+
+def read_label_header(path: Path) -> png.PngHeader | None:
+    """The same of a file that can be a label: PNG, or TIFF stored without loss."""
+    header = png.read_header(path)
+    if header is not None or path.suffix.lower() not in TIFF_SUFFIXES or not_a_file(path):
+        return header
+    try:
+        with Image.open(path) as image:
+            if image.info.get("compression") in ("jpeg", "tiff_jpeg", "webp"):
+                return None
     except _BROKEN:
         return None
+    return read_header(path)

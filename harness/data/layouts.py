@@ -42,7 +42,7 @@ def list_pairs(data_set: DataSet, folder: Path, split: str) -> list[Pair]:
     if split not in data_set.splits:
         return []
     for layout in data_set.layouts:
-        form = forms.Form(tuple(_places(layout)), layout.image, layout.label)
+        form = forms.Form(tuple(_places(layout)), layout.image, layout.label, layout.suffixes)
         pairs = forms.list_pairs((form,), folder, data_set.splits[split].path or split)
         if layout.shared and pairs:
             pairs = _of_split(data_set, layout, folder, split, pairs)

@@ -148,7 +148,7 @@ def sized_for(names: Iterable[str], profile: Profile, data_root: Path | None) ->
         _, samples, _ = list_samples(name, root, next(iter(layout_of(name).splits)))
         header = read_header(samples[0].image)
         if header is None:
-            raise DataError(f"{samples[0].image}: expected a PNG or JPEG file: copy it again")
+            raise DataError(f"{samples[0].image}: expected a PNG, JPEG or TIFF file: copy it again")
         scale = profile.image_scale or 1.0
         size = max(1, round(header.width * scale)), max(1, round(header.height * scale))
         longest = profile.longest_side or max(size)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from rich.console import Console
-from rich.progress import Progress
 
 from harness.config.schema import Scenario
 from harness.data.datasets import Dataset, has_dataset, open_dataset
@@ -20,6 +21,8 @@ from harness.files import folder_written_whole
 
 #: An image shows a class that covers this share of it; a class never so large, where it is largest.
 SHARE = 1e-3
+#: By the name of a piece of work, what is told how much of how much of it is done.
+Counting = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,13 @@ class ChosenImages:
 
 
 def subset(
-    scenario: Scenario, data_root: Path | None, out: Path, images: int, seed: int, console: Console
+    scenario: Scenario,
+    data_root: Path | None,
+    out: Path,
+    images: int,
+    seed: int,
+    console: Console,
+    counting: Counting,
 ) -> None:
     """Copy `images` of the source, of the target to adapt on and to score each, byte for byte.
 
@@ -51,9 +60,9 @@ def subset(
     """
     datasets = _open(scenario, data_root)
     _check_place(out, datasets)
-    selections = [_choose(dataset, images, seed, console) for dataset in datasets]
+    selections = [_choose(dataset, images, seed, counting) for dataset in datasets]
     assert data_root is not None
-    _write(selections, data_root, out)
+    _write(selections, data_root, out, counting)
     use = f"use it: bench run --method daformer --scenario {scenario.name} --profile tiny"
     for line in (*selections, f"{use} --data-root {out}"):
         console.print(str(line), markup=False, highlight=False, soft_wrap=True)
@@ -89,13 +98,13 @@ def _check_place(out: Path, datasets: list[Dataset]) -> None:
             )
 
 
-def _choose(dataset: Dataset, images: int, seed: int, console: Console) -> ChosenImages:
+def _choose(dataset: Dataset, images: int, seed: int, counting: Counting) -> ChosenImages:
     """First the images that show every class between them, then any others."""
     order = np.random.default_rng(seed).permutation(len(dataset))
     lacking: tuple[str, ...] | None = None
     cover: list[int] = []
     if all(sample.label.exists() for sample in dataset.samples):
-        counts = _counts(dataset, console)
+        counts = _counts(dataset, counting)
         seen = counts[:, :-1].any(axis=0)
         lacking = tuple(np.array(dataset.classes.names)[~seen].tolist())
         cover = covering(counts, order)
@@ -108,12 +117,10 @@ def _choose(dataset: Dataset, images: int, seed: int, console: Console) -> Chose
     return ChosenImages(dataset, sorted((cover + others)[:images]), lacking)
 
 
-def _counts(dataset: Dataset, console: Console) -> npt.NDArray[np.int64]:
-    with Progress(console=console, transient=True) as bar:
-        task = bar.add_task(f"counting the classes of {dataset.name} {dataset.split}, once")
-        return class_statistics(
-            dataset, lambda done, total: bar.update(task, completed=done, total=total)
-        ).counts
+def _counts(dataset: Dataset, counting: Counting) -> npt.NDArray[np.int64]:
+    what = f"counting the classes of {dataset.name} {dataset.split}, once"
+    with counting(what) as counted:
+        return class_statistics(dataset, counted).counts
 
 
 def covering(counts: npt.NDArray[np.int64], order: npt.NDArray[np.int64]) -> list[int]:
@@ -135,15 +142,17 @@ def covering(counts: npt.NDArray[np.int64], order: npt.NDArray[np.int64]) -> lis
     return chosen
 
 
-def _write(selections: list[ChosenImages], data_root: Path, out: Path) -> None:
+def _write(selections: list[ChosenImages], data_root: Path, out: Path, counting: Counting) -> None:
     """Copy beside `out`, then rename: a broken-off copy never stands under its name."""
-    with folder_written_whole(out.resolve()) as building:
-        for selection in selections:
-            for file in _files(selection):
-                copy = building / file.relative_to(data_root)
-                if file.exists() and not copy.exists():
-                    copy.parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copyfile(file, copy)
+    files = [file for selection in selections for file in _files(selection)]
+    what = f"copying files to {out}"
+    with folder_written_whole(out.resolve()) as building, counting(what) as copied:
+        for done, file in enumerate(files):
+            copied(done, len(files))
+            copy = building / file.relative_to(data_root)
+            if file.exists() and not copy.exists():
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, copy)
 
 
 def _files(selection: ChosenImages) -> list[Path]:

@@ -127,7 +127,7 @@ def quick_check(dataset: Dataset, labels: bool = True) -> None:
         )
     problems = list(_check_headers(dataset, dataset.samples, labels))
     if not problems and labels:
-        first = png.read_header(dataset.samples[0].image)
+        first = images.read_header(dataset.samples[0].image)
         pixels = 2 * len(dataset) * (first.width * first.height if first else 0)
         samples = dataset.samples if pixels <= SMALL_SET else dataset.samples[:3]
         problems = list(_check_contents(dataset, samples))
@@ -150,13 +150,13 @@ def _check_headers(
     """Check existence, format and size without decoding."""
     headers = png.read_headers([sample.image for sample in samples], images.read_header)
     for sample, header in zip(samples, headers, strict=True):
-        yield from _check_file(sample.image, header, "a PNG or JPEG file")
+        yield from _check_file(sample.image, header, "a PNG, JPEG or TIFF file")
         if header and header.bits > 8:
             remedy = "take it from the original archive again"
             yield Problem(sample.image, f"{header.mode} PNG", "an 8-bit colour image", remedy)
     if not labels:
         return
-    masks = png.read_headers([sample.label for sample in samples])
+    masks = png.read_headers([sample.label for sample in samples], images.read_label_header)
     for sample, image, mask in zip(samples, headers, masks, strict=True):
         yield from _check_file(sample.label, mask)
         if mask is None:

@@ -19,6 +19,8 @@ from harness.evaluation.registry import METRICS
 from harness.text import plain
 
 NONE = "-"
+#: Decimals of scores in percent, unless --precision asks for others.
+PRECISION = 1
 TEXT_COLUMNS = {
     *("method", "student", "teacher", "class", "network", "role", "convention"),
     *("name", "knob", "default", "field", "value", "what it is", "validator"),
@@ -135,18 +137,20 @@ def grids(
     with_published: bool,
     aggregated: bool = False,
     wanted: Sequence[str] = (),
+    precision: int = PRECISION,
 ) -> list[Grid]:
     """A grid a table, one more for its classes, one over scenarios, and the literature's last.
 
-    `wanted` are keys of COLUMNS, of which the first kind of grid has those alone.
+    `wanted` are keys of COLUMNS, of which the first kind of grid has those alone; `precision` are
+    decimals of scores, of the literature's as their sources print them.
     """
     made = []
     for table in tables:
-        made.append(main_grid(table, wanted))
+        made.append(main_grid(table, wanted, precision))
         if per_class and table.rows:
-            made.append(_class_grid(table))
+            made.append(_class_grid(table, precision))
     if aggregated:
-        made += [aggregate_grid(aggregate) for aggregate in aggregates(tables)]
+        made += [aggregate_grid(aggregate, precision) for aggregate in aggregates(tables)]
     if with_published:
         made += [published_grid(name, published(name)) for name in scenarios(tables)]
     return [plain_grid(grid) for grid in made]
@@ -163,13 +167,14 @@ def plain_grid(grid: Grid) -> Grid:
     )
 
 
-def main_grid(table: Table, wanted: Sequence[str] = ()) -> Grid:
+def main_grid(table: Table, wanted: Sequence[str] = (), precision: int = PRECISION) -> Grid:
     """The columns wanted, in that order; else those that this table needs: none holds nothing."""
     rows, convention = table.rows, table.scenario.convention
     memory_kinds = {row.memory_kind for row in rows if row.memory_kind}
     other = OTHER_CONVENTION.get(convention, "")
     device = "".join(f" ({MEMORY[k]})" for k in memory_kinds) if len(memory_kinds) == 1 else ""
     timed = any(row.gain_at_seconds for row in rows)
+    score = f".{precision}f"
     columns: list[tuple[str, str, Callable[[Row], str], bool]] = [
         ("method", "method", lambda r: r.label, True),
         ("student", "student", lambda r: r.student, len({r.student for r in rows}) > 1),
@@ -179,24 +184,34 @@ def main_grid(table: Table, wanted: Sequence[str] = ()) -> Grid:
             lambda r: " + ".join(r.teachers) or NONE,
             any(r.teachers for r in rows),
         ),
-        ("miou", f"mIoU % ({convention}, {table.profile_name})", lambda r: spread(r.miou), True),
+        (
+            "miou",
+            f"mIoU % ({convention}, {table.profile_name})",
+            lambda r: spread(r.miou, score),
+            True,
+        ),
         (
             "gain",
             "gain at equal steps" if timed else "gain",
-            lambda r: difference_text(r.gain),
+            lambda r: difference_text(r.gain, precision=precision),
             any(r.gain for r in rows),
         ),
-        ("gain_seconds", "gain at equal seconds", _gain_at_seconds, timed),
+        ("gain_seconds", "gain at equal seconds", lambda r: _gain_at_seconds(r, precision), timed),
         ("seconds", "training s", lambda r: number(r.train_seconds, ".0f"), timed),
         ("train_speed", "train img/s", lambda r: number(r.train_images_per_second), True),
         ("memory", f"peak MiB{device}", lambda r: _memory(r, memory_kinds), True),
         (
             "other_miou",
             f"mIoU % ({other})",
-            lambda r: number(r.conventions.get(other), ".1f"),
+            lambda r: number(r.conventions.get(other), score),
             any(other in r.conventions for r in rows),
         ),
-        ("ema", "EMA teacher mIoU %", lambda r: spread(r.ema_miou), any(r.ema_miou for r in rows)),
+        (
+            "ema",
+            "EMA teacher mIoU %",
+            lambda r: spread(r.ema_miou, score),
+            any(r.ema_miou for r in rows),
+        ),
         ("infer_speed", "infer img/s", lambda r: number(r.inference_images_per_second), True),
         ("params", "params M", lambda r: number(r.parameters_m, ".2f"), True),
         (
@@ -208,7 +223,7 @@ def main_grid(table: Table, wanted: Sequence[str] = ()) -> Grid:
         (
             "teacher_miou",
             "teacher mIoU %",
-            lambda r: spread(r.teacher_miou),
+            lambda r: spread(r.teacher_miou, score),
             any(r.teacher_miou for r in rows),
         ),
         ("teacher_seconds", "teacher training s", _teacher_seconds, any(r.teachers for r in rows)),
@@ -216,13 +231,13 @@ def main_grid(table: Table, wanted: Sequence[str] = ()) -> Grid:
             (
                 name,
                 f"{metric.title} {metric.unit}".strip(),
-                partial(_metric_text, name),
+                partial(_metric_text, name, score),
                 metric.on_request and any(name in r.figures for r in rows),
             )
             for name, metric in METRICS.items()
         ),
         *(
-            (name, title, partial(_label_free_text, name), False)
+            (name, title, partial(_label_free_text, name, score), False)
             for name, (title, _) in LABEL_FREE.items()
         ),
     ]
@@ -251,27 +266,32 @@ def _memory_name(memory_kind: str, memory_kinds: Iterable[str]) -> str:
     return MEMORY[memory_kind] if len(alike) == 1 else memory_kind
 
 
-def _class_grid(table: Table) -> Grid:
+def _class_grid(table: Table, precision: int) -> Grid:
     """IoU by class, a line a class: 19 columns fit on no page."""
     names = dict.fromkeys(name for row in table.rows for name in row.iou)
     return Grid(
         heading=f"IoU % by class, mean over seeds: {table.heading}",
         columns=["class", *row_names(table.rows)],
-        rows=[[n, *(number(row.iou.get(n), ".1f") for row in table.rows)] for n in names],
+        rows=[[n, *(number(r.iou.get(n), f".{precision}f") for r in table.rows)] for n in names],
         notes=[],
     )
 
 
-def aggregate_grid(aggregate: Aggregate) -> Grid:
+def aggregate_grid(aggregate: Aggregate, precision: int = PRECISION) -> Grid:
     rows, left = aggregate.rows, aggregate.noise
+    score = f".{precision}f"
     differs = [f"{name} {value}" for name, value in aggregate.differs.items()]
     warning = f" ({aggregate.generated}: {NOT_COMPARABLE})" if aggregate.generated else ""
     columns: list[tuple[str, Callable[[OverScenarios], str], bool]] = [
         ("method", lambda r: r.label, True),
         ("student", lambda r: r.student, len({r.student for r in rows}) > 1),
         ("teacher", lambda r: " + ".join(r.teachers) or NONE, any(r.teachers for r in rows)),
-        ("IQM mIoU %", lambda r: f"{number(r.interquartile_mean, '.1f')} ({r.runs})", True),
-        ("gain", lambda r: difference_text(r.gain, ENOUGH_SCENARIOS), any(r.gain for r in rows)),
+        ("IQM mIoU %", lambda r: f"{number(r.interquartile_mean, score)} ({r.runs})", True),
+        (
+            "gain",
+            lambda r: difference_text(r.gain, ENOUGH_SCENARIOS, precision),
+            any(r.gain for r in rows),
+        ),
         ("P(better)", lambda r: number(r.improvement, ".2f"), any(r.gain for r in rows)),
     ]
     shown = [(name, cell) for name, cell, needed in columns if needed]
@@ -333,26 +353,30 @@ def spread(value: Summary | None, style: str = ".1f") -> str:
     return f"{number(value.mean, style)}{sd} ({value.n})"
 
 
-def difference_text(value: Difference | None, enough: int = ENOUGH_SEEDS) -> str:
+def difference_text(
+    value: Difference | None, enough: int = ENOUGH_SEEDS, precision: int = PRECISION
+) -> str:
     """Signed points, their interval, and `~` only where there are `enough` seeds to test."""
     if value is None:
         return NONE
-    interval = f" [{value.low:.1f}, {value.high:.1f}]" if math.isfinite(value.low) else ""
+    interval = ""
+    if math.isfinite(value.low):
+        interval = f" [{value.low:.{precision}f}, {value.high:.{precision}f}]"
     unsure = value.n >= enough and not value.significant
-    return f"{round(value.mean, 1) + 0.0:+.1f}{interval}{' ~' if unsure else ''}"
+    return f"{round(value.mean, precision) + 0.0:+.{precision}f}{interval}{' ~' if unsure else ''}"
 
 
-def _metric_text(name: str, row: Row) -> str:
-    return spread(row.figures.get(name))
+def _metric_text(name: str, score: str, row: Row) -> str:
+    return spread(row.figures.get(name), score)
 
 
-def _label_free_text(name: str, row: Row) -> str:
-    return spread(row.label_free.get(name), ".1f" if name == "agreement" else ".3f")
+def _label_free_text(name: str, score: str, row: Row) -> str:
+    return spread(row.label_free.get(name), score if name == "agreement" else ".3f")
 
 
-def _gain_at_seconds(row: Row) -> str:
+def _gain_at_seconds(row: Row, precision: int) -> str:
     """Said where even the longest source-only trained for less."""
-    text = difference_text(row.gain_at_seconds)
+    text = difference_text(row.gain_at_seconds, precision=precision)
     return f"{text} beyond x{row.gain_beyond}" if row.gain_beyond and text != NONE else text
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Literal
 
 from rich.cells import cell_len, chop_cells
@@ -12,6 +12,8 @@ from rich.cells import cell_len, chop_cells
 _BREAKS = re.compile(r"[^:/_,+\-]*[:/_,+\-]+|[^:/_,+\-]+")
 #: A space that holds together what says nothing alone: `~` and what it stands by, `n = 3`.
 _HELD = "\N{NO-BREAK SPACE}"
+#: Cells that a column of names, the first one aside, wraps to before a figure is left out.
+NARROWEST = 12
 
 
 def column_widths(
@@ -19,29 +21,48 @@ def column_widths(
     rows: Sequence[Sequence[str]],
     alignment: Sequence[Literal["left", "right"]],
     width: int,
-) -> list[int]:
-    """Width of each column that a terminal of that width holds, from the left, at least one.
+) -> dict[int, int]:
+    """The columns that a terminal of that width holds, at least one, and the width of each.
 
-    In none does a figure break, nor a word of a name or header up to a quarter of the terminal, a
-    third in the first. Room that is left goes to the columns whose text would wrap, from the left.
+    Names wrap first; then figures are left out from the right, but for the first: where that does
+    not fit beside the names, names are left out from the right until it does, but for the first.
+    In no column does a figure break, nor a word of a name or header up to a sixth of the terminal,
+    a third in the first. Room that is left goes to columns whose text would wrap, from the left.
     """
     cells = [[row[i] for row in rows] for i in range(len(columns))]
-    widths: list[int] = []
+    least: list[int] = []
     for name, column, side in zip(columns, cells, alignment, strict=True):
         texts = [name, *column] if side == "left" else [name]
         words = (cell_len(word) for text in texts for word in text.split())
         figures = [cell_len(cell) for cell in column if side == "right"]
-        longest = min(max(words, default=0), width // (4 if widths else 3))
-        widths.append(max(longest, *figures, 1))
-    while len(widths) > 1 and _table_width(widths) > width:
-        widths.pop()
-    for i, least in enumerate(widths):
-        room = width - _table_width(widths)
-        widths[i] = min(max(map(cell_len, [columns[i], *cells[i]])), least + max(0, room))
+        limit = max(width // 6, NARROWEST) if least else width // 3
+        least.append(max(min(max(words, default=0), limit), *figures, 1))
+    widths = {i: least[i] for i in _shown(least, alignment, width)}
+    for i, at_least in widths.items():
+        room = width - _table_width(widths.values())
+        widths[i] = min(max(map(cell_len, [columns[i], *cells[i]])), at_least + max(0, room))
     return widths
 
 
-def _table_width(widths: Sequence[int]) -> int:
+def _shown(least: Sequence[int], alignment: Sequence[str], width: int) -> list[int]:
+    """Which columns of these widths fit."""
+
+    def fits(shown: Sequence[int]) -> bool:
+        return _table_width([least[i] for i in shown]) <= width
+
+    names = [i for i, side in enumerate(alignment) if side == "left"]
+    figures = [i for i, side in enumerate(alignment) if side == "right"]
+    for kept in range(len(names), -1, -1):
+        count = 0
+        while count < len(figures) and fits(names[:kept] + figures[: count + 1]):
+            count += 1
+        enough = count or not figures or (kept <= 1 and names)
+        if enough and fits(names[:kept]):
+            return sorted(names[:kept] + figures[:count])
+    return [0]
+
+
+def _table_width(widths: Collection[int]) -> int:
     """With a space after each column, one between two, and one at either end."""
     return sum(widths) + 2 * len(widths) + 1
 

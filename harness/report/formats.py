@@ -16,7 +16,7 @@ from harness.analysis.comparison import Table, comparison
 from harness.analysis.rows import Row, rows_by_seed
 from harness.errors import BenchError
 from harness.records.schema import Record
-from harness.report.columns import Grid, grids, plain_grid, scenarios, sorted_rows
+from harness.report.columns import PRECISION, Grid, grids, plain_grid, scenarios, sorted_rows
 from harness.report.fitting import column_widths, wrapped
 from harness.report.latex import latex
 from harness.text import csv_text, markdown_text, plain_values
@@ -41,10 +41,11 @@ def print_rich(
     aggregate: bool = False,
     columns: Sequence[str] = (),
     sort: str | None = None,
+    precision: int = PRECISION,
 ) -> None:
     """Print the tables to a terminal; `title` stands before each heading."""
     tables = _tables(records, sort)
-    for grid in grids(tables, per_class, published, aggregate, columns):
+    for grid in grids(tables, per_class, published, aggregate, columns, precision):
         heading = f"{title}: {grid.heading}" if title else grid.heading
         print_grid(replace(grid, heading=heading), console, "bench table --format markdown")
 
@@ -59,15 +60,14 @@ def print_grid(grid: Grid, console: Console, whole: str = "--format markdown") -
     console.print(Text(wrapped(grid.heading, console.width)), style="bold")
     table = RichTable(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     widths = column_widths(grid.columns, grid.rows, grid.alignment, console.width)
-    shown = len(widths)
-    for name, side, width in zip(grid.columns, grid.alignment, widths, strict=False):
-        table.add_column(Text(wrapped(name, width)), justify=side, overflow="fold", width=width)
+    for i, width in widths.items():
+        heading = Text(wrapped(grid.columns[i], width))
+        table.add_column(heading, justify=grid.alignment[i], overflow="fold", width=width)
     for row in grid.rows:
-        cells = zip(row, widths, strict=False)
-        table.add_row(*(Text(wrapped(cell, width)) for cell, width in cells))
+        table.add_row(*(Text(wrapped(row[i], width)) for i, width in widths.items()))
     if grid.rows:
         console.print(table)
-    left_out = ", ".join(grid.columns[shown:])
+    left_out = ", ".join(name for i, name in enumerate(grid.columns) if i not in widths)
     missing = [f"Left out for want of width: {left_out}; {whole} shows all."] if left_out else []
     for note in [*missing, *grid.notes]:
         style = "yellow" if _alarming(note) else "dim"
@@ -84,18 +84,26 @@ def render(
     columns: Sequence[str] = (),
     sort: str | None = None,
     by_seed: bool = False,
+    precision: int | None = None,
 ) -> str:
     """The tables as one text in a format of FORMATS; BenchError for another.
 
-    `by_seed`: a line a run, where the format is csv.
+    `by_seed`: a line a run, where the format is csv. `precision`: decimals of scores, by default
+    PRECISION; csv and json round nothing.
     """
     if format not in FORMATS:
         raise BenchError(f"format {format!r} found, one of {', '.join(FORMATS)} expected.")
+    decimals = PRECISION if precision is None else precision
     if format == "rich":
-        return _rich_text(records, per_class, published, aggregate)
+        return _rich_text(records, per_class, published, aggregate, decimals)
     if columns and format in ("csv", "json"):
         raise BenchError(
             f"--columns: {format} holds every figure; expected rich, markdown, latex or html."
+        )
+    if precision is not None and format in ("csv", "json"):
+        raise BenchError(
+            f"--precision {precision}: {format} holds every figure unrounded; expected rich, "
+            "markdown, latex or html."
         )
     tables = _tables(records, sort)
     if format == "csv":
@@ -103,8 +111,8 @@ def render(
     if format == "json":
         return _json(tables, per_class, published, aggregate)
     if format == "latex":
-        return latex(tables, per_class, published, aggregate, columns)
-    made = grids(tables, per_class, published, aggregate, columns)
+        return latex(tables, per_class, published, aggregate, columns, decimals)
+    made = grids(tables, per_class, published, aggregate, columns, decimals)
     return _html_fragment(made) if format == "html" else "\n".join(map(markdown, made))
 
 
@@ -113,11 +121,13 @@ def _tables(records: Iterable[Record], sort: str | None) -> list[Table]:
     return [sorted_rows(table, sort) for table in tables] if sort else tables
 
 
-def _rich_text(records: Iterable[Record], per_class: bool, published: bool, aggregate: bool) -> str:
+def _rich_text(
+    records: Iterable[Record], per_class: bool, published: bool, aggregate: bool, precision: int
+) -> str:
     from rich.console import Console
 
     console = Console(file=io.StringIO(), width=160)
-    print_rich(records, console, per_class, published, aggregate=aggregate)
+    print_rich(records, console, per_class, published, aggregate=aggregate, precision=precision)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 

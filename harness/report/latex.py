@@ -13,6 +13,7 @@ from harness.analysis.comparison import Table
 from harness.analysis.published import published as literature
 from harness.analysis.rows import ORACLE, Row
 from harness.report.columns import (
+    PRECISION,
     Grid,
     aggregate_grid,
     difference_text,
@@ -78,6 +79,7 @@ def latex(
     published: bool = False,
     over: bool = False,
     columns: Sequence[str] = (),
+    precision: int = PRECISION,
 ) -> str:
     """The tables as floats that fit two columns' width, each with its notes and a label.
 
@@ -85,12 +87,16 @@ def latex(
     """
     parts = [PREAMBLE]
     for table, stem in zip(tables, stems(tables), strict=True):
-        parts.append(_chosen(table, stem, columns) if columns else _comparison(table, stem))
+        parts.append(
+            _chosen(table, stem, columns, precision)
+            if columns
+            else _comparison(table, stem, precision)
+        )
         if per_class and table.rows:
-            parts += _by_class(table, stem)
+            parts += _by_class(table, stem, precision)
     if over:
         for index, one in enumerate(aggregates(tables), 1):
-            parts.append(_plain_table(aggregate_grid(one), f"over-scenarios-{index}"))
+            parts.append(_plain_table(aggregate_grid(one, precision), f"over-scenarios-{index}"))
     if published:
         for name in scenarios(tables):
             grid = published_grid(name, literature(name))
@@ -98,20 +104,20 @@ def latex(
     return "\n".join(parts)
 
 
-def _comparison(table: Table, stem: str) -> str:
+def _comparison(table: Table, stem: str, precision: int) -> str:
     """The columns that a paper has room for: what each row is, how good it is, what it costs."""
     rows = table.rows
     convention = table.scenario.convention
-    best = _ranks(rows)
+    best = _ranks(rows, precision)
     columns: list[tuple[str, str, list[str]]] = [("l", "method", [_cell(r.label) for r in rows])]
     if len({row.student for row in rows}) > 1:
         columns.append(("l", "student", [_cell(r.student) for r in rows]))
     if any(row.teachers for row in rows):
         columns.append(("l", "teacher", [_cell(" + ".join(r.teachers)) or "--" for r in rows]))
-    scores = [_marked(_spread(r), rank) for r, rank in zip(rows, best, strict=True)]
+    scores = [_marked(_spread(r, precision), rank) for r, rank in zip(rows, best, strict=True)]
     columns.append(("r", f"mIoU \\% ({escaped(convention)})", scores))
     figures: list[tuple[str, Callable[[Row], str]]] = [
-        ("gain", lambda r: difference_text(r.gain)),
+        ("gain", lambda r: difference_text(r.gain, precision=precision)),
         ("train s", lambda r: number(r.train_seconds, ".0f")),
         ("img/s", lambda r: number(r.train_images_per_second)),
         ("MiB", lambda r: number(r.memory_mib, ".0f")),
@@ -130,24 +136,24 @@ def _comparison(table: Table, stem: str) -> str:
     return _float(table.heading, f"tab:{stem}", columns, notes, r"\footnotesize")
 
 
-def _chosen(table: Table, stem: str, keys: Sequence[str]) -> str:
+def _chosen(table: Table, stem: str, keys: Sequence[str], precision: int) -> str:
     """The columns of these keys alone; the mIoU among them is marked as in the other tables."""
-    grid = main_grid(table, keys)
+    grid = main_grid(table, keys, precision)
     if "miou" not in keys:
         return _plain_table(grid, stem)
     grid = replace(grid, notes=[_ranks_note(table), *grid.notes])
-    return _plain_table(grid, stem, {keys.index("miou"): _ranks(table.rows)})
+    return _plain_table(grid, stem, {keys.index("miou"): _ranks(table.rows, precision)})
 
 
-def _ranks(rows: Sequence[Row]) -> list[int | None]:
-    return ranked([_rankable(row, row.miou.mean) for row in rows])
+def _ranks(rows: Sequence[Row], precision: int) -> list[int | None]:
+    return ranked([_rankable(row, row.miou.mean) for row in rows], precision)
 
 
 def _ranks_note(table: Table) -> str:
     return f"Bold: best, underlined: second best in {table.scenario.convention}, {ORACLE} left out."
 
 
-def _by_class(table: Table, stem: str) -> list[str]:
+def _by_class(table: Table, stem: str, precision: int) -> list[str]:
     """Classes across, as many as fit a page at a time, and the mean at the end of the last."""
     names = list(dict.fromkeys(name for row in table.rows for name in row.iou))
     blocks = [names[i : i + CLASSES_ACROSS] for i in range(0, len(names), CLASSES_ACROSS)]
@@ -155,9 +161,11 @@ def _by_class(table: Table, stem: str) -> list[str]:
     for index, block in enumerate(blocks):
         columns = [("l", "method", [_cell(label, 24) for label in table.runs])]
         for name in block:
-            columns.append(_ranked_column(name, table.rows, [r.iou.get(name) for r in table.rows]))
+            ious = [r.iou.get(name) for r in table.rows]
+            columns.append(_ranked_column(name, table.rows, ious, precision))
         if index == len(blocks) - 1:
-            columns.append(_ranked_column("mIoU", table.rows, [r.miou.mean for r in table.rows]))
+            means = [r.miou.mean for r in table.rows]
+            columns.append(_ranked_column("mIoU", table.rows, means, precision))
         label = f"tab:{stem}-classes" + (f"-{index + 1}" if index else "")
         heading = f"IoU % by class, mean over seeds: {table.heading}"
         made.append(_float(heading, label, columns, [], r"\scriptsize"))
@@ -165,17 +173,17 @@ def _by_class(table: Table, stem: str) -> list[str]:
 
 
 def _ranked_column(
-    name: str, rows: Sequence[Row], values: Sequence[float | None]
+    name: str, rows: Sequence[Row], values: Sequence[float | None], precision: int
 ) -> tuple[str, str, list[str]]:
-    ranks = ranked([_rankable(*pair) for pair in zip(rows, values, strict=True)])
-    texts = [_figure(number(value, ".1f")) for value in values]
+    ranks = ranked([_rankable(*pair) for pair in zip(rows, values, strict=True)], precision)
+    texts = [_figure(number(value, f".{precision}f")) for value in values]
     cells = [_marked(text, rank) for text, rank in zip(texts, ranks, strict=True)]
     return "r", rf"\rotatebox{{90}}{{{escaped(name)}}}", cells
 
 
-def ranked(values: Sequence[float | None]) -> list[int | None]:
-    """1 for the best as printed, to one decimal, 2 for the second best, ties alike; else None."""
-    shown = [round(v, 1) if v is not None and math.isfinite(v) else None for v in values]
+def ranked(values: Sequence[float | None], precision: int = PRECISION) -> list[int | None]:
+    """1 for the best as printed with so many decimals, 2 for the second, ties alike; else None."""
+    shown = [round(v, precision) if v is not None and math.isfinite(v) else None for v in values]
     order = sorted({v for v in shown if v is not None}, reverse=True)[:2]
     if len(order) < 2:  # nothing to tell apart
         return [None] * len(values)
@@ -195,9 +203,9 @@ def _figure(text: str) -> str:
     return "--" if text == "-" else re.sub(r"-(?=\d)", "$-$", escaped(text))
 
 
-def _spread(row: Row) -> str:
-    sd = rf" $\pm$ {row.miou.sd:.1f}" if math.isfinite(row.miou.sd) else ""
-    return f"{number(row.miou.mean, '.1f')}{sd} ({row.miou.n})"
+def _spread(row: Row, precision: int) -> str:
+    sd = rf" $\pm$ {row.miou.sd:.{precision}f}" if math.isfinite(row.miou.sd) else ""
+    return f"{number(row.miou.mean, f'.{precision}f')}{sd} ({row.miou.n})"
 
 
 def _cell(text: str, long: int = LONG) -> str:

@@ -35,6 +35,10 @@ class Role:
     afterwards: Callable[[float], float] = lambda _: 0.0
 
 
+#: Told of what is at work, how many runs of how many are done, and seconds that are left.
+ShowRuns = Callable[[str, int, int, float | None], None]
+
+
 class Reporter:
     """Prints to a console."""
 
@@ -80,6 +84,33 @@ class Reporter:
             if not started:
                 self.say(f"{what}: {total}")
             started = True
+
+        yield tell
+
+    @contextmanager
+    def sweeping(self) -> Iterator[ShowRuns]:
+        """Yield what is told how far a sweep has come; a log has a line where that has changed."""
+        if self.console.is_terminal:
+            with self._bar(transient=True) as bar:
+                task = bar.add_task("runs", total=None, visible=False, eta="", terms="")
+
+                def draw(current: str, done: int, total: int, left: float | None) -> None:
+                    eta = f"ETA {duration(left)}"
+                    bar.update(
+                        task, completed=done, total=total, visible=True, eta=eta, terms=current
+                    )
+
+                yield draw
+            return
+        said: tuple[tuple[str, int] | None, float] = (None, 0.0)
+
+        def tell(current: str, done: int, total: int, left: float | None) -> None:
+            nonlocal said
+            now = time.monotonic()
+            if not current or (said[0] == (current, done) and now - said[1] < LONGEST_SILENCE):
+                return
+            said = (current, done), now
+            self.say(f"running: {current}  ({done}/{total} runs done, ETA {duration(left)})")
 
         yield tell
 

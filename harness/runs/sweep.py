@@ -23,6 +23,7 @@ from harness.runs.outlook import training_seconds
 from harness.runs.run import measured_speed
 from harness.runs.slurm import Slurm, SlurmOptions
 from harness.runs.stage import before_training, optional
+from harness.runs.sweep_progress import SweepProgress
 from harness.runs.trained import tidy
 from harness.runs.training import build_method, check_data
 from harness.runs.workplace import Workplace, failed_record, record_of
@@ -96,6 +97,19 @@ def _carry_out(
     planned: dict[str, Job], launcher: Launcher, workplace: Workplace, path: Path, fresh: bool
 ) -> None:
     """Have every waiting run carried out; the sweep's file in `path` tells that this works."""
+    with workplace.report.sweeping() as show:
+        progress = SweepProgress(planned, workplace.results, show)
+        _work_through(planned, launcher, workplace, path, fresh, progress)
+
+
+def _work_through(
+    planned: dict[str, Job],
+    launcher: Launcher,
+    workplace: Workplace,
+    path: Path,
+    fresh: bool,
+    progress: SweepProgress,
+) -> None:
     beaten = time.monotonic()
     while True:
         skip_orphans(planned)
@@ -106,6 +120,7 @@ def _carry_out(
         launcher.start(starts)
         if not any(job.state == "running" for job in planned.values()):
             return
+        progress.tell()
         time.sleep(launcher.interval)
         if workplace.stop.number and isinstance(launcher, Slurm):
             return  # its jobs go on

@@ -1,6 +1,7 @@
 """The README's picture: three renderings with their labels, and what each method predicts.
 
-`python -m harness.weights.picture RESULTS SCENARIO OUT.png` after `bench sweep main`.
+`python -m harness.weights.picture RESULTS SCENARIO OUT.png` after `bench sweep main`: runs of
+seed 0, with the longest schedule that all of the methods have.
 """
 
 from __future__ import annotations
@@ -68,19 +69,22 @@ def predictions(results: Path, scenario: str, index: int) -> list[list[tuple[str
 
 
 def _records(results: Path, scenario: str) -> list[Record]:
-    """The methods' runs of suite main at seed 0, in the picture's order."""
+    """The methods' runs of suite main at seed 0 with the longest schedule that all of them have."""
     asked = run_ids(catalogue.suite("main"))
-    record_by_method = {
-        record.spec.method: record
-        for record in store.read_all(results / "records")
-        if record.spec.run_id in asked
-        and (record.spec.scenario.name, record.spec.seed, record.state) == (scenario, 0, "done")
-    }
-    if missing := [method for method in METHODS if method not in record_by_method]:
+    by_schedule: dict[int, dict[str, Record]] = {}
+    for record in store.read_all(results / "records"):
+        spec = record.spec
+        wanted = (spec.scenario.name, spec.seed, record.state) == (scenario, 0, "done")
+        if wanted and spec.run_id in asked and spec.method in METHODS:
+            by_schedule.setdefault(spec.profile.iterations, {})[spec.method] = record
+    whole = [steps for steps, records in by_schedule.items() if len(records) == len(METHODS)]
+    if not whole:
         raise BenchError(
-            f"{results}: no run of {', '.join(missing)} on {scenario}; `bench sweep main` makes it."
+            f"{results}: no schedule at which all of {', '.join(METHODS)} are done on {scenario}; "
+            "`bench sweep main` makes them."
         )
-    return [record_by_method[method] for method in METHODS]
+    records = by_schedule[max(whole)]
+    return [records[method] for method in METHODS]
 
 
 def main(results: str, scenario: str, out: str) -> None:

@@ -121,7 +121,7 @@ def concatenated(conv: nn.Conv2d, maps: Sequence[Tensor]) -> Tensor:
     """
     if not eager_on_cpu(maps[0]):
         return conv(torch.cat(list(maps), dim=1))
-    if winograd.worth_it(maps, conv.weight):
+    if winograd.worth_it(maps, conv):
         return winograd.convolved(maps, conv.weight)
     return _sum(conv, maps, maps[0])
 

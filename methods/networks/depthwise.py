@@ -77,11 +77,11 @@ def _cut(x: Tensor, step: int) -> Tensor:
     height, width = x.shape[2:]
     x = F.pad(x, (0, -width % step, 0, -height % step)).permute(0, 2, 3, 1)
     pieces = x.unflatten(2, (-1, step)).unflatten(1, (-1, step)).permute(0, 2, 4, 1, 3, 5)
-    return pieces.flatten(0, 2).permute(0, 3, 1, 2)
+    return pieces.contiguous().flatten(0, 2).permute(0, 3, 1, 2)
 
 
 def _joined(pieces: Tensor, step: int, shape: torch.Size) -> Tensor:
     """What `_cut` cut: -> channels-last (B, C, H, W), `shape`."""
     grid = pieces.permute(0, 2, 3, 1).unflatten(0, (-1, step, step)).permute(0, 3, 1, 4, 2, 5)
-    whole = grid.flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
-    return whole[:, :, : shape[2], : shape[3]].contiguous(memory_format=torch.channels_last)
+    x = grid.contiguous().flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
+    return x[:, :, : shape[2], : shape[3]].contiguous(memory_format=torch.channels_last)

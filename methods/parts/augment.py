@@ -60,10 +60,10 @@ def rgb_to_hsv(image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     value = image.amax(0)  # without indices, which take a CPU several times as long
     chroma = value - image.amin(0)
     saturation = chroma / (value + 1e-6)  # as kornia 0.5.8
-    r, g, b = image / torch.where(chroma == 0, 1.0, chroma)
+    r, g, b = image / chroma.masked_fill(grey := chroma == 0, 1)
     is_red, is_green = image[:2] == value
     hue = torch.where(is_red, g - b, torch.where(is_green, 2 + b - r, 4 + r - g))
-    return torch.where(chroma == 0, 0.0, torch.remainder(hue / 6, 1.0)), saturation, value
+    return torch.remainder(hue / 6, 1.0).masked_fill_(grey, 0), saturation, value
 
 
 def hsv_to_rgb(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
@@ -106,8 +106,8 @@ def renormalise(image: Tensor) -> Tensor:
 
 
 def _statistics(image: Tensor) -> tuple[Tensor, Tensor]:
-    mean, std = (constant(x, image.device)[:, None, None] / 255 for x in (MEAN, STD))
-    return mean, std
+    both = constant((*MEAN, *STD), image.device) / 255
+    return both[:3, None, None], both[3:, None, None]
 
 
 def strong_augment(

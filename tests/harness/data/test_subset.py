@@ -48,6 +48,7 @@ def test_files_are_copied_byte_for_byte_under_their_names(data, tmp_path):
     assert {p: p.read_bytes() for p in data.rglob("*.png")} == before
     assert {p.name for p in tmp_path.iterdir()} == {"data", "few"}
     assert f"--scenario gta2cs --profile tiny --data-root {out}" in done.out
+    assert f"copying files to {out}: {2 * 3 * 3}" in done.out
 
 
 def test_every_class_is_kept_and_what_the_data_lacks_is_named(data, tmp_path):

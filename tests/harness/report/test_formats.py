@@ -351,6 +351,32 @@ def test_columns_are_those_asked_for_in_their_order():
         render(four_methods(), "csv", columns=["miou"])
 
 
+PRECISE = {
+    0: ["24 ± 2 (3)", "27 ± 1 (3)", "+3 [-1, 7] ~"],
+    2: ["23.57 ± 2.15 (3)", "26.53 ± 0.85 (3)", "+2.97 [-0.61, 6.54] ~"],
+}
+
+
+@pytest.mark.parametrize("decimals", PRECISE)
+@pytest.mark.parametrize("form", ["markdown", "html", "latex", "rich"])
+def test_scores_and_gains_have_as_many_decimals_as_asked_for(form, decimals):
+    text = render(four_methods(), form, precision=decimals)
+    if form == "latex":
+        text = text.replace(r"$\pm$", "±").replace("$-$", "-").replace(r"$\sim$", "~")
+    assert [figure for figure in PRECISE[decimals] if figure not in text] == []
+    by_class = render(four_methods(), form, per_class=True, precision=decimals)
+    assert f"{mean(FOUR_SCORES['source_only']) - 9:.{decimals}f}" in by_class
+
+
+def test_one_decimal_is_what_nobody_asked_for():
+    records = four_methods()
+    for form in ("markdown", "html", "latex", "rich"):
+        assert render(records, form, precision=1) == render(records, form)
+    for form in ("csv", "json"):
+        with pytest.raises(BenchError, match=f"{form} holds every figure unrounded"):
+            render(records, form, precision=1)
+
+
 def test_every_column_can_be_asked_for_and_is_named_in_the_help():
     named = column_keys(COLUMN_NAMES, "--columns")
     assert [*named, *METRICS] == list(COLUMNS)

@@ -13,7 +13,7 @@ from rich.console import Console
 from harness.analysis.comparison import comparison
 from harness.records import store
 from harness.report.columns import Grid, grids
-from harness.report.fitting import wrapped
+from harness.report.fitting import column_widths, wrapped
 from harness.report.formats import print_grid
 
 RECORDS = Path(__file__).parents[3] / "results/records"
@@ -33,11 +33,13 @@ def printed(grid: Grid, width: int, is_terminal: bool) -> str:
     return console.file.getvalue()
 
 
-def columns_shown(grid: Grid, text: str) -> int:
-    """How many, by the note under the table, wherever its lines break."""
+def columns_shown(grid: Grid, text: str, width: int) -> list[int]:
+    """Which, as the note under the table says, wherever its lines break."""
+    shown = [*column_widths(grid.columns, grid.rows, grid.alignment, width)]
+    left_out = [name for i, name in enumerate(grid.columns) if i not in shown]
     note = LEFT_OUT.search("".join(text.split()))
-    left_out = ["".join(", ".join(grid.columns[n:]).split()) for n in range(1, len(grid.columns))]
-    return left_out.index(note[1]) + 1 if note else len(grid.columns)
+    assert (note[1] if note else "") == "".join(", ".join(left_out).split())
+    return shown
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 120, 160])
@@ -46,14 +48,11 @@ def test_every_figure_of_the_columns_shown_is_printed_in_full(published, width, 
     for grid in published:
         text = printed(grid, width, is_terminal)
         assert max(map(len, text.splitlines())) <= width
-        shown = columns_shown(grid, text)
+        shown = columns_shown(grid, text, width)
         lines = iter(text.splitlines())
         for row in grid.rows:
-            cells = [row[i] for i in range(shown) if grid.alignment[i] == "right"]
-            figures = " ".join(cells).split()
-            if not cells:  # beside long names of student and teacher none fits in 60 columns
-                assert width == 60
-                continue
+            figures = " ".join(row[i] for i in shown if grid.alignment[i] == "right").split()
+            assert figures
             assert any(line.split()[-len(figures) :] == figures for line in lines), row
 
 
@@ -72,6 +71,26 @@ def test_the_widest_column_left_out_makes_no_room_for_the_next():
     text = printed(grid, 40, is_terminal=False)
     assert "Left out for want of width: bbb" in " ".join(text.split())
     assert "3" not in text.partition("Left out")[0]
+
+
+def test_names_are_left_out_before_the_first_figure():
+    columns = ["method", "student", "teacher", "mIoU %", "gain"]
+    rows = [["a_method", "timm:a_student", "mmseg:a_teacher", "33.5 ± 3.2 (3)", "+2.5 [0.1, 4.9]"]]
+    grid = Grid("heading", columns, rows, [])
+    shown = {
+        width: [columns[i] for i in column_widths(columns, rows, grid.alignment, width)]
+        for width in (90, 60, 50, 40, 30, 12)
+    }
+    assert shown == {
+        90: columns,
+        60: columns[:4],
+        50: ["method", "student", "mIoU %"],
+        40: ["method", "mIoU %"],
+        30: ["method", "mIoU %"],
+        12: ["method"],
+    }
+    text = " ".join(printed(grid, 40, is_terminal=False).split())
+    assert "Left out for want of width: student, teacher, gain;" in text
 
 
 def test_a_terminal_of_few_columns_shows_one_whole():

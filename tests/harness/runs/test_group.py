@@ -15,12 +15,14 @@ import two_processes
 from bench_cli import QUICK, SETTINGS, bench, refused
 from fake_records import fake_cost
 from rich.console import Console
+from test_unlabelled import MICRO, scenario, write
 
 from harness.config.planning import Plan, Request, resolve
 from harness.errors import BenchError, Interrupted
 from harness.evaluation.scoring import score
 from harness.records import store
 from harness.records.schema import Record
+from harness.report import loggers
 from harness.report.progress import Reporter
 from harness.runs.group import carry_out
 from harness.runs.workplace import Workplace
@@ -184,6 +186,84 @@ def test_a_process_that_is_killed_ends_the_command_in_one_line(tmp_path, capfd):
     assert capfd.readouterr().err == (
         "bench: process 1 of 2: killed by signal 9 (SIGKILL), perhaps out of memory\n"
     )
+
+
+class Noted:
+    """A program that watches a run: what it is told, in a file of the process that tells it."""
+
+    package = "json"
+    folder = Path()
+
+    def begin(self, spec, name, results):
+        self.told = (self.folder / f"told by {os.environ['RANK']}").open("a")
+
+    def step(self, step, values):
+        self.told.write(f"step {step}\n")
+
+    def end(self, scores):
+        self.told.write(f"end {sorted(scores)}\n")
+        self.told.close()
+
+
+def command(said: Path, arguments: list[str | Path]) -> None:
+    """One of the processes that torchrun starts, the command line in each."""
+    Noted.folder = said
+    loggers.LOGGERS = {"tensorboard": Noted}  # type: ignore[dict-item]
+    outcome = bench(*arguments)
+    (said / os.environ["RANK"]).write_text(outcome.out + outcome.err)
+    sys.exit(outcome.code)
+
+
+def commanded(said: Path, *arguments: str | Path) -> Record:
+    """The record of a command in two processes."""
+    said.mkdir()
+    results = said / "results"
+    asked = ["run", "--method", "dacs", *arguments, "--results", results]
+    codes = two_processes.ended(two_processes.started(command, said, asked))
+    assert codes == [0, 0], [(said / str(rank)).read_text() for rank in (0, 1)]
+    return record_in(results)
+
+
+def test_networks_are_scored_on_the_way_and_one_process_tells_who_watches(tmp_path):
+    settings = ["--set", "score_every=2", "--set", "log_every=1", "--log", "tensorboard"]
+    record = commanded(tmp_path / "watched", "--scenario", "gta2cs", *QUICK, *settings)
+    assert record.metrics is not None
+    assert record.metrics.curve is not None
+    halfway, last = record.metrics.curve.points
+    assert (halfway.step, last.step) == (2, 4)
+    assert last.student.miou == record.metrics.student.miou
+    told = (tmp_path / "watched" / "told by 0").read_text().splitlines()
+    assert [line.split()[0] for line in told] == ["step"] * 4 + ["end"]
+    assert "student/miou" in told[-1]
+    assert not (tmp_path / "watched" / "told by 1").exists()
+
+
+def test_adapters_learn_in_two_processes_and_leave_a_plain_network(tmp_path):
+    pytest.importorskip("peft")
+    settings = ["--set", "lora_rank=2"]
+    record = commanded(tmp_path / "adapted", "--scenario", "gta2cs", *QUICK, *settings)
+    assert record.cost is not None
+    assert record.cost.training_parameters_m > 2 * record.cost.parameters_m  # and adapters
+    (folder,) = (tmp_path / "adapted/results/artifacts").iterdir()
+    network = zoo.build("test_mit")
+    load(network, folder / "student.safetensors")
+    plan = plan_of()
+    validation = plan.sources.target.open("val")
+    scores = score(network, validation, plan.spec.scenario, plan.spec.profile, CPU)
+    assert record.metrics is not None
+    assert record.metrics.student.confusion == scores.confusion  # both scored what was merged
+
+
+def test_a_target_without_labels_is_predicted_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(Path("source"), [0, 1, 2])
+    write(Path("target"), [0, 1, 2], labelled=False)
+    record = commanded(tmp_path / "run", "--scenario", scenario("plain"), *MICRO)
+    assert record.metrics is not None
+    assert record.metrics.label_free is not None
+    assert record.metrics.label_free.images == 6
+    folder = tmp_path / "run/results/artifacts" / record.spec.weights_id
+    assert len(list(folder.glob("predictions-*/**/*.png"))) == 7  # and the legend
 
 
 def test_devices_that_cannot_share_out_a_batch(tmp_path):

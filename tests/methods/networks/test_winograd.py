@@ -35,13 +35,20 @@ def test_in_float32_the_difference_is_that_of_the_docstring():
 
 
 def test_where_it_is_taken():
-    wide, narrow = torch.zeros(1, 128, 16, 16), torch.zeros(1, 64, 16, 16)
-    weight = torch.zeros(128, 256, 3, 3)
-    assert winograd.worth_it([wide, wide], weight)
-    assert not winograd.worth_it([wide, narrow], weight)
-    assert not winograd.worth_it([wide, wide], weight[:64])
-    assert not winograd.worth_it([wide, wide], weight[..., :1, :1])
-    assert not winograd.worth_it([wide[..., :8], wide[..., :8]], weight)
-    assert not winograd.worth_it([wide.to("meta"), wide.to("meta")], weight)  # FLOPs: as they are
+    wide, narrow = torch.zeros(1, 256, 16, 16), torch.zeros(1, 128, 16, 16)
+
+    def conv(channels=512, outputs=256, kernel=3, **settings):
+        return torch.nn.Conv2d(channels, outputs, kernel, **{"padding": 1} | settings)
+
+    assert winograd.worth_it([wide, wide], conv())
+    assert not winograd.worth_it([wide, narrow], conv(384))
+    assert not winograd.worth_it([wide, wide], conv(outputs=128))
+    assert not winograd.worth_it([wide, wide], conv(kernel=1, padding=0))
+    assert not winograd.worth_it([wide, wide], conv(stride=2))
+    assert not winograd.worth_it([wide, wide], conv(padding=0))
+    assert not winograd.worth_it([wide], conv(256, padding=2, dilation=2))
+    assert not winograd.worth_it([wide], conv(256, groups=2))
+    assert not winograd.worth_it([wide[..., :8]], conv(256))
+    assert not winograd.worth_it([wide.to("meta")], conv(256))  # FLOPs are counted as they are
     with torch.autocast("cpu", torch.bfloat16):
-        assert not winograd.worth_it([wide, wide], weight)
+        assert not winograd.worth_it([wide, wide], conv())

@@ -32,6 +32,51 @@ def own_environment(tmp_path_factory):
 
 
 @pytest.fixture(scope="session", autouse=True)
+def warm_workers(tmp_path_factory, own_environment):
+    """Fork the workers of runs from one process -> the command that starts each, which it was."""
+    from harness.runs import launchers
+
+    plain = launchers.command
+    if sys.platform != "linux":
+        yield plain
+        return
+    from warm_workers import Commands
+
+    commands = Commands(tmp_path_factory.mktemp("w") / "s", plain)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(launchers, "command", commands)
+        yield plain
+    commands.close()
+
+
+@pytest.fixture
+def cold_workers(warm_workers, monkeypatch):
+    """Start each worker as a user's is, where a test is about that."""
+    monkeypatch.setattr("harness.runs.launchers.command", warm_workers)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def operations_counted_once():
+    """Count a network's operations in its first run only: that takes half a second."""
+    runs = sys.modules.get("harness.runs.run")
+    if runs is None:
+        yield
+        return
+    known: dict[tuple[str, tuple[int, int]], float] = {}
+    count = runs.gflops
+
+    def counted_once(network, size):
+        key = (repr(network), size)
+        if key not in known:
+            known[key] = count(network, size)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs, "gflops", counted_once)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def signals_are_heard():
     """Where a shell started the tests in the background, or nohup, some signals are ignored."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -13,8 +12,6 @@ from typing import NamedTuple
 import pytest
 from bench_cli import QUICK, Outcome, bench
 from filelock import FileLock
-
-from harness.runs import launchers
 
 
 class Made(NamedTuple):
@@ -26,42 +23,6 @@ class Made(NamedTuple):
     def copy_to(self, folder: Path) -> Path:
         """A copy to change, times of files included."""
         return shutil.copytree(self.results, folder, dirs_exist_ok=True)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def warm_workers(tmp_path_factory, own_environment):
-    """Fork the workers of runs from one process; where that is not to be had, start each."""
-    if sys.platform != "linux":
-        yield
-        return
-    from warm_workers import Commands
-
-    commands = Commands(tmp_path_factory.mktemp("w") / "s", launchers.command)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(launchers, "command", commands)
-        yield
-    commands.close()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def operations_counted_once():
-    """Count a network's operations in its first run only: that takes half a second."""
-    runs = sys.modules.get("harness.runs.run")
-    if runs is None:
-        yield
-        return
-    known: dict[tuple[str, tuple[int, int]], float] = {}
-    count = runs.gflops
-
-    def counted_once(network, size):
-        key = (repr(network), size)
-        if key not in known:
-            known[key] = count(network, size)
-        return known[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "gflops", counted_once)
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -277,7 +277,7 @@ def test_a_teacher_that_is_not_usable_is_trained_again(made_once, tmp_path):
     assert "frozen teacher mini_xs: trained on the source first" in outcome.out
 
 
-def test_a_users_own_folder_stands_in_for_none_of_ours(tmp_path, monkeypatch):
+def test_a_users_own_folder_stands_in_for_none_of_ours(cold_workers, tmp_path, monkeypatch):
     for name in ("methods", "harness"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("raise RuntimeError('the wrong one')\n")

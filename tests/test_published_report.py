@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 import shlex
+from xml.etree import ElementTree
 
 from documented import ROOT, page
 
@@ -49,3 +50,11 @@ def test_its_figures_are_those_of_the_records():
 def test_it_is_small():
     files = [path for path in REPORT.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < LIMIT
+
+
+def test_its_figures_are_whole_and_their_text_is_text():
+    files = sorted(REPORT.rglob("*.svg"))
+    assert files
+    for path in files:
+        texts = ElementTree.parse(path).iter("{http://www.w3.org/2000/svg}text")
+        assert any(text.text for text in texts), path

@@ -53,7 +53,7 @@ def test_it_is_small():
 
 
 def test_its_figures_are_whole_and_their_text_is_text():
-    files = sorted(REPORT.rglob("*.svg"))
+    files = [*REPORT.glob("plots/*.svg"), *REPORT.glob("runs/*.svg")]
     assert files
     for path in files:
         texts = ElementTree.parse(path).iter("{http://www.w3.org/2000/svg}text")

@@ -67,14 +67,10 @@ def test_the_frozen_teacher_is_a_run_of_its_own_and_comes_first(first, place):
     teacher = next(i for i, line in enumerate(lines) if "source_only mini_xs" in line)
     student = next(i for i, line in enumerate(lines) if "dualkd test_mit <- mini_xs" in line)
     assert teacher < student
-    records = {
-        (r.spec.method, r.spec.student): r for r in store.read_all(place / "results/records")
-    }
-    assert set(records) == {
-        ("source_only", "mini_xs"),
-        ("source_only", "test_mit"),
-        ("dualkd", "test_mit"),
-    }
+    stored = store.read_all(place / "results/records")
+    records = {(r.spec.method, r.spec.student): r for r in stored}
+    sources = {("source_only", "mini_xs"), ("source_only", "test_mit")}
+    assert set(records) == {*sources, ("dualkd", "test_mit")}
     assert records["dualkd", "test_mit"].cost.teachers[0].reused
     assert all(record.state == "done" for record in records.values())
 
@@ -195,18 +191,18 @@ def test_runs_are_the_product_and_teachers_multiply_only_those_that_have_one(tmp
     assert {r.teacher for r in asked if r.method == "daformer"} == {None}
 
 
+def methods_and_variants(suite: Path) -> list[tuple[str, tuple[str, ...]]]:
+    return [(r.method, r.overrides[len(SETTINGS) :]) for r in requests(catalogue.suite(str(suite)))]
+
+
 def test_a_variant_is_run_by_the_methods_that_have_its_knobs(tmp_path):
     path = suite_file(
         tmp_path, methods=["source_only", "daformer", "dualkd"],
         variants=[[], ["lambda_kd=2", "distance=kl"], ["ema_alpha=0.9"], ["lr=1e-3"]],
     )  # fmt: skip
-    variants = [
-        (r.method, r.overrides[len(SETTINGS) :]) for r in requests(catalogue.suite(str(path)))
-    ]
-    assert [variant for method, variant in variants if method == "source_only"] == [
-        (),
-        ("lr=1e-3",),
-    ]
+    variants = methods_and_variants(path)
+    plain = [variant for method, variant in variants if method == "source_only"]
+    assert plain == [(), ("lr=1e-3",)]
     assert len([method for method, _ in variants if method == "daformer"]) == 3
     assert ("dualkd", ("lambda_kd=2", "distance=kl")) in variants
     assert len(variants) == 2 + 3 + 4
@@ -217,9 +213,7 @@ def test_a_knob_is_set_for_the_methods_that_have_it(tmp_path):
         tmp_path, methods=["daformer", "dualkd"], overrides=[*SETTINGS, "lambda_kd=2"],
         variants=[[], ["lambda_kd=3"]],
     )  # fmt: skip
-    variants = [
-        (r.method, r.overrides[len(SETTINGS) :]) for r in requests(catalogue.suite(str(path)))
-    ]
+    variants = methods_and_variants(path)
     assert variants == [
         ("daformer", ()),
         ("dualkd", ("lambda_kd=2",)),

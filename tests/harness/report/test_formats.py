@@ -1,4 +1,3 @@
-import csv
 import io
 import json
 from statistics import mean
@@ -17,11 +16,8 @@ from rich.console import Console
 from harness.analysis.comparison import NOT_COMPARABLE, comparison
 from harness.analysis.published import PATH, published
 from harness.analysis.variants import spelled
-from harness.cli.table import COLUMN_NAMES
 from harness.errors import BenchError
-from harness.evaluation.registry import METRICS
 from harness.records.schema import TeacherCost
-from harness.report.columns import COLUMNS, column_keys
 from harness.report.formats import FORMATS, print_rich, render
 
 
@@ -336,76 +332,3 @@ def test_a_generated_source_alone_is_called_so():
     spec = record.spec.model_copy(update={"target": real})
     text = render([record.model_copy(update={"spec": spec})], "markdown")
     assert f"(generated source: {NOT_COMPARABLE})" in text
-
-
-def test_columns_are_those_asked_for_in_their_order():
-    text = render(four_methods(), "markdown", columns=["miou", "method"])
-    header = next(line for line in text.splitlines() if line.startswith("|"))
-    assert [cell.strip() for cell in header.strip("|").split("|")] == [
-        "mIoU % (all19, tiny)",
-        "method",
-    ]
-    with pytest.raises(BenchError, match="did you mean 'miou'"):
-        column_keys("method,miuo", "--columns")
-    with pytest.raises(BenchError, match="csv holds every figure"):
-        render(four_methods(), "csv", columns=["miou"])
-
-
-PRECISE = {
-    0: ["24 ± 2 (3)", "27 ± 1 (3)", "+3 [-1, 7] ~"],
-    2: ["23.57 ± 2.15 (3)", "26.53 ± 0.85 (3)", "+2.97 [-0.61, 6.54] ~"],
-}
-
-
-@pytest.mark.parametrize("decimals", PRECISE)
-@pytest.mark.parametrize("form", ["markdown", "html", "latex", "rich"])
-def test_scores_and_gains_have_as_many_decimals_as_asked_for(form, decimals):
-    text = render(four_methods(), form, precision=decimals)
-    if form == "latex":
-        text = text.replace(r"$\pm$", "±").replace("$-$", "-").replace(r"$\sim$", "~")
-    assert [figure for figure in PRECISE[decimals] if figure not in text] == []
-    by_class = render(four_methods(), form, per_class=True, precision=decimals)
-    assert f"{mean(FOUR_SCORES['source_only']) - 9:.{decimals}f}" in by_class
-
-
-def test_one_decimal_is_what_nobody_asked_for():
-    records = four_methods()
-    for form in ("markdown", "html", "latex", "rich"):
-        assert render(records, form, precision=1) == render(records, form)
-    for form in ("csv", "json"):
-        with pytest.raises(BenchError, match=f"{form} holds every figure unrounded"):
-            render(records, form, precision=1)
-
-
-def test_every_column_can_be_asked_for_and_is_named_in_the_help():
-    named = column_keys(COLUMN_NAMES, "--columns")
-    assert [*named, *METRICS] == list(COLUMNS)
-    assert "oracle" in render(four_methods(), "markdown", columns=list(COLUMNS))
-
-
-def test_registered_metrics_are_columns_by_their_names():
-    def measured(method, miou, **figures):
-        record = fake_record(method, miou=miou)
-        scores = record.metrics.student.model_copy(update={"figures": figures})
-        metrics = record.metrics.model_copy(update={"student": scores})
-        return record.model_copy(update={"metrics": metrics})
-
-    plain = [measured("source_only", 30, pixel_accuracy=70.0), measured("dacs", 35)]
-    assert "pixel accuracy" not in render(plain, "markdown")
-    assert " 70.0 (1) |" in render(plain, "markdown", columns=["method", "pixel_accuracy"])
-    asked = [measured("source_only", 30, boundary_iou=9.0), measured("dacs", 35, boundary_iou=12.5)]
-    assert "boundary IoU %" in render(asked, "markdown")
-    lines = render(asked, "markdown", columns=["method", "boundary_iou"], sort="boundary_iou")
-    assert lines.index("12.5 (1)") < lines.index("9.0 (1)")
-
-
-def test_the_best_row_is_first_and_a_row_without_the_figure_last():
-    def sorted_by(key):
-        text = render(four_methods(), "csv", sort=key)
-        return [row["method"] for row in csv.DictReader(io.StringIO(text))]
-
-    assert sorted_by("miou") == ["oracle", "dualkd", "daformer", "source_only"]
-    assert sorted_by("gain") == ["oracle", "dualkd", "daformer", "source_only"]
-    assert sorted_by("seconds")[0] == "source_only"
-    with pytest.raises(BenchError, match="it holds text"):
-        sorted_by("method")

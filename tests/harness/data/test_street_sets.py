@@ -73,7 +73,7 @@ def write_mapillary(root: Path, form: str) -> Path:
             instances = folder / split / f"{below}instances" / f"{stem}.png"
             instances.parent.mkdir(parents=True, exist_ok=True)
             # Numbers of instances differ from pixel to pixel here: 256 times the id is what counts.
-            numbers = np.indices(label.shape).sum(0) % 256
+            numbers = 255 - np.indices(label.shape).sum(0) % 256
             assert cv2.imwrite(
                 str(instances), (256 * label.astype(int) + numbers).astype(np.uint16)
             )

@@ -73,8 +73,8 @@ def table(
         str | None,
         typer.Option(
             metavar="NAME,...",
-            help=f"Show these columns alone, in this order: {COLUMN_NAMES}, or a metric's "
-            "name, such as pixel_accuracy.",
+            help=f"Show these columns alone, in this order: {COLUMN_NAMES}, a metric's name, "
+            "such as pixel_accuracy, or a label-free figure: entropy, infomax, snd, agreement.",
             show_default="what the table needs",
         ),
     ] = None,

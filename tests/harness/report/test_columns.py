@@ -90,7 +90,7 @@ def test_one_decimal_is_what_nobody_asked_for():
 
 def test_every_column_can_be_asked_for_and_is_named_in_the_help():
     named = column_keys(COLUMN_NAMES, "--columns")
-    assert [*named, *METRICS] == list(COLUMNS)
+    assert [*named, *METRICS, *LABEL_FREE] == list(COLUMNS)
     assert "oracle" in render(four_methods(), "markdown", columns=list(COLUMNS))
 
 

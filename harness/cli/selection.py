@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from harness.records.schema import Record
 
+#: More files and folders are counted instead of named.
+MOST_NAMED = 3
+
 
 class SelectedRecords(NamedTuple):
     """The records that pass, how many were read, and where from."""
@@ -52,4 +55,6 @@ def select(
         and student in (None, r.spec.student)
         and (asked is None or r.spec.run_id in asked)
     ]
-    return SelectedRecords(kept, len(records), ", ".join(map(str, files or [folder])))
+    places = files or [folder]
+    where = ", ".join(map(str, places)) if len(places) <= MOST_NAMED else f"{len(places)} files"
+    return SelectedRecords(kept, len(records), where)

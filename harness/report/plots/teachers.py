@@ -41,6 +41,9 @@ def draw(table: Table, width: float) -> Figure:
     figure = new_figure(width, width * 0.75)
     axes = figure.subplots()
     axes.set_xscale("log")
+    millions = [t.parameters_m for t in taught]
+    beside = max((max(millions) / min(millions)) ** 0.15, 1.1)  # of one size, too
+    axes.set_xlim(min(millions) / beside, max(millions) * beside)
     lessons = list(dict.fromkeys(one.lesson for one in taught))
     for lesson, (colour, marker) in colours_of(lessons).items():
         line = sorted((t for t in taught if t.lesson == lesson), key=lambda t: t.parameters_m)
@@ -58,12 +61,14 @@ def draw(table: Table, width: float) -> Figure:
         axes.plot(t.parameters_m, t.row.teacher_miou.mean, "*", color=GREY, ms=6)
     if sizes:
         axes.plot([], [], "*", color=GREY, ms=6, ls="", label="the frozen teacher itself")
-    floors = {r.student: r for r in table.rows if r.method == BASELINE and r.length == 1}
-    for student in dict.fromkeys(t.row.student for t in taught if t.row.student in floors):
-        axes.axhline(floors[student].miou.mean, color=COLOURS[-1], lw=0.8, ls=":",
-                     label=f"{BASELINE}, {short(student, 20)}")  # fmt: skip
-    plain_ticks(axes, [t.parameters_m for t in taught])
-    axes.margins(0.15, 0.14)
+    floors = {(r.student, r.length): r for r in table.rows if r.method == BASELINE}
+    for student, length in dict.fromkeys((t.row.student, t.row.length) for t in taught):
+        if floor := floors.get((student, length)):
+            name = BASELINE + (f" x{length}" if length != 1 else "")
+            axes.axhline(floor.miou.mean, color=COLOURS[-1], lw=0.8, ls=":",
+                         label=f"{name}, {short(student, 20)}")  # fmt: skip
+    plain_ticks(axes, millions)
+    axes.margins(y=0.14)
     axes.set_xlabel("frozen teacher's parameters, millions (log)")
     axes.set_ylabel(f"mIoU % ({table.scenario.convention}), ± sd")
     axes.grid(color="#eeeeee", lw=0.5)

@@ -100,6 +100,20 @@ def test_what_no_record_says_is_an_error_with_a_remedy(kind):
         kinds.figures(kind, comparison([fake_record()]), 3.35)
 
 
+def test_a_taught_student_stands_above_source_only_that_trained_as_long():
+    runs = []
+    for length, miou in ((1, 20.0), (2, 26.0)):
+        profile = {"length": length, "iterations": 800 * length}
+        runs.append(fake_record("source_only", 0, miou, profile=profile))
+    taught_one = next(record for record in taught() if record.spec.teachers)
+    spec = taught_one.spec.model_copy(update={"profile": runs[1].spec.profile})
+    runs.append(taught_one.model_copy(update={"spec": spec}))
+    with styled():
+        (one,) = kinds.figures("teachers", comparison(runs), 3.35)
+    floors = [line for line in one.figure.axes[0].lines if line.get_linestyle() == ":"]
+    assert [list(line.get_ydata()) for line in floors] == [[26.0, 26.0]]
+
+
 @pytest.mark.parametrize("kind", [k for k in kinds.KINDS if k not in ("curves", "qualitative")])
 def test_without_labels_there_is_no_empty_figure_but_a_reason(kind):
     tables = comparison(map(without_labels, four_methods()))

@@ -115,13 +115,13 @@ def _encoding(labels: Sequence[Path]) -> list[str]:
 
 
 def _colours(labels: Sequence[Path]) -> list[np.ndarray]:
-    found = []
+    colours = []
     for label in labels:
         rgb = np.asarray(images.load(label).convert("RGB")).reshape(-1, 3)
         packed = rgb.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
         values = np.unique(packed)
-        found.append(np.stack([values >> 16, (values >> 8) & 255, values & 255], axis=1))
-    return found
+        colours.append(np.stack([values >> 16, (values >> 8) & 255, values & 255], axis=1))
+    return colours
 
 
 def _values(labels: Sequence[Path], bound: int) -> list[int]:

@@ -35,22 +35,22 @@ def render_selections(records: Iterable[Record], format: str) -> str:
             f"--format {format}: --selection all is shown as rich, markdown or json; expected one "
             "of these, or one rule (--selection oracle)."
         )
-    found = selections(records)
+    selected = selections(records)
     if format == "markdown":
-        return "\n".join(map(markdown, _grids(found)))
+        return "\n".join(map(markdown, _grids(selected)))
     content = [
         {
             "heading": one.table.heading,
             "rows": [asdict(row) for row in one.rows],
             "validators": [asdict(quality) for quality in one.qualities],
         }
-        for one in found
+        for one in selected
     ]
     return json.dumps(plain_values(finite(content)), indent=1, ensure_ascii=False) + "\n"
 
 
-def _grids(found: Iterable[Selection]) -> list[Grid]:
-    return [grid for one in found for grid in (_rules(one), _validators(one.table.heading, one))]
+def _grids(selected: Iterable[Selection]) -> list[Grid]:
+    return [grid for one in selected for grid in (_rules(one), _validators(one.table.heading, one))]
 
 
 def _rules(one: Selection) -> Grid:

@@ -28,17 +28,17 @@ def evaluate_on_several(
     Everything is looked up before the first is scored. BenchError for what does not fit.
     """
     scenario, profile, data_root = conditions(question)
-    found: list[tuple[Scenario, Profile, Source]] = []
+    sets: list[tuple[Scenario, Profile, Source]] = []
     for named in question.on:
         scoring = _scoring(named.strip(), scenario)
-        if any((s.scored, s.eval_split) == (scoring.scored, scoring.eval_split) for s, *_ in found):
+        if any((s.scored, s.eval_split) == (scoring.scored, scoring.eval_split) for s, *_ in sets):
             raise BenchError(f"--on: {named} twice; expected each data set once.")
         scored_profile = sized(scoring, profile, data_root)
-        found.append((scoring, scored_profile, find_scored(scoring, scored_profile, data_root)))
+        sets.append((scoring, scored_profile, find_scored(scoring, scored_profile, data_root)))
     loaded = load(question, scenario, profile, report)
     return [
         evaluate(loaded, target, scoring, scored_profile, device, report)
-        for scoring, scored_profile, target in found
+        for scoring, scored_profile, target in sets
     ]
 
 

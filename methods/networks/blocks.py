@@ -15,10 +15,10 @@ def blocks(encoder: nn.Module) -> list[nn.Module]:
     Weights are parameters of two dimensions or more. Of blocks within blocks, such as those of a
     stage, the innermost count. Of parallel branches one comes after the other.
     """
-    found: list[nn.Module] = []
+    in_order: list[nn.Module] = []
     for child in encoder.children():
-        found += _of_list(child) if isinstance(child, _LISTS) else blocks(child)
-    return found
+        in_order += _of_list(child) if isinstance(child, _LISTS) else blocks(child)
+    return in_order
 
 
 def _of_list(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:

@@ -70,7 +70,8 @@ class Labels:
         first = self.encodings[0]
         if len({(encoding.bits, encoding.colours) for encoding in self.encodings}) == 1:
             return first
-        return next((e for e in self.encodings if e.holds(images.read_label_header(label))), first)
+        header = images.read_label_header(label)
+        return next((encoding for encoding in self.encodings if encoding.holds(header)), first)
 
     @property
     def tables(self) -> bytes:

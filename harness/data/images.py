@@ -222,10 +222,10 @@ def _read_other(
 ) -> png.PngHeader | None:
     try:
         with Image.open(path) as image:
-            stored = describe(image)
-            return png.PngHeader(*image.size, *stored, True) if stored else None
+            (width, height), stored = image.size, describe(image)
     except _BROKEN:
         return None
+    return png.PngHeader(width, height, *stored, True) if stored else None
 
 
 def _of_image(image: Image.Image) -> tuple[int, int] | None:

@@ -115,8 +115,8 @@ def search(
     """Search a method's knobs by a fixed number of trials.
 
     Each trial is a run like any other, with a record that says by which rule it was compared; a
-    search that was cut short goes on with the same command. Settings are drawn at random at first,
-    then by what came of earlier ones. Several methods have the same budget.
+    search that was cut short goes on with the same command. The method's own values come first,
+    then some at random, then by what came of earlier ones. Several methods have the same budget.
     """
     from rich.console import Console
 

@@ -61,6 +61,14 @@ class Knob(Strict):
         low, high = self.ends
         return [low, high, self.rounded(low + (high - low) * 0.382)]
 
+    def holds(self, value: Any) -> bool:
+        """Whether a trial could have that value."""
+        if self.choices:
+            return value in self.choices
+        low, high = self.ends
+        number = isinstance(value, int | float) and low <= value <= high
+        return number and self.rounded(value) == value
+
     def rounded(self, value: Any) -> Any:
         """A drawn value as a run gets it: of DIGITS digits, within the range."""
         if self.choices:

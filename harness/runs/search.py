@@ -27,7 +27,7 @@ from harness.runs.launchers import Task, carry_out
 from harness.runs.workplace import Workplace, is_current, record_of
 from methods import registry
 
-#: Trials that are drawn at random before the sampler looks at what came of them.
+#: Trials, the first with the defaults, before the sampler looks at what came of them.
 AT_RANDOM = 5
 
 
@@ -66,6 +66,13 @@ class MethodSearch:
         )
         self.study = optuna.create_study(direction="maximize", sampler=sampler)
         self.sampler = f"TPE of Optuna {optuna.__version__}, seed {self.budget.sampler_seed}"
+        self.study.enqueue_trial(self._defaults())
+
+    def _defaults(self) -> dict[str, Any]:
+        """The first trial's knobs: as the request has them, where their ranges hold that."""
+        spec = self.plan(self.request).spec
+        values = {**dict(spec.profile), **spec.method_config}
+        return {n: values[n] for n, k in self.space.items() if n in values and k.holds(values[n])}
 
     def next_trial(self, workplace: Workplace, run: Runner) -> Trial:
         """Ask for knobs, run them on every seed, tell what came of it."""

@@ -116,6 +116,25 @@ def test_each_method_gets_the_same_budget_in_turn_and_the_knobs_that_it_has(tmp_
     assert all(float(f"{rate:.3g}") == rate for rate in rates)
 
 
+def test_the_first_trial_has_the_defaults_that_the_ranges_hold(tmp_path):
+    default = quickly(Request(method="mic", scenario="gta2cs")).spec.profile.lr
+    around = {"lr": Knob(low=default / 2, high=default * 2)}
+    beside = {"lr": Knob(low=default * 2, high=default * 4)}
+    for space, is_first in ((around, True), (beside, False)):
+        (asked,) = searches(trials=1, methods=("mic",), space=space)
+        search([asked], workplace(tmp_path), Runs())
+        assert (asked.trials[0].knobs["lr"] == default) is is_first
+        assert space["lr"].holds(asked.trials[0].knobs["lr"])
+
+
+def test_a_knob_holds_what_a_trial_could_have():
+    assert Knob(low=0, high=4).holds(3)
+    assert not Knob(low=0, high=4).holds(0.5)
+    assert not Knob(low=0, high=4).holds(None)
+    assert not Knob(low=0, high=4).holds(5)
+    assert Knob(choices=("a", "b")).holds("b")
+
+
 def test_a_killed_search_goes_on_as_if_it_had_not_been(tmp_path):
     before, broken_off = Runs(), Runs()
 

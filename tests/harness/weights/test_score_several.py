@@ -125,6 +125,7 @@ def test_a_file_of_ones_own_and_another_split(weights, root, tmp_path):
         ("bdd100k:test", "bdd100k has no split 'test'"),
         ("potsdam", "potsdam has classes that cityscapes19 has not"),
         ("cityscapes,", "--on: an empty name"),
+        ("", "--on: an empty name"),
         ("bdd100k,bdd100k", "--on: bdd100k twice"),
     ],
 )

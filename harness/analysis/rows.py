@@ -71,7 +71,12 @@ class Row:
 
     @property
     def label(self) -> str:
-        return self.name if self.length == 1 else f"{self.name} x{self.length}"
+        return with_length(self.name, self.length)
+
+
+def with_length(name: str, length: int) -> str:
+    """`name xN` of a schedule N times as long as the profile's."""
+    return name if length == 1 else f"{name} x{length}"
 
 
 def teachers(record: Record) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -198,33 +199,42 @@ _TIFF_MODES = {
 }
 
 
+#: By PIL's name; what a label must not be stored with.
+_LOSSY = ("jpeg", "tiff_jpeg", "webp")
+
+
 def read_header(path: Path) -> png.PngHeader | None:
     """A PNG file's header, or the same of a JPEG or TIFF file; None for any other."""
     header = png.read_header(path)
-    if header is not None or not_a_file(path):
-        return header
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            if image.format in ("JPEG", "MPO"):
-                colour = png.GREY if image.mode == "L" else png.RGB
-                return png.PngHeader(width, height, 8, colour, True)
-            if image.format == "TIFF" and image.mode in _TIFF_MODES:
-                return png.PngHeader(width, height, *_TIFF_MODES[image.mode], True)
-    except _BROKEN:
-        pass
-    return None
+    return header if header or not_a_file(path) else _read_other(path, _of_image)
 
 
 def read_label_header(path: Path) -> png.PngHeader | None:
     """The same of a file that can be a label: PNG, or TIFF stored without loss."""
     header = png.read_header(path)
-    if header is not None or path.suffix.lower() not in TIFF_SUFFIXES or not_a_file(path):
+    if header or path.suffix.lower() not in TIFF_SUFFIXES or not_a_file(path):
         return header
+    return _read_other(path, _of_tiff_label)
+
+
+def _read_other(
+    path: Path, describe: Callable[[Image.Image], tuple[int, int] | None]
+) -> png.PngHeader | None:
     try:
         with Image.open(path) as image:
-            if image.info.get("compression") in ("jpeg", "tiff_jpeg", "webp"):
-                return None
+            stored = describe(image)
+            return png.PngHeader(*image.size, *stored, True) if stored else None
     except _BROKEN:
         return None
-    return read_header(path)
+
+
+def _of_image(image: Image.Image) -> tuple[int, int] | None:
+    """Bits and colour."""
+    if image.format in ("JPEG", "MPO"):
+        return 8, png.GREY if image.mode == "L" else png.RGB
+    return _TIFF_MODES.get(image.mode) if image.format == "TIFF" else None
+
+
+def _of_tiff_label(image: Image.Image) -> tuple[int, int] | None:
+    lossy = image.format != "TIFF" or image.info.get("compression") in _LOSSY
+    return None if lossy else _of_image(image)

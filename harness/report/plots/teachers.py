@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 from harness.analysis.comparison import Table
-from harness.analysis.rows import BASELINE, Row
+from harness.analysis.rows import BASELINE, Row, with_length
 from harness.errors import BenchError
 from harness.report.plots.place import name_points
 from harness.report.plots.style import COLOURS, GREY, colours_of, heading, new_figure, short
@@ -64,7 +64,7 @@ def draw(table: Table, width: float) -> Figure:
     floors = {(r.student, r.length): r for r in table.rows if r.method == BASELINE}
     for student, length in dict.fromkeys((t.row.student, t.row.length) for t in taught):
         if floor := floors.get((student, length)):
-            name = BASELINE + (f" x{length}" if length != 1 else "")
+            name = with_length(BASELINE, length)
             axes.axhline(floor.miou.mean, color=COLOURS[-1], lw=0.8, ls=":",
                          label=f"{name}, {short(student, 20)}")  # fmt: skip
     plain_ticks(axes, millions)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.analysis.comparison import Table, comparison
+from harness.analysis.rows import with_length
 from harness.data.classes import colourise
 from harness.errors import BenchError
 from harness.files import folder_replaced_whole, write_text
@@ -140,7 +141,8 @@ class _Writer:
         assert run.metrics is not None
         spec, metrics = run.spec, run.metrics
         known = learning(run, self.results)
-        name = f"{spec.method}, {spec.scenario.title}, seed {spec.seed}"
+        method = with_length(spec.method, spec.profile.length)
+        name = f"{method}, {spec.scenario.title}, seed {spec.seed}"
         curves = ""
         if known.curves:
             curves = f"{run.run_id}-curves.svg"

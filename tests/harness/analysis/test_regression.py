@@ -177,13 +177,17 @@ def test_a_baseline_is_measured_again_by_the_runner(tmp_path):
         (["worse", "fast"], 1, REGRESSION),
         (["slow", "worse", "fast"], 2, REGRESSION),
         (["worse and slow", "fast"], 1, REGRESSION),
+        (["large", "fast"], 2, HOLDS),
+        (["large", "large", "large", "large", "large"], 5, REGRESSION),
     ],
 )
-def test_a_run_that_is_slow_and_nothing_else_is_measured_again(tmp_path, measured, asked, code):
+def test_a_run_that_is_only_slow_or_large_is_measured_again(tmp_path, measured, asked, code):
     path = store.write_list([fake_record()], tmp_path / "baseline.json")
     slow = {"cost": fake_cost(images_per_second=12.0)}
     worse = {"miou": 20}
-    kinds = {"fast": {}, "slow": slow, "worse": worse, "worse and slow": slow | worse}
+    large = {"cost": fake_cost(memory_mib=5e3)}
+    kinds = {"fast": {}, "slow": slow, "large": large, "worse": worse}
+    kinds["worse and slow"] = slow | worse
     runs = [fake_record(**kinds[kind]) for kind in measured]
     left = iter(runs)
     assert check(path, runner=lambda spec: next(left))[1] == code

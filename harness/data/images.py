@@ -222,8 +222,10 @@ def _read_other(
 ) -> png.PngHeader | None:
     try:
         with Image.open(path) as image:
-            stored = describe(image)
-            return png.PngHeader(*image.size, *stored, True) if stored else None
+            if (stored := describe(image)) is None:
+                return None
+            (width, height), (bits, colour) = image.size, stored
+            return png.PngHeader(width, height, bits, colour, True)
     except _BROKEN:
         return None
 

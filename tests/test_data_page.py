@@ -11,6 +11,7 @@ import pytest
 from bench_cli import bench, refused
 from documented import commands, files, page
 
+from harness.config import catalogue
 from harness.records import store
 
 #: Appended to every run: four steps of the smallest network.
@@ -177,6 +178,19 @@ def test_pictures_of_ones_own_data_are_drawn_wherever_it_lies_now(here):
     site = bench("report", "--with-images", "--data-root", "moved", "--out", "site")
     assert site.code == 0, site.err
     assert len(list(Path("site/runs").glob("*-prediction.png"))) == 2
+
+
+def test_a_runs_own_data_is_scored_by_its_name(here, monkeypatch):
+    for name in ("summer", "winter"):
+        bench("data", "new", name, "--images", f"{name}/photos", "--labels", f"{name}/masks")
+    arguments = ["--method", "source_only", "--scenario", "fields.toml", "--profile", "tiny"]
+    assert bench("run", *arguments, *MICRO).code == 0
+    monkeypatch.setattr(catalogue, "_OWN_DATA_SETS", {})  # as in a later call
+    run = records()["source_only"].run_id
+    done = bench("eval", "--checkpoint", run, "--on", "winter,summer:train", "--data-root", here)
+    assert done.code == 0, done.err
+    assert "winter: 2 images at 64x48, the scenario's target." in done.out
+    assert "summer train: 4 images at 64x48, the scenario's source." in done.out
 
 
 def test_the_bars_of_shares_begin_below_one_another(here):

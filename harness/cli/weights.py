@@ -112,11 +112,11 @@ def eval_(
         part=part,
         overrides=tuple(set_ or ()),
         data_root=data_root,
-        on=tuple(on.split(",")) if on else (),
+        on=() if on is None else tuple(on.split(",")),
     )
     # Of the other formats nothing but the result goes to the standard output.
     report = Reporter(Console(stderr=format_ != "rich"))
-    if on:
+    if question.on:
         evaluations = evaluate_on_several(question, choose_device(device), report)
         text, grids = store.as_json_list(evaluations), several_grids(evaluations)
     else:

@@ -134,9 +134,9 @@ def _holds_labels(folder: Path) -> bool:
 def _pairs(form: Form, folder: Path, label_folders: Sequence[Path]) -> list[tuple[Path, Path]]:
     labels = LabelFiles(label_folders)
     pairs = []
-    within = [below for below in label_folders if folder in below.parents]
+    within = {below for below in label_folders if folder in below.parents}
     for image in images_in(folder, form.image, suffixes=form.suffixes):
-        if not set(within).isdisjoint(image.parents):
+        if not within.isdisjoint(image.parents):
             continue  # a label, in a folder within that of the images
         below = image.relative_to(folder).parent / str(fills(form.image, image.stem))
         pairs.append((image, labels.of(below, form.labels)))

@@ -62,7 +62,8 @@ class Question:
 class Loaded(NamedTuple):
     """A checkpoint's network, ready to be scored."""
 
-    checkpoint: Checkpoint
+    file: str
+    sha256: str
     network: Segmentor
     name: str
     description: str  # what the file was found to be
@@ -92,7 +93,8 @@ def load(question: Question, scenario: Scenario, profile: Profile, report: Repor
     check_classes(checkpoint, classes)
     network, description = load_network(checkpoint, name, len(classes), question.part)
     report.say(f"{checkpoint.path.name}: {description}, as {name}")
-    return Loaded(checkpoint, network, name, description, question.part)
+    path = checkpoint.path
+    return Loaded(path.name, file_hash(path), network, name, description, question.part)
 
 
 def evaluate(
@@ -115,8 +117,8 @@ def evaluate(
     with computing_threads(profile.threads, device), fewer, scoring as scored:
         scores = score(loaded.network.to(device), dataset, scenario, profile, device, scored)
     return Evaluation(
-        checkpoint=loaded.checkpoint.path.name,
-        checkpoint_sha256=file_hash(loaded.checkpoint.path),
+        checkpoint=loaded.file,
+        checkpoint_sha256=loaded.sha256,
         format=loaded.description,
         part=loaded.part,
         network=loaded.name,

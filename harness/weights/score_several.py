@@ -28,9 +28,15 @@ def evaluate_on_several(
     Everything is looked up before the first is scored. BenchError for what does not fit.
     """
     scenario, profile, data_root = conditions(question)
+    catalogue.use_data_sets(scenario.datasets)
     sets: list[tuple[Scenario, Profile, Source]] = []
     for named in question.on:
         scoring = _scoring(named.strip(), scenario)
+        if any(_another_is_called_so(s, scoring) for s, *_ in sets):
+            raise BenchError(
+                f"--on: {named}: two data sets are called {scoring.scored}; expected a name for "
+                "each: rename one of the files."
+            )
         if any((s.scored, s.eval_split) == (scoring.scored, scoring.eval_split) for s, *_ in sets):
             raise BenchError(f"--on: {named} twice; expected each data set once.")
         scored_profile = sized(scoring, profile, data_root)
@@ -68,6 +74,12 @@ def _scoring(named: str, scenario: Scenario) -> Scenario:
     )
 
 
+def _another_is_called_so(before: Scenario, scoring: Scenario) -> bool:
+    """Whether both score a set of one name that two files describe."""
+    name = scoring.scored
+    return before.scored == name and before.datasets.get(name) != scoring.datasets.get(name)
+
+
 def _parted(named: str) -> tuple[str, str]:
     """NAME:SPLIT or FILE.toml:SPLIT in two; the split is empty where none is said."""
     before, colon, after = named.rpartition(":")
@@ -91,7 +103,7 @@ def _becomes(name: str, layout: DataSet, scenario: Scenario) -> dict[str, str]:
 def several_grids(evaluations: Sequence[Evaluation]) -> list[Grid]:
     """The mIoU in every convention, and the IoU by class, with a column a data set."""
     first = evaluations[0]
-    heading = f"{first.checkpoint} ({first.network}) on {len(evaluations)} data sets, mIoU %"
+    heading = f"{first.checkpoint} ({first.network}) by data set, mIoU %"
     titles = [_title(evaluation) for evaluation in evaluations]
     by_convention = [
         [

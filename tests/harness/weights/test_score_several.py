@@ -118,6 +118,24 @@ def test_a_file_of_ones_own_and_another_split(weights, root, tmp_path):
     assert mine["profile"]["image_size"]["mine"] == [32, 24]
 
 
+def test_files_of_one_name_are_not_taken_for_one_another(weights, root, tmp_path):
+    for folder, every in (("a", 2), ("b", 3)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.toml").write_text(
+            'folder = "../data/wilddash2"\nclasses = "cityscapes19"\n'
+            '[[layouts]]\nplaces = [{ images = "images", labels = ["labels"] }]\n'
+            f"[splits.train]\n[splits.val]\nevery = {every}\n"
+            '[[encodings]]\nignored = [0]\n[encodings.ids]\n7 = "road"\n'
+        )
+    first, second = tmp_path / "a/mine.toml", tmp_path / "b/mine.toml"
+    arguments = ["--checkpoint", weights, "--scenario", "gta2cs", *SET, "--set", "image_scale=1"]
+    for on in (f"{first},{second}", f"{first},{second}:train"):
+        said = refused(bench("eval", *arguments, "--on", on))
+        assert "two data sets are called mine" in said
+    done = bench("eval", *arguments, "--on", f"{first},{first}:train", "--format", "json")
+    assert [result["target"]["val_images"] for result in json.loads(done.out)] == [2, 1]
+
+
 @pytest.mark.parametrize(
     ("on", "said"),
     [
@@ -125,6 +143,7 @@ def test_a_file_of_ones_own_and_another_split(weights, root, tmp_path):
         ("bdd100k:test", "bdd100k has no split 'test'"),
         ("potsdam", "potsdam has classes that cityscapes19 has not"),
         ("cityscapes,", "--on: an empty name"),
+        ("", "--on: an empty name"),
         ("bdd100k,bdd100k", "--on: bdd100k twice"),
     ],
 )

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.analysis.notes import table_notes
+from harness.analysis.notes import shared_lines, table_notes
 from harness.analysis.provenance import device_kind, mixture
 from harness.analysis.rows import Row, by_label, table_rows
 from harness.analysis.statistics import Noise
@@ -35,6 +35,7 @@ class Table:
     differs: dict[str, str]  # what sets it apart from its neighbours of that scenario and profile
     rows: list[Row]
     failed: list[str]
+    shared: list[str] = field(default_factory=list)  # what all rows have in common, said above them
     notes: list[str] = field(default_factory=list)
     noise: Noise | None = None  # of a single run, over all rows
     runs: dict[str, list[Record]] = field(default_factory=dict)  # each row's, by a name of its own
@@ -175,6 +176,7 @@ def _table(records: Sequence[Record], differs: dict[str, str]) -> Table:
         differs=differs,
         rows=rows,
         failed=failed,
+        shared=shared_lines(done, rows),
         notes=[*table_notes(done, rows, shared, repeated), *mixture(by_label(pairs))],
         noise=shared,
         runs=by_label(pairs),

@@ -18,14 +18,20 @@ from harness.analysis.variants import networks, shown, spelled, start_names, usu
 from harness.records.schema import Record, hardware, unlabelled
 
 
+def shared_lines(records: Sequence[Record], rows: Sequence[Row]) -> list[str]:
+    """What stands above a table, once: what its rows share, so that none has to name it."""
+    students = {row.student for row in rows}
+    if not students:
+        return []
+    which = f"Student {students.pop()}" if len(students) == 1 else "All students"
+    return [f"{which}, {_at_which_step(records)}.", *_start_weights(records)]
+
+
 def table_notes(
     records: Sequence[Record], rows: Sequence[Row], shared: Noise | None, repeated: int
 ) -> list[str]:
     """What a reader has to know before believing the figures."""
     notes = []
-    students = {row.student for row in rows}
-    if len(students) == 1:
-        notes.append(f"Student {students.pop()}, {_at_which_step(records)}.")
     for method in dict.fromkeys(row.method for row in rows):
         common = {
             name: shown(name, value)
@@ -33,7 +39,6 @@ def table_notes(
         }
         if common:
             notes.append(f"{method}, where its row does not say otherwise: {spelled(common)}.")
-    notes += _start_weights(records)
     named = list(zip(row_names(rows), rows, strict=True))
     if unscored := all(map(unlabelled, records)) and bool(rows):
         notes.append(

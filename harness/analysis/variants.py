@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -27,24 +27,46 @@ def settings(record: Record) -> dict[str, Any]:
     return values
 
 
+#: Start weights, by the setting: of which networks they are.
+_STARTS = {
+    "init": lambda record: [record.spec.student],
+    "teacher_init": lambda record: [teacher.get("network") for teacher in record.spec.teachers],
+    "companions": lambda record: [companion.get("network") for companion in record.spec.companions],
+}
+
+
+def _follow_networks(records: Iterable[Record]) -> set[str]:
+    """Start weights that are the same wherever the networks are: what names these names those."""
+    values: dict[str, dict[str, set[str]]] = {name: defaultdict(set) for name in _STARTS}
+    for record in records:
+        record_settings = settings(record)
+        for name, networks_of in _STARTS.items():
+            if name in record_settings:
+                values[name][_dumped(networks_of(record))].add(_dumped(record_settings[name]))
+    return {name for name, of in values.items() if all(len(starts) == 1 for starts in of.values())}
+
+
 def variant(record: Record, same_method: Sequence[Record]) -> dict[str, Any]:
     """The settings that tell a record from the method's others; usual ones are left out."""
     own_config, common = record.spec.method_config, usual(same_method)
+    told_by_networks = _follow_networks(same_method)
     others = [settings(other) for other in same_method]
     return {
         name: shown(name, value)
         for name, value in settings(record).items()
         # A row without a teacher lacks its settings: the teacher's column tells the two apart.
-        if any(other.get(name) != value for other in others if name in other or name in own_config)
+        if name not in told_by_networks
+        and any(other.get(name) != value for other in others if name in other or name in own_config)
         and not (name in common and _dumped(common[name]) == _dumped(value))
     }
 
 
 def usual(records: Iterable[Record]) -> dict[str, Any]:
     """What more than half of a method's variants have in common, where not all of them do."""
+    records = list(records)
     variants = {_dumped(values): values for values in map(settings, records)}
     in_common = {}
-    for name in sorted(set().union(*variants.values())):
+    for name in sorted(set().union(*variants.values()) - _follow_networks(records)):
         values = {
             _dumped(variant_settings.get(name)): variant_settings.get(name)
             for variant_settings in variants.values()

@@ -124,6 +124,7 @@ class Grid:
     rows: list[list[str]]
     notes: list[str]
     text_columns: frozenset[str] = frozenset()  # beside those that are text in every table
+    shared: tuple[str, ...] = ()  # what all rows have in common, said above them
 
     @property
     def alignment(self) -> list[Literal["left", "right"]]:
@@ -164,6 +165,7 @@ def plain_grid(grid: Grid) -> Grid:
         [[plain(cell) for cell in row] for row in grid.rows],
         [plain(note) for note in grid.notes],
         frozenset(map(plain, grid.text_columns)),
+        tuple(map(plain, grid.shared)),
     )
 
 
@@ -196,7 +198,12 @@ def main_grid(table: Table, wanted: Sequence[str] = (), precision: int = PRECISI
             lambda r: difference_text(r.gain, precision=precision),
             any(r.gain for r in rows),
         ),
-        ("gain_seconds", "gain at equal seconds", lambda r: _gain_at_seconds(r, precision), timed),
+        (
+            "gain_seconds",
+            "gain at equal seconds",
+            lambda r: gain_at_seconds_text(r, precision),
+            timed,
+        ),
         ("seconds", "training s", lambda r: number(r.train_seconds, ".0f"), timed),
         ("train_speed", "train img/s", lambda r: number(r.train_images_per_second), True),
         ("memory", f"peak MiB{device}", lambda r: _memory(r, memory_kinds), True),
@@ -248,6 +255,7 @@ def main_grid(table: Table, wanted: Sequence[str] = (), precision: int = PRECISI
         columns=[name for name, _ in shown],
         rows=[[cell(row) for _, cell in shown] for row in rows],
         notes=[*table.notes, *_memory_notes(memory_kinds), *table.failed],
+        shared=tuple(table.shared),
     )
 
 
@@ -374,7 +382,7 @@ def _label_free_text(name: str, score: str, row: Row) -> str:
     return spread(row.label_free.get(name), score if name == "agreement" else ".3f")
 
 
-def _gain_at_seconds(row: Row, precision: int) -> str:
+def gain_at_seconds_text(row: Row, precision: int = PRECISION) -> str:
     """Said where even the longest source-only trained for less."""
     text = difference_text(row.gain_at_seconds, precision=precision)
     return f"{text} beyond x{row.gain_beyond}" if row.gain_beyond and text != NONE else text

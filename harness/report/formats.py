@@ -59,6 +59,8 @@ def print_grid(grid: Grid, console: Console, whole: str = "--format markdown") -
 
     grid = plain_grid(grid)
     console.print(Text(wrapped(grid.heading, console.width)), style="bold")
+    for line in grid.shared:
+        console.print(Text(wrapped(line, console.width)), style="dim")
     table = RichTable(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     widths = column_widths(grid.columns, grid.rows, grid.alignment, console.width)
     for i, width in widths.items():
@@ -140,15 +142,18 @@ def markdown(grid: Grid) -> str:
         [markdown_text(column) for column in grid.columns],
         [[markdown_text(cell) for cell in row] for row in grid.rows],
         [markdown_text(note) for note in grid.notes],
+        shared=tuple(map(markdown_text, grid.shared)),
     )
     table = _tabulate(harmless, "pipe", grid.alignment)
-    parts = [f"### {harmless.heading}", table, *harmless.notes]
+    parts = [f"### {harmless.heading}", *harmless.shared, table, *harmless.notes]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _html(grid: Grid) -> str:
-    notes = [f"<p>{html.escape(note)}</p>" for note in grid.notes]
-    parts = [f"<h3>{html.escape(grid.heading)}</h3>", _tabulate(grid, "html"), *notes]
+    shared, notes = (
+        [f"<p>{html.escape(line)}</p>" for line in lines] for lines in (grid.shared, grid.notes)
+    )
+    parts = [f"<h3>{html.escape(grid.heading)}</h3>", *shared, _tabulate(grid, "html"), *notes]
     return "\n".join(part for part in parts if part) + "\n"
 
 
@@ -203,6 +208,7 @@ def _json(tables: list[Table], per_class: bool, published: bool, aggregate: bool
             "noise": asdict(table.noise) if table.noise else None,
             "rows": [_values(row, per_class) for row in table.rows],
             "failed": table.failed,
+            "shared": table.shared,
             "notes": table.notes,
         }
         for table in tables

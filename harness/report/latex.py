@@ -130,6 +130,7 @@ def _comparison(table: Table, stem: str, precision: int) -> str:
     notes = [
         f"{_ranks_note(table)} train s: of a run, its frozen teacher's training included; img/s: "
         "source images; MiB: peak memory.",
+        *table.shared,
         *table.notes,
         *table.failed,
     ]
@@ -227,7 +228,8 @@ def _plain_table(
         if ranks and i in ranks:
             cells = [_marked(*pair) for pair in zip(cells, ranks[i], strict=True)]
         columns.append(("l" if side == "left" else "r", escaped(title), cells))
-    return _float(grid.heading, f"tab:{name}", columns, grid.notes, r"\footnotesize")
+    notes = [*grid.shared, *grid.notes]
+    return _float(grid.heading, f"tab:{name}", columns, notes, r"\footnotesize")
 
 
 def _float(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
@@ -70,13 +71,22 @@ def environment() -> jinja2.Environment:
         is_markup = hasattr(value, "__html__")
         return plain(value) if isinstance(value, str) and not is_markup else value
 
-    return jinja2.Environment(
+    made = jinja2.Environment(
         loader=jinja2.PackageLoader("harness.report.site"),
         autoescape=True,
         finalize=harmless,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
     )
+    made.filters["breaking"] = breaking
+    return made
+
+
+def breaking(text: str) -> str:
+    """Escaped, and free to end a line after a sign that joins the parts of a name."""
+    from markupsafe import Markup
+
+    return Markup("<wbr>").join(re.split(r"(?<=[_+:/=,.])(?=[^\W\d])", plain(text)))
 
 
 class _Writer:
@@ -101,6 +111,7 @@ class _Writer:
         stems = kinds.stems(tables)
         shown = [
             {"stem": stem, "heading": table.heading, "failed": table.failed,
+             "shared": table.shared,
              "sheet": comparison_sheet(table)}
             for table, stem in zip(tables, stems, strict=True)
         ]  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from harness.analysis.comparison import Table
 from harness.analysis.rows import Row
 from harness.records.schema import Record
-from harness.report.columns import difference_text, number, spread
+from harness.report.columns import difference_text, gain_at_seconds_text, number, spread
 
 
 class Cell(NamedTuple):
@@ -46,9 +46,11 @@ def comparison_sheet(table: Table) -> Sheet:
     """A line a method: those columns first that a reader looks for, others at hand."""
     rows = table.rows
     convention = table.scenario.convention
+    timed = any(row.gain_at_seconds for row in rows)
     columns: list[tuple[str, Callable[[Row], Cell], bool]] = [
         (f"mIoU % ({convention})", lambda r: _number(r.miou.mean, spread(r.miou)), True),
-        ("gain, points", _gain, True),
+        ("gain at equal steps" if timed else "gain", _gain, True),
+        ("gain at equal seconds", _gain_at_seconds, True),
         ("training s", lambda r: _number(r.train_seconds, number(r.train_seconds, ".0f")), True),
         ("train img/s", lambda r: _number(r.train_images_per_second), True),
         ("peak MiB", lambda r: _number(r.memory_mib, number(r.memory_mib, ".0f")), True),
@@ -109,6 +111,11 @@ def _summary(value: Any) -> Cell:
 
 def _gain(row: Row) -> Cell:
     return _number(row.gain.mean if row.gain else None, difference_text(row.gain))
+
+
+def _gain_at_seconds(row: Row) -> Cell:
+    gain = row.gain_at_seconds
+    return _number(gain.mean if gain else None, gain_at_seconds_text(row))
 
 
 def _in_convention(name: str) -> Callable[[Row], Cell]:

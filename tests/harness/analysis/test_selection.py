@@ -66,10 +66,10 @@ def test_a_rule_takes_its_own_step_of_each_network(records):
 def test_a_chosen_table_says_by_what_and_shares_none_with_the_last_iteration(records):
     (table,) = comparison(selected(records, "oracle")[0])
     assert "selection oracle" in table.heading
-    assert any("oracle chooses by target labels: a bound, no result" in n for n in table.notes)
+    assert any("oracle chooses by target labels: a bound, no result" in n for n in table.shared)
     (last,) = comparison(selected(records, "last")[0])
     assert "selection" not in last.heading
-    assert "Student mini-b0, at the last iteration." in last.notes
+    assert "Student mini-b0, at the last iteration." in last.shared
     assert len(comparison([*records, *selected(records, "oracle")[0]])) == 2
 
 

@@ -1,9 +1,11 @@
 """Tables say what weights the encoders of their runs started from."""
 
+import pytest
 from fake_records import fake_record
 
 from harness.analysis.comparison import comparison
 from harness.analysis.variants import settings
+from harness.report.formats import render
 
 LITE = {"init": "5793442488", "init_file": "efficientnet-lite0-57934424.pth"}
 TEACHER = {"init": "77cc716000", "init_file": "efficientnet-lite1-77cc7160.pth"}
@@ -22,7 +24,7 @@ def labels(*records):
 
 def note(*records):
     (table,) = comparison(records)
-    return [line for line in table.notes if line.startswith("Weights that encoders start from")]
+    return [line for line in table.shared if line.startswith("Weights that encoders start from")]
 
 
 def test_rows_that_differ_in_them_say_which():
@@ -63,6 +65,50 @@ def test_a_frozen_teachers_weights_part_rows():
         "dualkd (teacher_init=77cc7160)",
         "dualkd (teacher_init=random)",
     }
+
+
+def test_rows_whose_networks_tell_their_weights_do_not_name_them():
+    """Weights are said once, above the table; the column of students does the rest."""
+    other = started(fake_record("dacs", student="b1"), **TEACHER)
+    records = [started(fake_record("dacs", student="b0"), **LITE), other]
+    assert labels(*records) == {"dacs"}
+    (table,) = comparison(records)
+    assert list(table.runs) == ["dacs, b0", "dacs, b1"]
+    assert note(*records) == [
+        "Weights that encoders start from: b0: 57934424 (efficientnet-lite0-57934424.pth); "
+        "b1: 77cc7160 (efficientnet-lite1-77cc7160.pth)."
+    ]
+    third = fake_record("dacs", student="b1")
+    assert labels(*records, third) == {
+        "dacs (init=57934424)", "dacs (init=77cc7160)", "dacs (init=random)"
+    }  # fmt: skip
+
+
+def test_what_most_networks_start_from_is_no_usual_setting_where_they_tell_it():
+    records = [fake_record("dacs", student=f"b{n}") for n in range(3)]
+    records[0] = started(records[0], **LITE)
+    (table,) = comparison(records)
+    assert {row.label for row in table.rows} == {"dacs"}
+    assert not any("does not say otherwise" in line for line in table.notes)
+
+
+def test_frozen_teachers_that_differ_tell_their_own_weights():
+    teachers = [
+        {"network": "b1", "weights_id": "w", **TEACHER},
+        {"network": "b2", "weights_id": "v"},
+    ]
+    runs = [fake_record("dualkd", teachers=[teacher]) for teacher in teachers]
+    assert labels(*runs) == {"dualkd"}
+    assert list(comparison(runs)[0].runs) == ["dualkd <- b1", "dualkd <- b2"]
+
+
+@pytest.mark.parametrize("form", ["markdown", "html", "latex", "rich"])
+def test_what_rows_share_stands_once_and_above_them(form):
+    records = [started(fake_record("dacs", student="b0"), **LITE), fake_record(student="b0")]
+    text = " ".join(render(records, form).split())
+    assert text.count("Student b0, at the last iteration.") == 1
+    if form != "latex":  # there all that is said stands below
+        assert text.index("Student b0,") < text.index("source_only")
 
 
 def test_a_note_names_them_by_network():

@@ -57,5 +57,5 @@ def test_students_have_their_own_source_only():
     ]
     (table,) = comparison(records)
     assert table.rows[2].gain.mean == pytest.approx(3)
-    header = render(records, "markdown").splitlines()[2]
+    header = next(x for x in render(records, "markdown").splitlines() if x.startswith("|"))
     assert "| student" in header

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.analysis.equal_cost import seconds_of
 from harness.analysis.statistics import Summary, summary
 from harness.evaluation.validators import HIGHER_IS_BETTER, merit
 from harness.records.schema import CurvePoint, NetworkScores, Record
@@ -49,7 +50,7 @@ class Trial:
     @property
     def seconds(self) -> float:
         """Of training, all its runs, frozen teachers that they share aside."""
-        return sum(run.cost.training.wall_seconds for run in self.runs if run.cost)
+        return sum(seconds_of(run.cost.training) for run in self.runs if run.cost)
 
 
 def ranked(trials: Iterable[Trial], rule: str) -> list[Trial]:
@@ -66,6 +67,21 @@ def best(trials: Iterable[Trial], rule: str) -> Trial | None:
     """None where no trial has a figure."""
     first = next(iter(ranked(trials, rule)), None)
     return None if first is None or math.isnan(first.merit(rule)) else first
+
+
+def budget_seconds(trials: Iterable[Trial]) -> float:
+    """Of training, all trials and their frozen teachers', each training counted once.
+
+    Trials that share a teacher's weights paid for it once; a teacher of a given checkpoint is free.
+    """
+    runs = {run.run_id: run.cost for trial in trials for run in trial.runs if run.cost}
+    teachers = {
+        teacher.weights_id: seconds_of(teacher.training)
+        for cost in runs.values()
+        for teacher in cost.teachers
+        if teacher.training
+    }
+    return sum(seconds_of(cost.training) for cost in runs.values()) + sum(teachers.values())
 
 
 def mean_miou(runs: Sequence[Record]) -> Summary:

@@ -15,6 +15,7 @@ from harness.cli.options import (
     DataRoot,
     Device,
     KeepOtherCode,
+    Log,
     Overrides,
     Plugins,
     Results,
@@ -40,7 +41,8 @@ def search(
         list[str],
         typer.Option(
             metavar="NAME",
-            help="A method to search for; each of several gets as many trials.",
+            help="The method whose knobs are searched. May be given several times: each method "
+            "gets the same number of trials.",
             autocompletion=method_names,
         ),
     ],
@@ -59,26 +61,36 @@ def search(
     by: Annotated[
         Literal["oracle", "entropy", "infomax", "snd", "agreement"],
         typer.Option(
-            help="What trials are compared by: the student's mIoU by the target's labels (oracle), "
-            "or a figure that needs none."
+            help="The figure that trials are compared by: the student's mIoU (oracle, which looks "
+            "at the target's labels), or one that needs no labels."
         ),
     ],
     trials: Annotated[
-        int, typer.Option(metavar="N", min=1, help="How many settings each method is given.")
+        int,
+        typer.Option(
+            metavar="N", min=1, help="How many settings of the knobs to try, for each method."
+        ),
     ] = 8,
     seeds: Annotated[
-        str, typer.Option(metavar="N,N,...", help="The seeds of every trial, whose mean counts.")
+        str,
+        typer.Option(
+            metavar="N,N,...",
+            help="Each trial is run on all of these seeds, and compared by their mean.",
+        ),
     ] = "100",
     held_out: Annotated[
         str | None,
         typer.Option(
             metavar="N,N,...",
-            help="Other seeds, on which the best trial's knobs are run at the end.",
+            help="At the end, run the best trial's knobs on these other seeds as well.",
             show_default="none",
         ),
     ] = None,
     sampler_seed: Annotated[
-        int, typer.Option(metavar="N", min=0, max=2**32 - 1, help="The seed of the sampler.")
+        int,
+        typer.Option(
+            metavar="N", min=0, max=2**32 - 1, help="The seed of the random draws of knobs."
+        ),
     ] = 0,
     profile: Annotated[
         str | None,
@@ -98,6 +110,15 @@ def search(
             autocompletion=network_names,
         ),
     ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NETWORK",
+            help="The teacher's network, for methods that have one.",
+            show_default="one size up",
+            autocompletion=network_names,
+        ),
+    ] = None,
     init: Annotated[
         str | None,
         typer.Option(metavar=WEIGHTS, help="Weights that the student's encoder starts from."),
@@ -106,6 +127,7 @@ def search(
     plugin: Plugins = None,
     data_root: DataRoot = None,
     results: Results = Path("runs"),
+    log: Log = None,
     device: Device = None,
     keep_other_code: KeepOtherCode = False,
     dry_run: Annotated[
@@ -114,38 +136,45 @@ def search(
 ) -> None:
     """Search a method's knobs by a fixed number of trials.
 
-    Each trial is a run like any other, with a record that says by which rule it was compared; a
-    search that was cut short goes on with the same command. The method's own values come first,
-    then some at random, then by what came of earlier ones. Several methods have the same budget.
+    A trial sets the knobs and runs the method, like `bench run`, on each of --seeds. The first
+    trial has the method's own values, the next four are random, later ones follow what did well.
+    Several methods get the same number of trials; the table shows what they took in seconds. The
+    same command goes on with a search that was cut short.
     """
     from rich.console import Console
 
-    from harness.config.planning import Request, resolve
+    from harness.config.planning import Request, find_method, resolve
     from harness.config.search_space import read_space
     from harness.measure.environment import choose_device
+    from harness.report.loggers import loggers
     from harness.report.progress import Reporter, hashing_shown
     from harness.runs.search import Budget, method_searches, sampling_library
     from harness.runs.search import search as carry_out
     from harness.runs.workplace import Workplace
 
     sampling_library()
+    loggers(log or ())  # refuses a name that is none, and a package that is missing, now
     seen, others = _seeds("--seeds", seeds), _seeds("--held-out", held_out or "")
     if both := sorted(set(seen) & set(others)):
         raise BenchError(
             f"--held-out {held_out}: {both[0]} is a seed of the trials too; expected others."
         )
     budget = Budget(read_space(space), by, trials, seen, others, sampler_seed)
+    names = list(dict.fromkeys(method))
+    # Of several methods those that have a teacher take it; where none has, each refuses it.
+    taught = [name for name in names if "teacher" in find_method(name).Config.model_fields] or names
     requests = [
         Request(
             method=name,
             scenario=scenario,
             profile=profile,
             student=student,
+            teacher=teacher if name in taught else None,
             init=init,
             seed=seen[0],
             overrides=tuple(set_ or ()),
         )
-        for name in dict.fromkeys(method)
+        for name in names
     ]
     with hashing_shown():
         searches = method_searches(
@@ -159,7 +188,7 @@ def search(
         return
     try:
         with workplace.stop.listening():
-            carry_out(searches, workplace)
+            carry_out(searches, workplace, log=log or ())
     except Interrupted:
         done = sum(len(each.trials) for each in searches)
         workplace.report.say(
@@ -240,6 +269,7 @@ def _show(search: MethodSearch, console: Console) -> None:
         options = (
             ("--profile", request.profile),
             ("--student", request.student),
+            ("--teacher", request.teacher),
             ("--init", request.init),
             *(("--set", setting) for setting in request.overrides),
         )

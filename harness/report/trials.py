@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.analysis.statistics import Summary
-from harness.analysis.trials import RULE_TITLES, Trial, ranked
+from harness.analysis.trials import RULE_TITLES, Trial, budget_seconds, ranked
 from harness.config.search_space import spelled
 from harness.report.columns import Grid, number, spread
 
@@ -35,5 +35,11 @@ def trials_grid(
     notes = [ORACLE_NOTE if rule == "oracle" else LABEL_FREE_NOTE.format(rule=rule), budget]
     if held_out and held_out.n:
         notes.append(f"The first line's knobs on held-out seeds: mIoU % {spread(held_out)}.")
+    if trials:
+        notes.append(
+            f"All trials: {budget_seconds(trials):.0f} s of training, each frozen teacher's "
+            "counted once; the column of seconds leaves teachers out. The budget does not count "
+            "seconds."
+        )
     columns = ["trial", *by_rule, "mIoU %", *knobs, "training s"]
     return Grid(heading, columns, rows, notes)

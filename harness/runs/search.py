@@ -11,6 +11,7 @@ import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.util import find_spec
 from math import isnan
 from typing import Any
@@ -141,10 +142,16 @@ Runner = Callable[[Plan, Workplace], Record | None]
 
 
 def search(
-    searches: Sequence[MethodSearch], workplace: Workplace, run: Runner | None = None
+    searches: Sequence[MethodSearch],
+    workplace: Workplace,
+    run: Runner | None = None,
+    log: Sequence[str] = (),
 ) -> None:
-    """Carry out all trials, each method's first before each one's second, then held-out seeds."""
-    budget, run = searches[0].budget, run or run_apart
+    """Carry out all trials, each method's first before each one's second, then held-out seeds.
+
+    `log`: the programs that watch each run, by the names of `harness.report.loggers`.
+    """
+    budget, run = searches[0].budget, run or partial(run_apart, log=log)
     for _ in range(budget.trials):
         for each in searches:
             each.next_trial(workplace, run)
@@ -220,7 +227,7 @@ def overrides(knobs: dict[str, Any]) -> str:
     return " ".join(f"--set {name}={spelled(value)}" for name, value in knobs.items())
 
 
-def run_apart(plan: Plan, workplace: Workplace) -> Record | None:
+def run_apart(plan: Plan, workplace: Workplace, log: Sequence[str] = ()) -> Record | None:
     """The record of a plan: found done, or carried out in a process of its own."""
     record = record_of(plan, workplace)
     if record and (workplace.keep_other_code or is_current(record, plan, workplace)):
@@ -232,6 +239,7 @@ def run_apart(plan: Plan, workplace: Workplace) -> Record | None:
         workplace.results,
         device=str(workplace.device),
         keep_other_code=workplace.keep_other_code,
+        log=list(log),
     )
     terminal = report.console.is_terminal
     code = carry_out(task, report.say, inherit=terminal, stop=workplace.stop)

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import math
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
 from bench_cli import QUICK, bench, refused
-from fake_records import fake_cost, fake_provenance, fake_scores, fake_spec
+from fake_records import fake_cost, fake_provenance, fake_record, fake_scores, fake_spec
 from rich.console import Console
 
-from harness.analysis.trials import Trial, best, ranked
+from harness.analysis.equal_cost import seconds_of
+from harness.analysis.trials import Trial, best, budget_seconds, ranked
 from harness.config.planning import Plan, Request, resolve
 from harness.config.search_space import Knob, read_space
 from harness.errors import BenchError, Interrupted
 from harness.records import store
-from harness.records.schema import Curve, CurvePoint, Metrics, NetworkScores, Record
+from harness.records.schema import Curve, CurvePoint, Metrics, NetworkScores, Record, TeacherCost
+from harness.report.loggers import LOGGERS
 from harness.report.progress import Reporter
 from harness.report.trials import trials_grid
 from harness.runs import search as search_module
@@ -56,8 +59,10 @@ class Runs:
     def __init__(self, fails: tuple[int, ...] = ()) -> None:
         self.plans: list[Plan] = []
         self.fails = fails
+        self.logs: list[tuple[str, ...]] = []
 
-    def __call__(self, plan: Plan, workplace: Workplace) -> Record | None:
+    def __call__(self, plan: Plan, workplace: Workplace, log: Sequence[str] = ()) -> Record | None:
+        self.logs.append(tuple(log))
         if record := record_of(plan, workplace):
             return record
         self.plans.append(plan)
@@ -220,6 +225,22 @@ def test_the_table_says_by_what_it_was_chosen(tmp_path):
     assert "labels were looked at" in by_oracle.notes[0]
 
 
+def test_the_table_says_what_the_budget_took_with_each_teacher_once():
+    """Two trials that share a frozen teacher, one with a teacher of its own."""
+    taught = [
+        [TeacherCost(network="b1", parameters_m=1, weights_id=w, training=fake_cost().training)]
+        for w in ("a", "a", "b")
+    ]
+    runs = [fake_record("dualkd", s, cost=fake_cost(taught[s])) for s in range(3)]
+    trials = [Trial(n, {"lr": 0.1}, [run], 1) for n, run in enumerate(runs, 1)]
+    one = seconds_of(fake_cost().training)
+    assert one > 0
+    assert budget_seconds(trials) == pytest.approx(5 * one)
+    assert budget_seconds([*trials, trials[0]]) == pytest.approx(5 * one)
+    notes = " ".join(trials_grid("heading", trials, "oracle", None, "budget").notes)
+    assert f"All trials: {5 * one:.0f} s of training" in notes
+
+
 def test_what_cannot_be_searched_is_refused_before_anything_runs(tmp_path):
     with pytest.raises(BenchError, match="none of its knobs is one of dacs"):
         searches(methods=("dacs", "mic"), space={"mask_ratio": SPACE["mask_ratio"]})
@@ -276,6 +297,28 @@ def test_the_command_ends_in_a_table_and_the_run_to_go_on_with(tmp_path, monkeyp
     last = done.out.splitlines()[-1]
     assert last.startswith("next: bench run --method source_only --scenario gta2cs --profile tiny")
     assert " --set lr=0.00" in last
+
+
+def test_the_command_takes_a_teacher_for_methods_that_have_one(tmp_path, monkeypatch):
+    runs = Runs()
+    monkeypatch.setattr(search_module, "run_apart", runs)
+    monkeypatch.setattr(LOGGERS["tensorboard"], "package", "json")
+    told = ("--teacher", "mini_l", "--log", "tensorboard")
+    options = ("--scenario", "gta2cs", "--profile", "tiny", "--init", "none", *QUICK,
+               "--space", space_file(tmp_path), "--trials", 1, "--by", "oracle",
+               "--results", tmp_path)  # fmt: skip
+    both = ("search", "--method", "dualkd", "--method", "source_only", *told, *options)
+    done = bench(*both)
+    assert done.code == 0, done.err
+    assert [plan.spec.method_config.get("teacher") for plan in runs.plans] == ["mini_l", None]
+    assert runs.logs == [("tensorboard",), ("tensorboard",)]
+    (command,) = [
+        x for x in done.out.splitlines() if x.startswith("next: bench run --method dualkd")
+    ]
+    assert "--teacher mini_l" in command
+    without = ("search", "--method", "source_only", *told, *options)
+    assert "--teacher" in refused(bench(*without))
+    assert "--log nothing" in refused(bench(*both, "--log", "nothing"))
 
 
 def test_the_command_refuses_seeds_twice_and_a_missing_library(tmp_path, monkeypatch):

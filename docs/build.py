@@ -16,6 +16,8 @@ ROOT = Path(__file__).parents[1]
 #: Files of the repository's root that are pages, by their place in the site.
 ROOT_PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "CONTRIBUTING.md"}
 ROOT_PAGES["CHANGELOG.md"] = "CHANGELOG.md"
+#: A folder of pages that are no Markdown, which lies in the site as it is.
+REPORT = "results/report/"
 MADE = "*Made from the code by `docs/build.py`.*"
 
 Rows = Sequence[Sequence[str]]
@@ -170,8 +172,8 @@ def relinked(text: str, source: str, place: str) -> str:
         if not target or "://" in target or target.startswith("mailto:"):
             return match[0]
         path = normpath(str(PurePosixPath(source).parent / target))
-        page = ROOT_PAGES.get(path) or path.removeprefix("docs/")
-        if path not in ROOT_PAGES and not path.startswith("docs/"):
+        page = ROOT_PAGES.get(path) or path.removeprefix("docs/").removeprefix("results/")
+        if path not in ROOT_PAGES and not path.startswith(("docs/", REPORT)):
             return f"`{path}`" if path.endswith(shown.strip("`")) else f"{shown} (`{path}`)"
         up = "../" * place.count("/")
         return f"{picture}[{shown}]({up}{page}{anchor or ''})"
@@ -182,7 +184,7 @@ def relinked(text: str, source: str, place: str) -> str:
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Add what is made (a hook of mkdocs)."""
+    """Add what is made, and the report as it lies in the repository (a hook of mkdocs)."""
     from mkdocs.structure.files import File
 
     sys.path.insert(0, str(ROOT))
@@ -191,6 +193,10 @@ def on_files(files: Any, config: Any) -> Any:
         made[place] = relinked((ROOT / name).read_text("utf-8"), name, place)
     for place, text in made.items():
         files.append(File.generated(config, place, content=text))
+    for path in sorted((ROOT / REPORT).rglob("*")):
+        if path.is_file():
+            place = path.relative_to(ROOT / "results").as_posix()
+            files.append(File.generated(config, place, abs_src_path=str(path)))
     return files
 
 

@@ -149,6 +149,9 @@ def test_links_of_the_site_stay_within_it(build):
     text = "[a](../README.md) [the rest](../LICENSE) [r](reference/commands.md)"
     expected = "[a](index.md) the rest (`LICENSE`) [r](reference/commands.md)"
     assert build.relinked(text, "docs/data.md", "data.md") == expected
+    text = "[a report](results/report/index.html) [tables](results/README.md)"
+    expected = "[a report](report/index.html) tables (`results/README.md`)"
+    assert build.relinked(text, "README.md", "index.md") == expected
 
 
 @pytest.mark.slow
@@ -168,4 +171,7 @@ def test_the_site_is_built_without_a_warning(tmp_path):
         config.plugins.on_shutdown()
     index = (tmp_path / "index.html").read_text("utf-8")
     assert "reference/commands/" in index
+    assert 'href="report/"' in index
+    for path in (ROOT / "results/report").rglob("*"):
+        assert (tmp_path / "report" / path.relative_to(ROOT / "results/report")).exists()
     assert not re.findall(r'(?:src|href)="(?:https?:)?//[^"]*\.(?:js|css|woff2?)"', index)

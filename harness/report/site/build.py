@@ -82,11 +82,15 @@ def environment() -> jinja2.Environment:
     return made
 
 
+#: Where a name may break: not before a single letter (img/s), nor before a file's short suffix.
+_BREAKS = r"(?<=[_+:/=,])(?=[^\W\d]\w)|(?<=\.)(?=[^\W\d]\w{3})"
+
+
 def breaking(text: str) -> str:
     """Escaped, and free to end a line after a sign that joins the parts of a name."""
     from markupsafe import Markup
 
-    return Markup("<wbr>").join(re.split(r"(?<=[_+:/=,.])(?=[^\W\d])", plain(text)))
+    return Markup("<wbr>").join(re.split(_BREAKS, plain(text)))
 
 
 class _Writer:

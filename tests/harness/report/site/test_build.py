@@ -1,6 +1,7 @@
 """The report's pages: what they hold and never do, whoever wrote the records."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,13 @@ from cityscapes import CITYSCAPES
 from fake_records import fake_provenance, fake_record, four_methods, without_labels
 from headless_browser import CHROMIUM, browser
 
+from harness.analysis.comparison import comparison
 from harness.errors import BenchError
 from harness.records.schema import Golden
 from harness.report.plots.qualitative import Example
 from harness.report.site import build as build_module
-from harness.report.site.build import NAMES, build
+from harness.report.site.build import NAMES, breaking, build
+from harness.report.site.pages import comparison_sheet
 
 NASTY = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>\x1b[31m\u202e{{ 7 * 7 }}"
 
@@ -57,6 +60,33 @@ def test_there_is_a_page_a_run_and_a_table(site):
     assert len(list((out / "plots").glob("*gain.svg"))) == 2
 
 
+def test_names_break_after_the_signs_that_join_their_parts():
+    assert breaking("timm:tf_lite0+mic") == "timm:<wbr>tf_<wbr>lite0+<wbr>mic"
+    assert breaking("train img/s, w.pth, params_m, 0.5") == "train img/s, w.pth, params_m, 0.5"
+    assert breaking("<b>_only") == "&lt;b&gt;_<wbr>only"
+
+
+def test_the_index_shows_the_gain_at_equal_seconds_where_it_is_known():
+    (table,) = comparison(four_methods())
+    titles = [column.title for column in comparison_sheet(table).columns if column.shown]
+    assert titles[2] == "gain"
+    assert "gain at equal seconds" not in titles
+    rows = [replace(row, gain_at_seconds=row.gain, gain_beyond=8) for row in table.rows]
+    sheet = comparison_sheet(replace(table, rows=rows))
+    shown = [i for i, column in enumerate(sheet.columns) if column.shown]
+    titles = [sheet.columns[i].title for i in shown]
+    assert titles[2:4] == ["gain at equal steps", "gain at equal seconds"]
+    assert sheet.lines[-1].cells[shown[3]].text.endswith(" beyond x8")
+
+
+def test_runs_of_one_method_and_seed_have_titles_of_their_own(tmp_path):
+    runs = [fake_record("fda", profile={"length": n, "iterations": 100 * n}) for n in (1, 2, 4)]
+    build(runs, tmp_path / "site")
+    texts = [(tmp_path / f"site/runs/{run.run_id}.html").read_text("utf-8") for run in runs]
+    titles = [re.search("<title>(.*?), .* \\(run", text)[1] for text in texts]
+    assert titles == ["fda", "fda x2", "fda x4"]
+
+
 def test_no_text_of_a_record_is_read_as_a_page(site):
     out, _ = site
     for path, text in pages(out).items():
@@ -97,6 +127,7 @@ def test_a_run_without_labels_shows_no_nan_and_what_it_has(tmp_path):
         assert not re.findall(r"\bnan\b", text, re.IGNORECASE), path
     page = (tmp_path / f"site/runs/{run.run_id}.html").read_text("utf-8")
     assert "Not scored: the target has no labels" in page
+    page = page.replace("<wbr>", "")
     assert re.search(r"without labels\W+student\W+entropy<[^0-9]*0\.8125", page)
 
 

@@ -175,17 +175,12 @@ def main_grid(table: Table, wanted: Sequence[str] = (), precision: int = PRECISI
     memory_kinds = {row.memory_kind for row in rows if row.memory_kind}
     other = OTHER_CONVENTION.get(convention, "")
     device = "".join(f" ({MEMORY[k]})" for k in memory_kinds) if len(memory_kinds) == 1 else ""
-    timed = any(row.gain_at_seconds for row in rows)
+    timed, taught = any(row.gain_at_seconds for row in rows), any(row.teachers for row in rows)
     score = f".{precision}f"
     columns: list[tuple[str, str, Callable[[Row], str], bool]] = [
         ("method", "method", lambda r: r.label, True),
         ("student", "student", lambda r: r.student, len({r.student for r in rows}) > 1),
-        (
-            "teacher",
-            "teacher",
-            lambda r: " + ".join(r.teachers) or NONE,
-            any(r.teachers for r in rows),
-        ),
+        ("teacher", "teacher", lambda r: " + ".join(r.teachers) or NONE, taught),
         (
             "miou",
             f"mIoU % ({convention}, {table.profile_name})",
@@ -233,7 +228,7 @@ def main_grid(table: Table, wanted: Sequence[str] = (), precision: int = PRECISI
             lambda r: spread(r.teacher_miou, score),
             any(r.teacher_miou for r in rows),
         ),
-        ("teacher_seconds", "teacher training s", _teacher_seconds, any(r.teachers for r in rows)),
+        ("teacher_seconds", "teacher training s", _teacher_seconds, taught),
         *(
             (
                 name,

@@ -67,6 +67,14 @@ def test_a_file_is_one_idea_and_not_longer():
     assert not [relative(path) for path in long]
 
 
+def test_no_two_classes_share_a_name():
+    """Those inside another class aside, such as each method's Config."""
+    names = [
+        name for p in SOURCES for name in re.findall(r"^class (\w+)", p.read_text("utf-8"), re.M)
+    ]
+    assert sorted({name for name in names if names.count(name) > 1}) == []
+
+
 def test_the_top_level_holds_the_named_folders_and_nothing_else():
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],

@@ -5,7 +5,7 @@ import torch
 from rich.console import Console
 
 from harness.cli import doctor
-from harness.cli.doctor import Check
+from harness.cli.doctor import Diagnosis
 
 
 def test_it_looks_at_every_topic(tmp_path):
@@ -74,7 +74,7 @@ def test_scarce_disk_memory_and_shared_memory_are_warned_of(tmp_path):
 def test_findings_are_printed_with_their_advice():
     console = Console(file=io.StringIO(), width=80, color_system=None)
     doctor.render(
-        [Check("python", "ok", "3.11"), Check("gpu", "bad", "[none]", "buy one")], console
+        [Diagnosis("python", "ok", "3.11"), Diagnosis("gpu", "bad", "[none]", "buy one")], console
     )
     assert console.file.getvalue() == (
         "ok   python          3.11\nbad  gpu             [none]\n                     -> buy one\n"

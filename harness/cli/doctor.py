@@ -26,7 +26,7 @@ MMSEG_NEEDS = {"mmengine": "mmengine", "mmcv": "mmcv-lite", "ftfy": "ftfy", "reg
 class Diagnosis(NamedTuple):
     topic: str
     state: State
-    found: str
+    detail: str
     advice: str = ""
 
 
@@ -58,7 +58,7 @@ def render(findings: Iterable[Diagnosis], console: Console) -> None:
         line = Text.assemble(
             (f"{finding.state:<5}", styles[finding.state]),
             (f"{finding.topic:<16}", "bold"),
-            finding.found,
+            finding.detail,
         )
         console.print(line)
         if finding.advice:

@@ -22,6 +22,7 @@ from harness.data.sources import find_sources
 from harness.data.transforms import PixelArray
 from harness.errors import BenchError
 from harness.evaluation.inference import most_likely
+from harness.files import written_whole
 from harness.records import store
 from harness.records.schema import Record
 from harness.report.figures import CELL, compose
@@ -91,7 +92,8 @@ def main(results: str, scenario: str, out: str) -> None:
     """Compose the picture and write it."""
     classes = catalogue.class_set("cityscapes19")
     rows = renderings() + predictions(Path(results), scenario, 5)
-    compose(rows, classes).save(out, optimize=True)
+    with written_whole(Path(out)) as partial:
+        compose(rows, classes).save(partial, format="PNG", optimize=True)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ def test_it_looks_at_every_topic(tmp_path):
     topics = ["python", "torch", "gpu", "mmsegmentation", "data", "cache", "disk", "processor"]
     assert [t for t in topics if t not in findings] == []
     assert findings["torch"].state == "ok"
-    assert torch.__version__.split("+")[0] in findings["torch"].found
+    assert torch.__version__.split("+")[0] in findings["torch"].detail
     assert all(f.advice for f in findings.values() if f.state != "ok")
 
 
@@ -24,7 +24,7 @@ def test_a_broken_import_is_a_finding_with_a_remedy(monkeypatch):
     monkeypatch.setattr(doctor.importlib, "import_module", broken)
     finding = doctor.torch_and_torchvision()
     assert finding.state == "bad"
-    assert finding.found.endswith("torch: RuntimeError: operator torch::nms does not exist")
+    assert finding.detail.endswith("torch: RuntimeError: operator torch::nms does not exist")
     assert "from one index" in finding.advice
     assert doctor.mmsegmentation().advice == "pip install mmengine mmcv-lite ftfy regex"
     assert doctor.gpu().advice
@@ -35,7 +35,7 @@ def test_a_gpu_that_torch_does_not_see(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     finding = doctor.gpu()
     assert finding.state == "bad"
-    assert "driver 550.1 is there" in finding.found
+    assert "driver 550.1 is there" in finding.detail
 
 
 def test_no_gpu_is_a_warning(monkeypatch):

@@ -15,7 +15,7 @@ import torch
 from harness.config import catalogue
 from harness.config.suites import run_ids
 from harness.data.classes import colourise
-from harness.data.loader import eval_batches
+from harness.data.eval_loader import eval_batches
 from harness.data.scenes import draw_scene
 from harness.data.scenes.writer import train_ids_of
 from harness.data.sources import find_sources

@@ -4,9 +4,11 @@ import json
 import logging
 import os
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
-from bench_cli import bench
 from fake_records import fake_record
 
 from harness import files
@@ -150,13 +152,15 @@ def test_what_is_broken_beside_a_new_field_is_named(tmp_path):
 
 
 def test_the_command_line_names_it_once_beside_a_table_that_programs_read(tmp_path):
-    store._warn.cache_clear()
     store.write(fake_record(), tmp_path / "records")
     (tmp_path / "records" / "empty.json").touch()
-    outcome = bench("table", "--format", "json", "--results", tmp_path)
-    assert outcome.code == 0
-    assert len(json.loads(outcome.out)["measured"]) == 1
-    (line,) = outcome.err.splitlines()
+    code = "from harness.cli.main import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "table", "--format", "json", "--results", str(tmp_path)],
+        cwd=Path(__file__).parents[3], capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert len(json.loads(done.stdout)["measured"]) == 1
+    (line,) = done.stderr.splitlines()
     assert line.startswith("skipped ")
     assert "empty.json is not valid JSON" in line
 

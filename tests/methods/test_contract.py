@@ -12,7 +12,7 @@ from methods.testing.suite import AT_THE_END, EVERY
 from methods.testing.tools import NETWORKS, variants_of
 
 JOINED = "dualkd+hrda+mic"
-#: A wide discriminator runs the same lines, for most of an adversarial method's time.
+#: A wide discriminator runs the same lines, for half of an adversarial method's time.
 NARROW = {"discriminator_width": 4}
 #: Their "all terms" runs every line of the defaults that could fail them.
 AT_MOST = ("the_batch_stays_as_it_is", "its_draws_leave_torchs_generator_alone")

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from bench_cli import bench, refused
 from forked import forked
 
@@ -101,7 +102,9 @@ def test_a_name_that_will_not_do_is_refused(name, reason, tmp_path):
 def test_a_method_that_breaks_the_contract_is_told_where(tmp_path):
     path = tmp_path / "broken.py"
     path.write_text(BROKEN)
+    torch.set_num_threads(2)
     tested = bench("test-method", "broken", "--plugin", path, "--network", "test_mit")
+    assert torch.get_num_threads() == 2, "as many as before"
     assert tested.code == 1, tested
     lines = tested.out.splitlines()
     at = lines.index("FAIL  its draws leave torch's generator alone (2)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness.analysis.provenance import mixture
 from harness.analysis.statistics import Summary
 from harness.analysis.trials import RULE_TITLES, Trial, ranked
 from harness.config.search_space import spelled
@@ -35,5 +36,6 @@ def trials_grid(
     notes = [ORACLE_NOTE if rule == "oracle" else LABEL_FREE_NOTE.format(rule=rule), budget]
     if held_out and held_out.n:
         notes.append(f"The first line's knobs on held-out seeds: mIoU % {spread(held_out)}.")
+    notes += mixture({f"trial {trial.number}": trial.runs for trial in trials})
     columns = ["trial", *by_rule, "mIoU %", *knobs, "training s"]
     return Grid(heading, columns, rows, notes)

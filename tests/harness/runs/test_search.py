@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -218,6 +219,23 @@ def test_the_table_says_by_what_it_was_chosen(tmp_path):
     assert "without a label" in by_entropy.notes[0]
     by_oracle = trials_grid("heading", asked.trials, "oracle", None, "budget")
     assert "labels were looked at" in by_oracle.notes[0]
+
+
+def test_trials_of_other_code_are_noted(tmp_path):
+    (asked,) = searches(trials=2, methods=("daformer",))
+    search([asked], workplace(tmp_path), Runs())
+
+    def notes(*versions: str) -> list[str]:
+        trials = []
+        for trial, version in zip(asked.trials, versions, strict=True):
+            made_by = {**fake_provenance(), "versions": {"torch": version}}
+            (run,) = trial.runs
+            trials.append(replace(trial, runs=[run.model_copy(update={"provenance": made_by})]))
+        return trials_grid("heading", trials, "oracle", None, "budget").notes[2:]
+
+    (note,) = notes("2.9.0", "9.9.9")
+    assert "2 versions of torch" in note
+    assert notes("2.9.0", "2.9.0") == []
 
 
 def test_what_cannot_be_searched_is_refused_before_anything_runs(tmp_path):

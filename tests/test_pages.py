@@ -54,14 +54,18 @@ def test_every_link_leads_somewhere(name, made):
             assert anchor in anchors(text), f"{target}#{anchor}"
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_every_documented_command_exists(name):
-    """Verbs and options of each `bench ...` line of a page are those of the command line."""
+@pytest.fixture(scope="module")
+def command():
     from typer.main import get_command
 
     from harness.cli.main import app
 
-    command = get_command(app)
+    return get_command(app)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_documented_command_exists(name, command):
+    """Verbs and options of each `bench ...` line of a page are those of the command line."""
     text = page(name).replace("\\\n", " ")
     for line in re.findall(r"^\s*(?:\$ )?bench (.*)$", text, re.MULTILINE):
         words = line.split("#")[0].split()

@@ -76,7 +76,7 @@ def _place(table: Table) -> str:
 
 
 def _gains(tables: Sequence[Table]) -> list[str]:
-    """Who stands clear of source-only, at equal steps and, where known, at equal seconds."""
+    """Gains over source-only, at equal steps and, where known, at equal seconds."""
     if not any(row.gain_at_seconds for table in tables for row in table.rows):
         return _gains_over(tables, attrgetter("gain"), "")
     return [
@@ -88,14 +88,14 @@ def _gains(tables: Sequence[Table]) -> list[str]:
 def _gains_over(
     tables: Sequence[Table], gain: Callable[[Row], Difference | None], basis: str
 ) -> list[str]:
-    """Who stands clear of source-only, who falls behind it, and of whom nothing is known."""
+    """Methods better than source-only, those worse, and those not told from it."""
     by_method: dict[str, list[_Gain]] = defaultdict(list)
-    ceilings: dict[str, list[_Gain]] = defaultdict(list)
+    oracles: dict[str, list[_Gain]] = defaultdict(list)
     for table in tables:
         for row in longest(table):
             of_row = gain(row)
             if of_row and of_row.n >= ENOUGH_SEEDS and math.isfinite(of_row.low):
-                methods = ceilings if row.method == ORACLE else by_method
+                methods = oracles if row.method == ORACLE else by_method
                 name = _name(row, table)
                 methods[name].append(_Gain(table.scenario.title, row, of_row))
     alike: dict[tuple[str, tuple[str, ...]], dict[str, list[_Gain]]] = defaultdict(dict)
@@ -111,7 +111,7 @@ def _gains_over(
     texts += [
         f"training on the target's labels ({name}) is worth {_points(each)} "
         f"({sizes(one.difference for one in each)})."
-        for name, each in ceilings.items()
+        for name, each in oracles.items()
     ]
     return [f"{basis}{text}" if basis else text[0].upper() + text[1:] for text in texts]
 

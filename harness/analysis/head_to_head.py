@@ -9,6 +9,7 @@ from statistics import fmean, median
 
 from harness.analysis.comparison import newest, same_conditions, spelled_differences
 from harness.analysis.equal_cost import by_seed, teacher_seconds
+from harness.analysis.provenance import mixture
 from harness.analysis.rows import ENOUGH_SEEDS, by_label, rows_of, shared_noise, table_rows
 from harness.analysis.statistics import Difference, Noise, corrected, difference, noise
 from harness.errors import BenchError
@@ -52,6 +53,7 @@ class HeadToHead:
     difference: Difference  # b - a
     noise: Noise | None
     classes: dict[str, Difference | None]  # b - a; p_holm over the classes
+    notes: list[str]  # what their code and machines differ in
 
 
 def head_to_head(
@@ -90,6 +92,7 @@ def head_to_head(
         difference=difference(by_seed(b), by_seed(a), shared),
         noise=shared,
         classes=_classes(a, b, rows),
+        notes=mixture({of_run[runs[0].run_id]: runs for runs in (a, b)}),
     )
 
 

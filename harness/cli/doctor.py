@@ -23,20 +23,20 @@ GIB = 2**30
 MMSEG_NEEDS = {"mmengine": "mmengine", "mmcv": "mmcv-lite", "ftfy": "ftfy", "regex": "regex"}
 
 
-class Check(NamedTuple):
+class Diagnosis(NamedTuple):
     topic: str
     state: State
-    found: str
+    detail: str
     advice: str = ""
 
 
-def examine(data_root: Path | None = None, cache: Path | None = None) -> list[Check]:
+def examine(data_root: Path | None = None, cache: Path | None = None) -> list[Diagnosis]:
     """Look at everything a run needs. Changes nothing; an import that fails is a finding."""
     from harness.data.cache import cache_dir
 
     cache = cache or cache_dir()
     return [
-        Check("python", "ok", platform.python_version()),
+        Diagnosis("python", "ok", platform.python_version()),
         torch_and_torchvision(),
         gpu(),
         mmsegmentation(),
@@ -49,7 +49,7 @@ def examine(data_root: Path | None = None, cache: Path | None = None) -> list[Ch
     ]
 
 
-def render(findings: Iterable[Check], console: Console) -> None:
+def render(findings: Iterable[Diagnosis], console: Console) -> None:
     """Print one line a finding, and its advice below."""
     from rich.text import Text
 
@@ -58,29 +58,29 @@ def render(findings: Iterable[Check], console: Console) -> None:
         line = Text.assemble(
             (f"{finding.state:<5}", styles[finding.state]),
             (f"{finding.topic:<16}", "bold"),
-            finding.found,
+            finding.detail,
         )
         console.print(line)
         if finding.advice:
             console.print(Text(f"{'':<21}-> {finding.advice}"), style="dim")
 
 
-def torch_and_torchvision() -> Check:
+def torch_and_torchvision() -> Diagnosis:
     """Both import in one process: builds that do not belong together fail here."""
     versions = f"torch {version('torch')}, torchvision {version('torchvision')}"
     error = failure("torch", "torchvision")
     if error is None:
-        return Check("torch", "ok", versions)
+        return Diagnosis("torch", "ok", versions)
     advice = "install torch and torchvision together, from one index, so that their builds match"
-    return Check("torch", "bad", f"{versions}: {error}", advice)
+    return Diagnosis("torch", "bad", f"{versions}: {error}", advice)
 
 
-def gpu() -> Check:
+def gpu() -> Diagnosis:
     """The GPU as torch reports it, its driver, and whether it computes in bf16."""
     driver = driver_version()
     if failure("torch"):
         state = f"driver {driver or 'none'}; torch does not import"
-        return Check("gpu", "warn", state, "repair the torch installation first")
+        return Diagnosis("gpu", "warn", state, "repair the torch installation first")
     import torch
 
     if torch.cuda.is_available():
@@ -88,11 +88,13 @@ def gpu() -> Check:
         count = torch.cuda.device_count()
         bf16 = "bf16" if torch.cuda.is_bf16_supported() else "no bf16: use --set precision=fp16"
         device = f"{count} x {properties.name}, {properties.total_memory / GIB:.0f} GiB"
-        return Check("gpu", "ok", f"{device}, driver {driver}, CUDA {torch.version.cuda}, {bf16}")
+        return Diagnosis(
+            "gpu", "ok", f"{device}, driver {driver}, CUDA {torch.version.cuda}, {bf16}"
+        )
     if driver is None:
-        return Check("gpu", "warn", "none: runs on the CPU", "profile tiny is made for that")
+        return Diagnosis("gpu", "warn", "none: runs on the CPU", "profile tiny is made for that")
     build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "the CPU"
-    return Check(
+    return Diagnosis(
         "gpu",
         "bad",
         f"driver {driver} is there, but torch, built for {build}, finds no GPU",
@@ -100,81 +102,83 @@ def gpu() -> Check:
     )
 
 
-def mmsegmentation() -> Check:
+def mmsegmentation() -> Diagnosis:
     """mmsegmentation and what it needs to be imported."""
     missing = [name for module, name in MMSEG_NEEDS.items() if failure(module)]
     if missing:
         advice = f"pip install {' '.join(missing)}"
-        return Check("mmsegmentation", "bad", f"cannot import: {', '.join(missing)}", advice)
+        return Diagnosis("mmsegmentation", "bad", f"cannot import: {', '.join(missing)}", advice)
     error = failure("mmseg")
     if error:
         advice = 'pip install "mmsegmentation==1.2.2" "mmcv-lite<2.2"'
-        return Check("mmsegmentation", "bad", error, advice)
+        return Diagnosis("mmsegmentation", "bad", error, advice)
     mmcv = version("mmcv") or version("mmcv-lite")
-    return Check("mmsegmentation", "ok", f"{version('mmsegmentation')}, mmcv {mmcv}")
+    return Diagnosis("mmsegmentation", "ok", f"{version('mmsegmentation')}, mmcv {mmcv}")
 
 
-def data_sets(root: Path | None) -> list[Check]:
+def data_sets(root: Path | None) -> list[Diagnosis]:
     """Which data sets lie under the root; none is needed for generated data."""
     if root is None:
         advice = "give --data-root FOLDER to look for real data sets"
-        return [Check("data", "ok", "no data root: generated data only", advice)]
+        return [Diagnosis("data", "ok", "no data root: generated data only", advice)]
     if not root.is_dir():
-        return [Check("data", "bad", f"{root} is not a folder", "mount it, or correct the path")]
+        return [
+            Diagnosis("data", "bad", f"{root} is not a folder", "mount it, or correct the path")
+        ]
     from harness.config import catalogue
     from harness.data.datasets import has_dataset
 
     there = {name: has_dataset(name, root) for name in catalogue.names("datasets")}
     return [
-        Check(name, "ok", "found")
+        Diagnosis(name, "ok", "found")
         if present
-        else Check(name, "warn", f"not under {root}", "see docs/data.md for its layout")
+        else Diagnosis(name, "warn", f"not under {root}", "see docs/data.md for its layout")
         for name, present in there.items()
     ]
 
 
-def cache_folder(folder: Path) -> Check:
+def cache_folder(folder: Path) -> Diagnosis:
     """Generated images and class statistics are kept in the cache: it has to be writable."""
     existing = _existing(folder)
     if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
-        return Check("cache", "ok", str(folder))
-    return Check("cache", "bad", f"{folder} is not writable", "set UDA_BENCH_CACHE to a folder")
+        return Diagnosis("cache", "ok", str(folder))
+    return Diagnosis("cache", "bad", f"{folder} is not writable", "set UDA_BENCH_CACHE to a folder")
 
 
-def disk(folder: Path, enough_gib: float = 10) -> Check:
+def disk(folder: Path, enough_gib: float = 10) -> Diagnosis:
     """Free space where the cache lies."""
     free = shutil.disk_usage(_existing(folder)).free / GIB
     if free >= enough_gib:
-        return Check("disk", "ok", f"{free:.0f} GiB free")
-    return Check(
+        return Diagnosis("disk", "ok", f"{free:.0f} GiB free")
+    return Diagnosis(
         "disk", "warn", f"{free:.1f} GiB free", f"{enough_gib:g} GiB keep checkpoints of a sweep"
     )
 
 
-def processor() -> Check:
+def processor() -> Diagnosis:
     """The CPU, and how much of it this process may use."""
     usable, cores = usable_cpus(), psutil.cpu_count() or 1
-    return Check("processor", "ok", f"{cpu_model()}, {usable} of {cores} CPUs usable")
+    return Diagnosis("processor", "ok", f"{cpu_model()}, {usable} of {cores} CPUs usable")
 
 
-def memory(enough_gib: float = 4) -> Check:
+def memory(enough_gib: float = 4) -> Diagnosis:
     """Memory that is free now."""
     state = psutil.virtual_memory()
     available = f"{state.available / GIB:.1f} of {state.total / GIB:.1f} GiB available"
     if state.available >= enough_gib * GIB:
-        return Check("memory", "ok", available)
-    return Check("memory", "warn", available, "--set workers=0 needs the least")
+        return Diagnosis("memory", "ok", available)
+    return Diagnosis("memory", "warn", available, "--set workers=0 needs the least")
 
 
-def shared_memory(folder: Path = Path("/dev/shm"), enough_gib: float = 1) -> list[Check]:
+def shared_memory(folder: Path = Path("/dev/shm"), enough_gib: float = 1) -> list[Diagnosis]:
     """The loader's workers hand batches over in shared memory, which containers keep small."""
     if not folder.is_dir():
         return []
     size = shutil.disk_usage(folder).total / GIB
     if size >= enough_gib:
-        return [Check("shared memory", "ok", f"{size:.1f} GiB")]
+        return [Diagnosis("shared memory", "ok", f"{size:.1f} GiB")]
     advice = "start the container with --shm-size=2g, or --set workers=0"
-    return [Check("shared memory", "warn", f"{size:.2f} GiB", advice)]
+    return [Diagnosis("shared memory", "warn", f"{size:.2f} GiB", advice)]
 
 
 def failure(*modules: str) -> str | None:

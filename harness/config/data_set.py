@@ -5,16 +5,12 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from harness.config.class_set import Colour, Name
+from harness.config.class_set import Colour, Name, Strict
 
 #: Of a label, as it is stored.
 Id = Annotated[int, Field(ge=0, le=255)]
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Place(Strict):
@@ -33,7 +29,7 @@ class FileLayout(Strict):
     """
 
     places: tuple[Place, ...] = Field(min_length=1)
-    parts: dict[str, tuple[str, ...]] = {}
+    parts: dict[str, tuple[str, ...]] = Field({})
     image: str = Field("{name}", description="name of an image, less its suffix")
     label: tuple[str, ...] = Field(
         ("{name}.png",), min_length=1, description="names of its label; the first that is there"
@@ -176,7 +172,7 @@ class DataSet(Strict):
     )
     layouts: tuple[FileLayout, ...] = Field(min_length=1)
     splits: dict[str, Split] = Field(min_length=1)
-    selections: dict[str, Subset] = {}
+    selections: dict[str, Subset] = Field({})
     label_files: str = Field("", description="pattern of labels whose image may be missing")
     differing_sizes: bool = Field(
         False, description="published with pairs of differing sizes, which are left out"

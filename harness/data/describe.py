@@ -24,7 +24,7 @@ MOST_VALUES = 255
 TO_DO = "# TO DO:"
 
 
-class Found(NamedTuple):
+class UserFiles(NamedTuple):
     """What a set's files say of themselves."""
 
     images: list[Path]
@@ -44,17 +44,17 @@ def describe(name: str, image_folder: Path, label_folder: Path | None, out: Path
     for folder in filter(None, (image_folder, label_folder)):
         if not folder.is_dir():
             raise DataError(f"{folder} is no folder; expected one of images or of labels.")
-    found = _look(image_folder, label_folder)
-    write_text(file, _text(name, image_folder, label_folder, out, found))
-    labelled = f"labels named {found.label}" if found.label else "no labels"
-    marked = sum(TO_DO in line for line in found.encoding)
+    user_files = _look(image_folder, label_folder)
+    write_text(file, _text(name, image_folder, label_folder, out, user_files))
+    labelled = f"labels named {user_files.label}" if user_files.label else "no labels"
+    marked = sum(TO_DO in line for line in user_files.encoding)
     to_do = (
         f"; {marked} lines marked {TO_DO.strip('# :')!r} are yours to complete" if marked else ""
     )
-    return f"{file}: {len(found.images)} images, {labelled}{to_do}"
+    return f"{file}: {len(user_files.images)} images, {labelled}{to_do}"
 
 
-def _look(image_folder: Path, label_folder: Path | None) -> Found:
+def _look(image_folder: Path, label_folder: Path | None) -> UserFiles:
     files = forms.images_in(image_folder) or forms.images_in(
         image_folder, suffixes=images.TIFF_SUFFIXES
     )
@@ -66,13 +66,13 @@ def _look(image_folder: Path, label_folder: Path | None) -> Found:
     splits = [folder.name for folder in folders_in(image_folder) if folder.name in names]
     splits.sort(key=names.index)
     if label_folder is None:
-        return Found(files, splits, None, [])
+        return UserFiles(files, splits, None, [])
     labels = forms.images_in(label_folder, suffixes=(".png",)) or forms.images_in(
         label_folder, suffixes=images.TIFF_SUFFIXES
     )
     pattern = _label_pattern(files, labels)
     sampled = labels[:: max(len(labels) // LOOKED_AT, 1)][:LOOKED_AT]
-    return Found(files, splits, pattern, _encoding(sampled))
+    return UserFiles(files, splits, pattern, _encoding(sampled))
 
 
 def _label_pattern(files: Sequence[Path], labels: Sequence[Path]) -> str:
@@ -144,13 +144,15 @@ def _ids(values: Sequence[int]) -> list[str]:
     return [*lines, "", "[encodings.ids]", *table]
 
 
-def _text(name: str, image_folder: Path, label_folder: Path | None, out: Path, found: Found) -> str:
+def _text(
+    name: str, image_folder: Path, label_folder: Path | None, out: Path, user_files: UserFiles
+) -> str:
     folders = [folder.resolve() for folder in (image_folder, label_folder) if folder]
     top = Path(os.path.commonpath(folders))
     if label_folder is None:
         top = folders[0].parent
     below = [folder.relative_to(top).as_posix() for folder in folders]
-    split = "/{split}" if found.split_folders else ""
+    split = "/{split}" if user_files.split_folders else ""
     patterns = [f"{folder}{split}" if folder != "." else (split[1:] or ".") for folder in below]
     place = f"images = {json.dumps(patterns[0])}"
     if label_folder:
@@ -163,13 +165,13 @@ def _text(name: str, image_folder: Path, label_folder: Path | None, out: Path, f
         "[[layouts]]",
         f"places = [{{ {place} }}]",
     ]
-    if found.label:
-        lines.append(f"label = [{json.dumps(found.label)}]")
-    if found.images[0].suffix.lower() in images.TIFF_SUFFIXES:
+    if user_files.label:
+        lines.append(f"label = [{json.dumps(user_files.label)}]")
+    if user_files.images[0].suffix.lower() in images.TIFF_SUFFIXES:
         lines.append(f"suffixes = {json.dumps(list(images.TIFF_SUFFIXES))}")
-    for part in found.split_folders or ("train", "val"):
-        if part == "val" and not found.split_folders:
-            if not found.label:
+    for part in user_files.split_folders or ("train", "val"):
+        if part == "val" and not user_files.split_folders:
+            if not user_files.label:
                 continue
             lines += [
                 "",
@@ -179,4 +181,4 @@ def _text(name: str, image_folder: Path, label_folder: Path | None, out: Path, f
             ]
         else:
             lines += ["", f"[splits.{part}]"]
-    return "\n".join([*lines, "", *found.encoding, ""])
+    return "\n".join([*lines, "", *user_files.encoding, ""])

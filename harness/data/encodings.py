@@ -117,11 +117,11 @@ def _train_ids(
     strange = [name for name in becomes if name not in names and name != ALL_OTHERS]
     targets = [target for target in becomes.values() if target not in number]
     if strange or targets:
-        found, known = (strange, names) if strange else (targets, [*classes.names, IGNORED])
+        unknown, known = (strange, names) if strange else (targets, [*classes.names, IGNORED])
         raise DataError(
-            f"{data_set.name} has no class {found[0]!r}; expected one of {', '.join(known)}."
+            f"{data_set.name} has no class {unknown[0]!r}; expected one of {', '.join(known)}."
             if strange
-            else f"a class of {data_set.name} becomes {found[0]!r}; expected one of "
+            else f"a class of {data_set.name} becomes {unknown[0]!r}; expected one of "
             f"{', '.join(known)}."
         )
     train_ids: dict[str, int] = {}
@@ -251,8 +251,8 @@ class _ColourCode:
             return code
         packed = _packed(rgb)
         place = np.minimum(np.searchsorted(self._sorted, packed), len(self._sorted) - 1)
-        found = self._sorted[place] == packed
-        return np.where(found, self._order[place], 255).astype(np.uint8)
+        is_known = self._sorted[place] == packed
+        return np.where(is_known, self._order[place], 255).astype(np.uint8)
 
 
 def _packed(rgb: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:

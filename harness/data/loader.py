@@ -1,4 +1,4 @@
-"""Training batches and evaluation images from data sets.
+"""Training batches from data sets.
 
 Every draw comes from a counter-based generator keyed by (seed, stream, number of the sample). So
 the order is the same for any number of workers, any step can be resumed without replaying those
@@ -7,8 +7,7 @@ before it, and the source's order does not depend on the target.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
@@ -18,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, get_worker_info
 from torch.utils.data import Dataset as TorchDataset
 
-from harness.config.schema import DataStore, Profile
+from harness.config.schema import Profile
 from harness.data import transforms
 from harness.data.augment import augment
 from harness.data.datasets import Dataset
@@ -201,7 +200,7 @@ class _TrainViews(TorchDataset):
             )
         flipped = rng.random() < profile.flip
         whole = pixels.read_image(index)
-        _check_size(pixels.dataset, index, whole, label.shape)
+        check_size(pixels.dataset, index, whole, label.shape)
         image = self._cut(whole, corner, flipped)
         image = augment(image, profile.source_augmentation, rng)
         return self._image(image), self._label(self._cut(label, corner, flipped))
@@ -220,7 +219,7 @@ class _TrainViews(TorchDataset):
         label = _NOTHING
         if self.target_labels:
             whole = pixels.read_label(index)
-            _check_size(pixels.dataset, index, image, whole.shape)
+            check_size(pixels.dataset, index, image, whole.shape)
             label = self._label(self._cut(whole, corner, flipped))
         return self._image(self._cut(image, corner, flipped)), label
 
@@ -230,13 +229,13 @@ class _TrainViews(TorchDataset):
         return transforms.flip(cut) if flipped else cut.copy()
 
     def _image(self, image: PixelArray) -> Tensor:
-        return _tensor(transforms.pad_image(image, self.profile.crop))
+        return to_tensor(transforms.pad_image(image, self.profile.crop))
 
     def _label(self, label: PixelArray) -> Tensor:
-        return _tensor(transforms.pad_label(label, self.profile.crop))
+        return to_tensor(transforms.pad_label(label, self.profile.crop))
 
 
-def _check_size(dataset: Dataset, index: int, image: PixelArray, expected: tuple[int, ...]) -> None:
+def check_size(dataset: Dataset, index: int, image: PixelArray, expected: tuple[int, ...]) -> None:
     """DataError where an image is not of the size (height, width) that its label asks for."""
     if image.shape[:2] != expected:
         sample, (height, width) = dataset.samples[index], image.shape[:2]
@@ -266,85 +265,7 @@ class _Shuffle:
         return int(self.order[position])
 
 
-def eval_batches(
-    dataset: Dataset,
-    size: tuple[int, int],
-    batch: int = 1,
-    workers: int = 0,
-    device: torch.device | str = "cpu",
-    scales: Sequence[float] = (1.0,),
-    data_store: DataStore = "auto",
-) -> Iterator[tuple[Tensor, ...]]:
-    """Yield every image once, in order, whole: (B, 3, H, W) normalised and (B, h, w) int64.
-
-    Where several processes train together, each yields its own share of the images.
-
-    Images are resized into `size` = (width, height), labels keep their full resolution. With
-    several `scales` there is an image for each before the label, resized from the file's own
-    pixels. B is `batch` at most: images of other sizes than the one before begin a batch of their
-    own. At one scale of 1, images come from a store where there is one.
-    """
-    device = torch.device(device)
-    views = _EvalViews(dataset, size, scales, data_store)
-    options = {"collate_fn": _stacked, **worker_options(workers, device)}
-    loader = DataLoader(views, batch, sampler=own_rows(range(len(views))), **options)
-    for stacks in patient(loader):
-        for *images, label in stacks:
-            yield (
-                *(normalise(image.to(device, non_blocking=True)) for image in images),
-                label.to(device, non_blocking=True).long(),
-            )
-
-
-def _stacked(samples: Sequence[tuple[Tensor, ...]]) -> list[tuple[Tensor, ...]]:
-    """Samples in their order, those in a row that have the same sizes as one batch."""
-    rows = groupby(samples, key=lambda sample: [part.shape for part in sample])
-    return [tuple(map(torch.stack, zip(*row, strict=True))) for _, row in rows]
-
-
-class _EvalViews(TorchDataset):
-    def __init__(
-        self,
-        dataset: Dataset,
-        size: tuple[int, int],
-        scales: Sequence[float],
-        data_store: DataStore,
-    ) -> None:
-        self.dataset, self.size, self.scales = dataset, size, scales
-        self.resized = None
-        if tuple(scales) == (1.0,):
-            self.resized = StoredPixels(dataset, size, data_store, ("image",))
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, ...]:
-        label = self.dataset.read_label(index)
-        height, width = label.shape
-        if self.resized:
-            image = self.resized.read_image(index)
-            width, height = transforms.fit_size((width, height), self.size)
-            images = [_tensor(image)]
-        else:
-            image = self.dataset.read_image(index)
-            images = at_scales(image, self.size, self.scales)
-        _check_size(self.dataset, index, image, (height, width))
-        return *images, _tensor(label)
-
-
-def at_scales(
-    image: PixelArray, size: tuple[int, int] | None, scales: Sequence[float]
-) -> list[Tensor]:
-    """Resize an image (H, W, 3) into `size` = (width, height), else its own, times each scale.
-
-    Returns uint8 tensors (3, h, w).
-    """
-    height, width = image.shape[:2]
-    bounds = [tuple(max(round(side * s), 1) for side in size or (width, height)) for s in scales]
-    return [_tensor(transforms.resize_image(image, (w, h))) for w, h in bounds]
-
-
-def _tensor(pixels: PixelArray) -> Tensor:
+def to_tensor(pixels: PixelArray) -> Tensor:
     """(H, W, 3) -> (3, H, W); a label (H, W) stays as it is."""
     if pixels.ndim == 3:
         pixels = np.stack(cv2.split(pixels))

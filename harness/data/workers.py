@@ -34,7 +34,7 @@ def worker_options(workers: int, device: torch.device) -> dict[str, Any]:
 
 
 def _one_thread(worker: int) -> None:
-    """Keep a worker to one thread: more fight over the cores, and OpenCV's may hang in a fork.
+    """Keep a worker to one thread: more compete for the cores, and OpenCV's may hang in a fork.
 
     A signal to all processes at once is for the one that trains, which ends its workers itself.
     """

@@ -10,7 +10,7 @@ from torch import Tensor
 from harness.config.catalogue import classes_of
 from harness.config.schema import Profile, Scenario
 from harness.data.datasets import Dataset
-from harness.data.loader import eval_batches
+from harness.data.eval_loader import eval_batches
 from harness.evaluation.inference import Views
 from harness.evaluation.metrics import confusion, scores, tally
 from harness.evaluation.registry import counters, figures

@@ -20,6 +20,7 @@ from harness.config.network_files import outline, pinned
 from harness.config.overrides import apply_overrides
 from harness.config.planning import find_method
 from harness.errors import in_one_line
+from harness.training.precision import computing_threads
 from methods.contract import Method
 from methods.plug_in import exits_raise
 from methods.testing import Case, ContractError, cases
@@ -49,14 +50,19 @@ def check_method(
     chosen = [pinned(network) for network in networks or NETWORKS]
     for network in chosen:
         outline(network)
-    torch.set_num_threads(1)  # the networks are microscopic
+    with computing_threads(1, torch.device("cpu")):  # the networks are microscopic
+        return _holds(name, cases(method, chosen, knobs), console, timeout)
+
+
+def _holds(name: str, asked_of_it: Sequence[Case], console: Console, timeout: float) -> bool:
+    """Print a line a check, why those that fail do, and a verdict; whether all hold."""
     start, verdicts = time.perf_counter(), []
-    for check, group in groupby(cases(method, chosen, knobs), key=lambda case: case.name):
+    for check, group in groupby(asked_of_it, key=lambda case: case.name):
         asked = list(group)
         broken = {}
         for case in asked:
             with _ended_after(timeout, str(case), console):
-                if reason := _reason(case, method):
+                if reason := _reason(case):
                     broken[str(case)] = reason
         verdicts.append(not broken)
         words = check.replace("_", " ").replace("torchs", "torch's")
@@ -92,8 +98,9 @@ def _ended_after(timeout: float, case: str, console: Console) -> Iterator[None]:
         timer.cancel()
 
 
-def _reason(case: Case, method: type[Method]) -> str:
+def _reason(case: Case) -> str:
     """Why the method does not stand a case, and where in its file it breaks; "" where it does."""
+    method = case.subject.method
     try:
         with exits_raise():
             case.run()

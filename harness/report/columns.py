@@ -158,7 +158,7 @@ def grids(
 
 
 def plain_grid(grid: Grid) -> Grid:
-    """Without what would leave a line or turn it around: records may be a stranger's."""
+    """Without what would leave a line or turn it around: records may be untrusted."""
     return Grid(
         plain(grid.heading),
         [plain(column) for column in grid.columns],

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from harness.config import catalogue
 from harness.data.classes import colourise
 from harness.data.scenes import draw_scene
 from harness.data.scenes.writer import train_ids_of
 from harness.data.transforms import PixelArray
+from harness.files import written_whole
 from harness.report.figures import CELL, compose
 
 #: Rendering, index, caption.
@@ -35,4 +37,5 @@ def rows() -> list[list[tuple[str, PixelArray]]]:
 
 
 if __name__ == "__main__":
-    compose(rows()).save(sys.argv[1], optimize=True)
+    with written_whole(Path(sys.argv[1])) as partial:
+        compose(rows()).save(partial, format="PNG", optimize=True)

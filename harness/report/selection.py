@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from harness.analysis.provenance import mixture
 from harness.analysis.selection import ENOUGH_POINTS, Quality, Selection, selections
 from harness.errors import BenchError
 from harness.evaluation.validators import RULES
@@ -67,6 +68,7 @@ def _rules(one: Selection) -> Grid:
             "target label: last takes the last iteration; oracle takes the best mIoU of the very "
             "images that are scored, which nobody may do who wants a result.",
             "entropy, infomax, snd: docs/statistics.md. agreement: of student and EMA teacher.",
+            *mixture(one.table.runs),
         ],
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness.analysis.provenance import mixture
 from harness.analysis.statistics import Summary
 from harness.analysis.trials import RULE_TITLES, Trial, budget_seconds, ranked
 from harness.config.search_space import spelled
@@ -41,5 +42,6 @@ def trials_grid(
             "counted once; the column of seconds leaves teachers out. The budget does not count "
             "seconds."
         )
+    notes += mixture({f"trial {trial.number}": trial.runs for trial in trials})
     columns = ["trial", *by_rule, "mIoU %", *knobs, "training s"]
     return Grid(heading, columns, rows, notes)

@@ -49,7 +49,7 @@ def class_grid(result: HeadToHead) -> Grid:
             ]
             for name, gain in result.classes.items()
         ],
-        notes=_notes(result),
+        notes=[*_notes(result), *result.notes],
     )
 
 

@@ -15,7 +15,7 @@ from typing import Literal
 import psutil
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from harness.files import content_hash, write_text
+from harness.files import content_hash, read_text, write_text
 
 #: Seconds between two signs of life, which are the times of files, and after which one is missed:
 #: a network file system may show a file's time a minute late.
@@ -110,8 +110,8 @@ def read_sweeps(results: Path, suite: str | None = None) -> list[tuple[Path, Swe
     """The sweeps of a results folder, or those of one suite, the newest first."""
     sweeps = []
     for path in (results / "artifacts" / "sweeps").glob("*.json"):
-        with suppress(OSError, ValidationError, ValueError):  # half a file, or no sweep's
-            sweep = Sweep.model_validate_json(path.read_text(encoding="utf-8"))
+        with suppress(OSError, ValidationError, ValueError):  # half a file, none, or no sweep's
+            sweep = Sweep.model_validate_json(read_text(path))
             if suite in (None, sweep.suite):
                 sweeps.append((path, sweep))
     return sorted(sweeps, key=lambda item: item[1].created, reverse=True)
@@ -146,8 +146,7 @@ def write_job(results: Path, run_id: str, job: JobFile) -> None:
 def read_job(results: Path, run_id: str) -> JobFile | None:
     """How a run stands, None where no sweep has started it."""
     try:
-        text = job_path(results, run_id).read_text(encoding="utf-8")
-        return JobFile.model_validate_json(text)
+        return JobFile.model_validate_json(read_text(job_path(results, run_id)))
     except (OSError, ValidationError, ValueError):
         return None
 
@@ -183,7 +182,9 @@ def last_step(results: Path, weights_id: str, since: float = 0) -> int | None:
 
 
 def _backwards(path: Path, size: int = 1 << 16) -> Iterator[bytes]:
-    """The last lines of a file, the last one first."""
+    """The last lines of a file, the last one first; none of what is no file."""
+    if not path.is_file():
+        return
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - size))
         yield from reversed(file.read().splitlines())

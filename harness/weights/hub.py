@@ -13,7 +13,7 @@ from harness.config import catalogue
 from harness.config.class_set import ClassSet
 from harness.config.schema import DataRef
 from harness.evaluation.registry import measured
-from harness.files import folder_replaced_whole, write_text
+from harness.files import folder_replaced_whole, read_json, write_text
 from harness.records.schema import Record, Scores, provenance, unlabelled
 from harness.text import markdown_text, plain_values
 from harness.weights.export import Card, card_of, save
@@ -70,7 +70,7 @@ def export_to_hub(
 def _is_ours(folder: Path) -> bool:
     """Whether an earlier call made the folder: another model of the hub has the same files."""
     try:
-        values = json.loads((folder / CONFIG).read_text("utf-8"))
+        values = read_json(folder / CONFIG)
     except (OSError, ValueError):
         return False
     return isinstance(values, dict) and values.get("library_name") == LIBRARY

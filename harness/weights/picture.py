@@ -15,13 +15,14 @@ import torch
 from harness.config import catalogue
 from harness.config.suites import run_ids
 from harness.data.classes import colourise
-from harness.data.loader import eval_batches
+from harness.data.eval_loader import eval_batches
 from harness.data.scenes import draw_scene
 from harness.data.scenes.writer import train_ids_of
 from harness.data.sources import find_sources
 from harness.data.transforms import PixelArray
 from harness.errors import BenchError
 from harness.evaluation.inference import most_likely
+from harness.files import written_whole
 from harness.records import store
 from harness.records.schema import Record
 from harness.report.figures import CELL, compose
@@ -91,7 +92,8 @@ def main(results: str, scenario: str, out: str) -> None:
     """Compose the picture and write it."""
     classes = catalogue.class_set("cityscapes19")
     rows = renderings() + predictions(Path(results), scenario, 5)
-    compose(rows, classes).save(out, optimize=True)
+    with written_whole(Path(out)) as partial:
+        compose(rows, classes).save(partial, format="PNG", optimize=True)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,10 @@ from PIL import Image
 from harness.config.class_set import ClassSet
 from harness.data.classes import colourise, lookup_table
 from harness.data.encodings import read_grey
+from harness.data.eval_loader import at_scales
 from harness.data.forms import is_derived, labels_among, plain_stem
 from harness.data.images import not_a_file, read_upright
-from harness.data.loader import at_scales, normalise
+from harness.data.loader import normalise
 from harness.data.transforms import PixelArray
 from harness.data.walk import SUFFIXES, is_image_name, leave_out, walk
 from harness.errors import BenchError

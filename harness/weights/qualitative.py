@@ -11,7 +11,8 @@ import torch
 
 from harness.analysis.comparison import Table
 from harness.data.datasets import Dataset
-from harness.data.loader import at_scales, normalise
+from harness.data.eval_loader import at_scales
+from harness.data.loader import normalise
 from harness.data.sources import find_target
 from harness.data.transforms import PixelArray, resize_image, resize_label
 from harness.errors import BenchError, in_one_line

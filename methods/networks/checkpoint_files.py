@@ -95,7 +95,7 @@ def _unpickled(path: Path) -> Any:
 
 
 def _refuse_other_archives(path: Path) -> None:
-    """Raise ValueError for zip files that torch did not save, and for those that burst."""
+    """Raise ValueError for zip files that torch did not save, or that unpack to far more."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()

@@ -1,7 +1,7 @@
 """What a mmsegmentation config may build: registered types by their plain names, and no files.
 
 mmengine imports and calls whatever a `type` names, and its models read any file or URL that they
-are given. A config may come from a stranger's record, so it is checked before anything is built.
+are given. A config may come from an untrusted record, so it is checked before anything is built.
 """
 
 from __future__ import annotations

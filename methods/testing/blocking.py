@@ -2,7 +2,7 @@
 
 A GPU works through a queue that the host fills ahead of it. What needs a value back on the host
 (`.item()`, a shape that depends on data, a copy to the CPU), and a copy from memory that is not
-pinned, waits until the queue has run dry.
+pinned, waits until the queue is empty.
 """
 
 from __future__ import annotations

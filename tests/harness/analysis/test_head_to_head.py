@@ -7,6 +7,7 @@ from harness.analysis.head_to_head import head_to_head, sentence
 from harness.analysis.statistics import difference, noise
 from harness.errors import BenchError
 from harness.records.schema import TeacherCost
+from harness.report.versus import class_grid
 
 NAMES = ("daformer", "dualkd")
 DAFORMER, DUALKD = (26.2, 25.9, 27.5), (32.0, 35.5, 35.8)
@@ -72,6 +73,17 @@ def test_costs_of_other_machines_are_not_divided():
     b = runs("dualkd", DUALKD, provenance=fake_provenance("Other CPU"))
     said = sentence(head_to_head(NAMES, runs("daformer"), b, []))
     assert said.endswith("; costs are of other machines, Test CPU against Other CPU.")
+
+
+def test_what_the_code_of_both_differs_in_is_noted():
+    old, new = ({**fake_provenance(), "versions": {"torch": v}} for v in ("2.9.0", "9.9.9"))
+    a = runs("daformer", provenance=old)
+    assert head_to_head(NAMES, a, runs("dualkd", DUALKD, provenance=old), []).notes == []
+    result = head_to_head(NAMES, a, runs("dualkd", DUALKD, provenance=new), [])
+    (note,) = result.notes
+    assert note.startswith("Warning: rows hold runs of 2 versions of torch: ")
+    assert "torch 9.9.9 in dualkd" in note
+    assert note in class_grid(result).notes
 
 
 def test_classes_are_corrected_over_the_classes():

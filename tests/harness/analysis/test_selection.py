@@ -7,13 +7,14 @@ import math
 
 import pytest
 from bench_cli import bench, refused
-from fake_records import fake_record, without_labels
+from fake_records import fake_provenance, fake_record, without_labels
 
 from harness.analysis.comparison import comparison
 from harness.analysis.selection import rank_correlations, selected, selections
 from harness.errors import BenchError
 from harness.records import store
 from harness.records.schema import Curve, CurvePoint, NetworkScores, Record
+from harness.report.selection import render_selections
 
 STEPS = (100, 200, 300, 400)
 
@@ -89,6 +90,16 @@ def test_rules_stand_side_by_side_and_validators_are_judged(records):
     assert quality["infomax", "student"].spearman.n == 0, "constant: no order"
     assert math.isnan(quality["infomax", "student"].spearman_of_all)
     assert quality["agreement", "student"].spearman.mean == pytest.approx((0.8 + 1) / 2)
+
+
+def test_rules_side_by_side_note_what_the_runs_were_made_by(records):
+    assert "Warning" not in render_selections(records, "markdown")
+    made_by = [{**fake_provenance(), "versions": {"torch": v}} for v in ("2.9.0", "9.9.9", "2.9.0")]
+    mixed = [
+        record.model_copy(update={"provenance": provenance})
+        for record, provenance in zip(records, made_by, strict=False)
+    ]
+    assert "2 versions of torch" in render_selections(mixed, "markdown")
 
 
 def test_rank_correlations_are_those_of_the_textbook():

@@ -5,7 +5,7 @@ import torch
 from rich.console import Console
 
 from harness.cli import doctor
-from harness.cli.doctor import Check
+from harness.cli.doctor import Diagnosis
 
 
 def test_it_looks_at_every_topic(tmp_path):
@@ -13,7 +13,7 @@ def test_it_looks_at_every_topic(tmp_path):
     topics = ["python", "torch", "gpu", "mmsegmentation", "data", "cache", "disk", "processor"]
     assert [t for t in topics if t not in findings] == []
     assert findings["torch"].state == "ok"
-    assert torch.__version__.split("+")[0] in findings["torch"].found
+    assert torch.__version__.split("+")[0] in findings["torch"].detail
     assert all(f.advice for f in findings.values() if f.state != "ok")
 
 
@@ -24,7 +24,7 @@ def test_a_broken_import_is_a_finding_with_a_remedy(monkeypatch):
     monkeypatch.setattr(doctor.importlib, "import_module", broken)
     finding = doctor.torch_and_torchvision()
     assert finding.state == "bad"
-    assert finding.found.endswith("torch: RuntimeError: operator torch::nms does not exist")
+    assert finding.detail.endswith("torch: RuntimeError: operator torch::nms does not exist")
     assert "from one index" in finding.advice
     assert doctor.mmsegmentation().advice == "pip install mmengine mmcv-lite ftfy regex"
     assert doctor.gpu().advice
@@ -35,7 +35,7 @@ def test_a_gpu_that_torch_does_not_see(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     finding = doctor.gpu()
     assert finding.state == "bad"
-    assert "driver 550.1 is there" in finding.found
+    assert "driver 550.1 is there" in finding.detail
 
 
 def test_no_gpu_is_a_warning(monkeypatch):
@@ -74,7 +74,7 @@ def test_scarce_disk_memory_and_shared_memory_are_warned_of(tmp_path):
 def test_findings_are_printed_with_their_advice():
     console = Console(file=io.StringIO(), width=80, color_system=None)
     doctor.render(
-        [Check("python", "ok", "3.11"), Check("gpu", "bad", "[none]", "buy one")], console
+        [Diagnosis("python", "ok", "3.11"), Diagnosis("gpu", "bad", "[none]", "buy one")], console
     )
     assert console.file.getvalue() == (
         "ok   python          3.11\nbad  gpu             [none]\n                     -> buy one\n"

@@ -51,7 +51,7 @@ def published_file(tmp_path):
 def expected_confusion(seed: int) -> list[list[int]]:
     from harness.config import catalogue
     from harness.config.overrides import apply_overrides
-    from harness.data.loader import eval_batches
+    from harness.data.eval_loader import eval_batches
     from methods.contract import Method
 
     profile, scenario = catalogue.profile("tiny"), catalogue.scenario("synthia2cs")

@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from bench_cli import bench, refused
+from forked import forked
 
+from harness.cli.main import main
 from methods import registry
 
 ROOT = Path(__file__).parents[3]
@@ -56,14 +59,11 @@ def test_the_skeleton_is_clean_runs_and_keeps_to_the_contract(tmp_path):
     assert "FAIL" not in tested.out
     assert "PASS  gradients reach the student and nothing frozen" in tested.out
     assert f"bench test-method calm_sea --plugin {method}" in made.out
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-n", "0"),
-            *("-c", ROOT / "pyproject.toml", "--rootdir", tmp_path, "-k", "hand or refused", test),
-        ],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert "2 passed" in done.stdout, done.stdout + done.stderr
+    options = ["-p", "no:cacheprovider", "-n", "0", "-c", ROOT / "pyproject.toml"]
+    options += ["--rootdir", tmp_path, "-k", "hand or refused", test]
+    code, printed = forked(lambda: sys.exit(pytest.main([*map(str, options)])))
+    assert code == 0, printed
+    assert "2 passed" in printed
 
 
 def test_it_writes_over_nothing(tmp_path):
@@ -102,7 +102,9 @@ def test_a_name_that_will_not_do_is_refused(name, reason, tmp_path):
 def test_a_method_that_breaks_the_contract_is_told_where(tmp_path):
     path = tmp_path / "broken.py"
     path.write_text(BROKEN)
+    torch.set_num_threads(2)
     tested = bench("test-method", "broken", "--plugin", path, "--network", "test_mit")
+    assert torch.get_num_threads() == 2, "as many as before"
     assert tested.code == 1, tested
     lines = tested.out.splitlines()
     at = lines.index("FAIL  its draws leave torch's generator alone (2)")
@@ -159,12 +161,12 @@ def test_a_file_that_ends_the_process_is_no_method(leave, tmp_path):
 def test_a_method_that_never_ends_is_given_up(tmp_path):
     path = tmp_path / "leaves.py"
     path.write_text(LEAVES.format("time.sleep(600)"))
-    words = ["test-method", "leaves", "--plugin", str(path), "--timeout", "2"]
-    code = (
-        f"import sys; sys.argv = {['bench', *words]!r}; from harness.cli.main import main; main()"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=300
-    )
-    assert done.returncode == 1
-    assert "has not ended in 2 s" in done.stdout
+    words = ["bench", "test-method", "leaves", "--plugin", str(path), "--timeout", "2"]
+
+    def call() -> None:
+        sys.argv = words
+        main()
+
+    code, printed = forked(call)
+    assert code == 1
+    assert "has not ended in 2 s" in printed

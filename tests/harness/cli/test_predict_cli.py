@@ -15,8 +15,9 @@ from fake_records import fake_record
 from PIL import Image
 
 from harness.data.datasets import open_dataset
+from harness.data.eval_loader import at_scales, eval_batches
 from harness.data.images import read_upright
-from harness.data.loader import at_scales, eval_batches, normalise
+from harness.data.loader import normalise
 from harness.data.scenes import write_dataset
 from harness.evaluation.inference import Views, class_scores
 from harness.evaluation.metrics import confusion, evaluate, iou

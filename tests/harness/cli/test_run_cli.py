@@ -135,7 +135,7 @@ def test_the_weights_lie_whole_beside_their_record(made, results):
 def test_the_stored_weights_give_the_recorded_miou(made, results):
     """Loaded in a fresh network and scored again: what a user does with a checkpoint."""
     from harness.config.replanning import replan
-    from harness.data.loader import eval_batches
+    from harness.data.eval_loader import eval_batches
     from harness.evaluation.metrics import evaluate
     from methods.networks import zoo
     from methods.networks.weights import load_weights

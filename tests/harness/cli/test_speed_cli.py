@@ -48,13 +48,24 @@ def test_the_trace_names_the_parts(measured):
     assert {"backward", "mixing", "optimiser"} <= {event["name"] for event in events}
 
 
+BREAKING = """
+from methods.source_only import SourceOnly
+
+class Breaking(SourceOnly):
+    def losses(self, batch, step):
+        raise RuntimeError("nothing to learn")
+"""
+
+
 @pytest.mark.slow
-def test_an_earlier_file_is_compared(measured):
+def test_an_earlier_file_is_compared_and_a_case_that_breaks_costs_the_exit_code(measured, tmp_path):
+    (tmp_path / "breaking.py").write_text(BREAKING)
     folder, _ = measured
-    overrides = ["--set", "image_size.cityscapes=[64,32]"]
-    arguments = [*STEPS, *overrides, "--compare", folder / "speed.json"]
-    outcome = bench("speed", "--method", "daformer", *arguments)
-    assert outcome.code == 0, outcome.err
+    arguments = [*STEPS, "--set", "image_size.cityscapes=[64,32]"]
+    arguments += ["--compare", folder / "speed.json", "--plugin", tmp_path / "breaking.py"]
+    outcome = bench("speed", "--method", "breaking,daformer", *arguments)
+    assert outcome.code == 1
+    assert "RuntimeError: nothing to learn" in " ".join(outcome.out.split())
     assert "this tree against" in outcome.out
     assert "another machine" not in outcome.out
 
@@ -66,20 +77,6 @@ def test_another_revision_is_measured_in_turns():
     outcome = bench("speed", "--method", "source_only", *STEPS, "--compare", "HEAD")
     assert outcome.code == 0, outcome.err
     assert "this tree against HEAD" in outcome.out
-
-
-@pytest.mark.slow
-def test_a_case_that_breaks_is_said_and_costs_the_exit_code(tmp_path):
-    plugin = tmp_path / "breaking.py"
-    plugin.write_text(
-        "from methods.source_only import SourceOnly\n"
-        "class Breaking(SourceOnly):\n"
-        "    def losses(self, batch, step):\n"
-        "        raise RuntimeError('nothing to learn')\n"
-    )
-    outcome = bench("speed", "--method", "breaking", "--plugin", plugin, *STEPS)
-    assert outcome.code == 1
-    assert "RuntimeError: nothing to learn" in " ".join(outcome.out.split())
 
 
 def test_an_unknown_revision_is_refused():

@@ -24,7 +24,8 @@ from real_formats import (
 
 from harness.data import fingerprint, store_build
 from harness.data.datasets import Dataset, open_dataset
-from harness.data.loader import TrainLoader, eval_batches
+from harness.data.eval_loader import eval_batches
+from harness.data.loader import TrainLoader
 from harness.data.store import Store, StoredPixels, stores
 from harness.data.store_build import build, ensure, estimate, missing
 from harness.errors import DataError

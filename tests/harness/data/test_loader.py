@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from real_formats import save_png, street, write_camvid, write_cityscapes, write_gta5, write_synthia
+from real_formats import save_png, write_camvid, write_cityscapes, write_gta5, write_synthia
 
 from harness.data.datasets import Dataset, open_dataset
-from harness.data.loader import TrainLoader, eval_batches, grey_levels, normalise
+from harness.data.eval_loader import eval_batches
+from harness.data.loader import TrainLoader, grey_levels, normalise
 from harness.errors import DataError
 from methods import registry
 from methods.networks import zoo
@@ -270,35 +270,6 @@ def test_normalise_and_back():
     assert torch.equal(grey_levels(out), levels)
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-def test_evaluation_sees_every_image_whole_and_once(tmp_path, target, workers):
-    val = open_dataset("cityscapes", tmp_path, "val")
-    seen = list(eval_batches(val, (32, 24), workers=workers))
-    assert len(seen) == 2
-    for i, (image, label) in enumerate(seen):
-        assert image.shape == (1, 3, 24, 32)
-        assert label.dtype == torch.int64
-        np.testing.assert_array_equal(label[0].numpy(), street(i)[1])
-
-
-@pytest.mark.parametrize("workers", [0, 1])
-def test_images_of_one_size_in_a_row_are_batches(tmp_path, target, workers, monkeypatch):
-    val = open_dataset("cityscapes", tmp_path, "val")
-    pair = next(iter(val.samples))
-    narrow = pair._replace(image=tmp_path / "narrow.png", label=tmp_path / "narrow_labelIds.png")
-    for file, original in zip(narrow, pair, strict=True):
-        pixels = cv2.imread(str(original), cv2.IMREAD_UNCHANGED)
-        cv2.imwrite(str(file), pixels[:, :-8])
-    val.samples.insert(1, narrow)
-    whole = list(eval_batches(val, (32, 24), 3, workers))
-    assert [len(image) for image, _ in whole] == [1, 1, 1]
-    del val.samples[1]
-    [(image, label)] = eval_batches(val, (32, 24), 3, workers)
-    for i, (one, its_label) in enumerate(eval_batches(val, (32, 24), workers=workers)):
-        assert torch.equal(image[i : i + 1], one)
-        assert torch.equal(label[i : i + 1], its_label)
-
-
 def test_unknown_ids_met_while_training_are_counted(source, profile):
     """Of a set too large to be read whole before it."""
     for sample in source.samples:
@@ -319,5 +290,3 @@ def test_an_image_that_changes_its_size_stops_the_training(source, target, profi
         pair = (source, None) if dataset is source else (None, target)
         with pytest.raises(DataError, match="60x48 pixels where the label asks for 64x48"):
             list(TrainLoader(*pair, profile, 0, steps=5, target_labels=labels))
-    with pytest.raises(DataError, match="expected one size"):
-        list(eval_batches(target, (64, 48)))

@@ -11,7 +11,8 @@ from torch import nn
 from harness.config import catalogue
 from harness.config.overrides import apply_overrides
 from harness.data.datasets import open_dataset
-from harness.data.loader import at_scales, eval_batches, normalise
+from harness.data.eval_loader import at_scales, eval_batches
+from harness.data.loader import normalise
 from harness.errors import BenchError
 from harness.evaluation.inference import WHOLE, Views, class_scores, windows, within_memory
 from harness.evaluation.metrics import evaluate

@@ -2,10 +2,10 @@ import getpass
 import json
 import platform
 import subprocess
-import sys
 from pathlib import Path
 
 import torch
+from forked import forked
 
 from harness import PROTOCOL, __version__
 from harness.measure import environment, fingerprint
@@ -50,13 +50,14 @@ def test_flags_are_those_set(monkeypatch):
 
 
 def test_switches_of_torch_that_contradict_each_other_stop_no_record():
-    code = (
-        "import torch; torch.backends.cuda.matmul.fp32_precision = 'tf32'; "
-        "torch.set_float32_matmul_precision('highest'); "
-        "torch.backends.cuda.matmul.fp32_precision = 'tf32'; "
-        "from harness.measure import environment; print(environment.collect()['flags'])"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=environment.ROOT)
+    def contradict() -> None:
+        torch.backends.cuda.matmul.fp32_precision = "tf32"
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cuda.matmul.fp32_precision = "tf32"
+        print(environment.collect()["flags"])
+
+    code, printed = forked(contradict)
+    assert code == 0, printed
 
 
 def test_it_names_no_host_no_user_and_no_path():

@@ -35,6 +35,7 @@ SUITE = """
 question = "none"
 methods = ["source_only", "dacs"]
 scenarios = ["gta2cs"]
+students = ["test_mit"]
 """
 
 

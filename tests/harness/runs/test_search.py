@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import signal
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -239,6 +240,23 @@ def test_the_table_says_what_the_budget_took_with_each_teacher_once():
     assert budget_seconds([*trials, trials[0]]) == pytest.approx(5 * one)
     notes = " ".join(trials_grid("heading", trials, "oracle", None, "budget").notes)
     assert f"All trials: {5 * one:.0f} s of training" in notes
+
+
+def test_trials_of_other_code_are_noted(tmp_path):
+    (asked,) = searches(trials=2, methods=("daformer",))
+    search([asked], workplace(tmp_path), Runs())
+
+    def notes(*versions: str) -> list[str]:
+        trials = []
+        for trial, version in zip(asked.trials, versions, strict=True):
+            made_by = {**fake_provenance(), "versions": {"torch": version}}
+            (run,) = trial.runs
+            trials.append(replace(trial, runs=[run.model_copy(update={"provenance": made_by})]))
+        return trials_grid("heading", trials, "oracle", None, "budget").notes[3:]
+
+    (note,) = notes("2.9.0", "9.9.9")
+    assert "2 versions of torch" in note
+    assert notes("2.9.0", "2.9.0") == []
 
 
 def test_what_cannot_be_searched_is_refused_before_anything_runs(tmp_path):

@@ -30,7 +30,7 @@ EVERY = 20
 
 
 class Killer(threading.Thread):
-    """Kills the frozen teacher's worker in mid-training, and hurries its way back."""
+    """Kills the frozen teacher's worker in mid-training, and has it queued again at once."""
 
     def __init__(self, results: Path) -> None:
         super().__init__(daemon=True)

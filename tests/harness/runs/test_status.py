@@ -140,6 +140,23 @@ def test_a_folder_without_sweeps_says_so(tmp_path):
     )
 
 
+def test_a_fifo_among_the_files_of_a_sweep_hangs_nothing(tmp_path):
+    path, sweep = begun(tmp_path, [swept(0)])
+    (run,) = sweep.runs
+    for fifo in (
+        path.with_name("quick-fifo.json"),
+        jobs.job_path(tmp_path, run.run_id),
+        jobs.log_path(tmp_path, run.run_id),
+        tmp_path / "artifacts" / run.weights_id / "log.jsonl",
+    ):
+        fifo.parent.mkdir(parents=True, exist_ok=True)
+        os.mkfifo(fifo)
+    assert jobs.read_sweeps(tmp_path) == [(path, sweep)]
+    assert states(tmp_path, path, sweep) == [("waiting", "waiting")]
+    assert jobs.last_line(jobs.log_path(tmp_path, run.run_id)) == ""
+    assert jobs.last_step(tmp_path, run.weights_id) is None
+
+
 def test_cancel_ends_the_process_of_a_local_sweep_and_no_other(tmp_path):
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:

@@ -13,7 +13,7 @@ from cityscapes import CITYSCAPES
 from real_formats import save_png, street, write_cityscapes
 
 from harness.data.datasets import open_dataset
-from harness.data.loader import eval_batches
+from harness.data.eval_loader import eval_batches
 from harness.evaluation.metrics import evaluate, scores
 from methods.networks import zoo
 from methods.networks.weights import save_weights

@@ -1,4 +1,7 @@
-"""Our MiT-B0..B5 against mmsegmentation's and Hugging Face's, with the same random weights."""
+"""Our MiT-B0..B5 against mmsegmentation's and Hugging Face's, with the same random weights.
+
+B2 to B5 differ from B1 in their depths alone: they are compared at an eighth of its width.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from torch import Tensor, nn
 
 from methods.networks import zoo
 from methods.networks.checkpoint_formats import convert
-from methods.networks.encoders.mit import mit
+from methods.networks.encoders.mit import MixTransformer
 
 DEPTHS = {
     "b0": [2, 2, 2, 2],
@@ -23,10 +26,9 @@ DEPTHS = {
     "b4": [3, 8, 27, 3],
     "b5": [3, 6, 40, 3],
 }
-SIZES = [
-    pytest.param(size, marks=[pytest.mark.slow] if sum(depths) > 20 else [])
-    for size, depths in DEPTHS.items()
-]
+HEADS = (1, 2, 5, 8)
+#: Channels of an attention head: published ones in B0 and B1.
+WIDTHS = {"b0": 32, "b1": 64, "b2": 8, "b3": 8, "b4": 8, "b5": 8}
 
 #: Norms after patch embedding and after key reduction: ours, mmsegmentation's, Hugging Face's.
 COARSE = re.compile(
@@ -46,13 +48,14 @@ def of_mmsegmentation(size: str) -> nn.Module:
     mmcv_ops.install()
     from mmseg.models.backbones import MixVisionTransformer
 
-    width = 32 if size == "b0" else 64
-    return MixVisionTransformer(embed_dims=width, num_layers=DEPTHS[size], num_heads=[1, 2, 5, 8])
+    return MixVisionTransformer(
+        embed_dims=WIDTHS[size], num_layers=DEPTHS[size], num_heads=list(HEADS)
+    )
 
 
 def of_hugging_face(size: str) -> nn.Module:
     transformers = pytest.importorskip("transformers")
-    dims = [32, 64, 160, 256] if size == "b0" else [64, 128, 320, 512]
+    dims = [WIDTHS[size] * heads for heads in HEADS]
     config = transformers.SegformerConfig(depths=DEPTHS[size], hidden_sizes=dims)
     return transformers.SegformerModel(config)
 
@@ -72,7 +75,7 @@ def maps(theirs: nn.Module, image: Tensor) -> list[Tensor]:
     return list(theirs(image))
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", DEPTHS)
 @pytest.mark.parametrize("oracle", [of_mmsegmentation, of_hugging_face])
 @torch.no_grad()
 def test_mit_equals_the_oracle(oracle, size):
@@ -86,7 +89,8 @@ def test_mit_equals_the_oracle(oracle, size):
         if name.endswith("bias"):
             parameter += 0.1 * torch.randn_like(parameter)
     with torch.device("meta"):  # its own initial weights would cost seconds
-        ours = mit(size).eval()
+        dims = tuple(WIDTHS[size] * heads for heads in HEADS)
+        ours = MixTransformer(dims, DEPTHS[size], HEADS).eval()
     expected = [f"encoder.{name}" for name in ours.state_dict()]
     state, _ = convert(published(theirs), expected)
     ours.load_state_dict({k.removeprefix("encoder."): v for k, v in state.items()}, assign=True)
@@ -94,6 +98,21 @@ def test_mit_equals_the_oracle(oracle, size):
     for stage, other in zip(ours(image), maps(theirs, image), strict=True):
         deviation = (stage - other).abs().max() / other.abs().max()
         assert deviation < 1e-4
+
+
+@pytest.mark.parametrize("size", DEPTHS)
+@pytest.mark.parametrize("head", ["daformer", "segformer"])
+def test_the_zoos_sizes_are_the_published_ones(head, size):
+    with torch.device("meta"):
+        encoder = zoo.build(f"{head}_mit{size}").encoder
+    stages = [encoder.get_submodule(f"block{number}") for number in (1, 2, 3, 4)]
+    assert [len(stage) for stage in stages] == DEPTHS[size]
+    width = 32 if size == "b0" else 64
+    assert encoder.channels == [width * heads for heads in HEADS]
+    for stage, heads, ratio in zip(stages, HEADS, (8, 4, 2, 1), strict=True):
+        assert {block.attn.num_heads for block in stage} == {heads}
+        assert {block.attn.sr_ratio for block in stage} == {ratio}
+        assert {block.mlp.fc1.out_features for block in stage} == {4 * width * heads}
 
 
 @pytest.mark.parametrize("name", ["daformer_mitb0", "daformer_mitb5", "mini_s", "test_mit"])

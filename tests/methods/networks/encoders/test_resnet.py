@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from methods.networks import zoo
+from methods.networks.checkpoint_formats import convert
 from methods.networks.weights import load_weights
 from methods.param_groups import reference_groups
 from methods.parts.augment import MEAN, STD
@@ -13,7 +14,8 @@ NAME = "deeplabv2_r101_caffe"
 BLUE_GREEN_RED = (104.00698793, 116.66876762, 122.67891434)
 #: Blocks, stride and dilation of each stage.
 STAGES = {1: (3, 1, 1), 2: (4, 2, 1), 3: (23, 1, 2), 4: (3, 1, 4)}
-SMALL = {"layers": (1, 1, 1, 1), "channels": (2, 4, 6, 8)}
+NARROW = (2, 4, 6, 8)
+SMALL = {"layers": (1, 1, 1, 1), "channels": NARROW}
 
 
 def published_file(classes=19, blocks=(3, 4, 23, 3), widths=(64, 128, 256, 512)):
@@ -82,9 +84,9 @@ def published_logits(state, image):
 
 @torch.no_grad()
 def test_a_published_checkpoint_gives_the_logits_of_its_code(tmp_path):
-    state = published_file()
+    state = published_file(widths=NARROW)
     torch.save(state, tmp_path / "multi.pth")
-    network = zoo.build(NAME).eval()
+    network = zoo.build(NAME, channels=NARROW).eval()
     assert load_weights(network, tmp_path / "multi.pth") == "DeepLab-V2 of AdaptSegNet"
     red_green_blue = torch.randint(256, (1, 3, 64, 97)).float()
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
@@ -92,7 +94,16 @@ def test_a_published_checkpoint_gives_the_logits_of_its_code(tmp_path):
     theirs = red_green_blue.flip(1) - torch.tensor(BLUE_GREEN_RED).view(3, 1, 1)
     expected = published_logits(state, theirs)
     torch.testing.assert_close(output.logits, expected, rtol=0, atol=1e-4 * expected.abs().max())
-    assert output.features[-1].shape == (1, 2048, 9, 13)  # both corners of the image
+    assert output.features[-1].shape == (1, 4 * 8, 9, 13)  # both corners of the image
+
+
+def test_a_published_checkpoint_has_the_names_and_shapes_of_the_network():
+    with torch.device("meta"):
+        state = published_file()
+        expected = zoo.build(NAME).state_dict()
+    renamed, _ = convert(state, expected)
+    shapes = {name: value.shape for name, value in expected.items() if "num_batches" not in name}
+    assert {name: value.shape for name, value in renamed.items()} == shapes
 
 
 def small_file(**changes):

@@ -240,7 +240,7 @@ def predict_(
     check_rendering(as_, classes)
     network, description = load_network(weights, name, len(classes), part)
     report = Reporter(Console())
-    report.say(f"{weights.path.name}: {description}, as {name}")
+    report.say(f"{weights.path.name}: {description}, as {network.name}")
     with report.counting("predicting") as progress:
         predict(
             network.to(torch_device),

@@ -234,6 +234,9 @@ def plan(
                 "not trained; expected one of the two."
             )
         if checkpoint:
+            from methods.networks.weights import network_for
+
+            network = network_for(network, checkpoint)
             teachers.append(Teacher(network, checkpoint=Path(checkpoint)))
             references.append({"network": network, "checkpoint_sha256": file_hash(checkpoint)})
         elif not trained:

@@ -14,7 +14,7 @@ from harness.records.schema import Record
 from methods.contract import Segmentor
 from methods.networks import zoo
 from methods.networks.checkpoint_shells import Which
-from methods.networks.weights import load_weights, read_metadata
+from methods.networks.weights import load_weights, network_for, read_metadata
 
 #: What a run leaves in its folder below results/artifacts.
 WEIGHTS, EMA_WEIGHTS, RUN = "student.safetensors", "ema_teacher.safetensors", "run.json"
@@ -106,12 +106,12 @@ def load_network(
     """Build the network of that name with the checkpoint's weights -> it, and the file's format."""
     if checkpoint.record:
         register(checkpoint.record.spec.networks)
-    try:
-        network = zoo.build(name, classes)
-    except ValueError as error:
-        raise BenchError(f"{error}.") from error
     is_ema_file = checkpoint.path.name == EMA_WEIGHTS  # it holds that network alone
     which: Which = "ema_teacher" if part == "ema" and not is_ema_file else "student"
+    try:
+        network = zoo.build(network_for(name, checkpoint.path, which), classes)
+    except ValueError as error:
+        raise BenchError(f"{error}.") from error
     return network, load(network, checkpoint.path, which=which)
 
 

@@ -92,9 +92,9 @@ def load(question: Question, scenario: Scenario, profile: Profile, report: Repor
     classes = catalogue.classes_of(scenario)
     check_classes(checkpoint, classes)
     network, description = load_network(checkpoint, name, len(classes), question.part)
-    report.say(f"{checkpoint.path.name}: {description}, as {name}")
+    report.say(f"{checkpoint.path.name}: {description}, as {network.name}")
     path = checkpoint.path
-    return Loaded(path.name, file_hash(path), network, name, description, question.part)
+    return Loaded(path.name, file_hash(path), network, network.name, description, question.part)
 
 
 def evaluate(

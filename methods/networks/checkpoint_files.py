@@ -30,9 +30,37 @@ _OTHER_FILES = {
     b"\xff\xd8\xff": "is a JPEG image, no weights",
     b"%PDF": "is a PDF document, no weights",
 }
+#: What mmengine keeps beside the weights of a training that goes on: histories of losses. None of
+#: these is called: what a file makes of them is an object that holds nothing.
+_LOG_OF_MMENGINE = (
+    "mmengine.logging.history_buffer.HistoryBuffer",
+    *(
+        f"numpy.{module}.multiarray.{name}"
+        for module in ("core", "_core")
+        for name in ("_reconstruct", "scalar")
+    ),
+    *("numpy.ndarray", "numpy.dtype", "builtins.getattr"),
+)
 _NEITHER = "is neither a safetensors nor a torch file"
 #: torch stores without compression; a checkpoint that someone zipped again shrinks by a tenth.
 _UNPACKED_OVER_FILE, _UNPACKED_BESIDES = 2, 16 * 2**20
+
+
+class _Nothing:
+    """Takes the place of an object of another library, whatever a file builds it from."""
+
+    def __new__(cls, *arguments: object) -> _Nothing:
+        return super().__new__(cls)
+
+    def __init__(self, *arguments: object) -> None: ...
+
+    def __setstate__(self, state: object) -> None: ...
+
+
+def _inert_types() -> list[Any]:
+    """A type that holds nothing by each of those names; torch goes by what a type is called."""
+    names = [name.rpartition(".") for name in _LOG_OF_MMENGINE]
+    return [type(name, (_Nothing,), {"__module__": module}) for module, _, name in names]
 
 
 def read_content(path: Path) -> Any:
@@ -80,7 +108,7 @@ def _unpickled(path: Path) -> Any:
             "save its state_dict again with a newer torch where you trust it, and load that"
         )
     try:
-        with warnings.catch_warnings():
+        with torch.serialization.safe_globals(_inert_types()), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of formats that are refused later, by name
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

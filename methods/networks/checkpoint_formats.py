@@ -48,6 +48,8 @@ def convert(
         published = from_published(encoder) if from_published else None
     encoder, encoder_format = published or _encoder(encoder, own_names)
     rest, head_format = _head(rest)
+    if "head.linear_pred.weight" in expected:  # ours; that library's own network keeps its names
+        rest = _segformer_head_from_mmseg(rest)
     converted = {f"encoder.{key}": value for key, value in encoder.items()} | rest
     return converted, ", ".join(filter(None, (encoder_format, head_format)))
 
@@ -290,8 +292,27 @@ def _scale_attention(state: State) -> tuple[State, State]:
         name = re.sub(r"^embed_layers\.(\d+)\.", _stage("linear_c{}."), name)
         name = re.sub(r"^fuse_layer\.", "linear_fuse.", name)
         name = re.sub(r"^conv_seg\.", "linear_pred.", name)
-        if name == "linear_fuse.conv.weight":  # finest stage first; ours has the coarsest first
-            stages = value.chunk(value.shape[1] // value.shape[0], dim=1)
-            value = torch.cat(stages[::-1], dim=1)
+        if name == "linear_fuse.conv.weight":
+            value = _coarsest_first(value)
         attention[f"attention_head.{name}"] = value
     return {k: v for k, v in state.items() if not k.startswith(prefix)}, attention
+
+
+def _segformer_head_from_mmseg(state: State) -> State:
+    """convs.S embeds a stage and fusion_conv fuses them, the finest first."""
+    if "head.fusion_conv.conv.weight" not in state:
+        return state
+    renamed = {}
+    for key, value in state.items():
+        if key == "head.fusion_conv.conv.weight":
+            value = _coarsest_first(value)
+        key = re.sub(r"^head\.convs\.(\d+)\.", _stage("head.linear_c{}."), key)
+        key = key.replace("head.fusion_conv.", "head.linear_fuse.")
+        renamed[key.replace("head.conv_seg.", "head.linear_pred.")] = value
+    return renamed
+
+
+def _coarsest_first(fusion: torch.Tensor) -> torch.Tensor:
+    """A 1x1 fusion (C, stages * C, 1, 1) of stages in the other order."""
+    stages = fusion.split(len(fusion), dim=1)
+    return torch.cat(stages[::-1], dim=1)

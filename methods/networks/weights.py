@@ -23,11 +23,35 @@ from methods.contract import Segmentor
 from methods.networks.checkpoint_files import read_content
 from methods.networks.checkpoint_formats import convert
 from methods.networks.checkpoint_shells import Which, network_in
+from methods.networks.zoo import with_head_of_mmseg
 
 #: Parameters whose first dimension is the number of classes.
 _CLASSIFIER = re.compile(
     r"head\.(?:fusion\.)?(conv_seg|linear_pred|aspp_modules\.\d+\.conv)\.(weight|bias)$"
 )
+
+#: Parameters that mmsegmentation's SegFormer head has and the authors' has not: its names, ours.
+_MMSEG_HEAD = (
+    "decode_head.fusion_conv.conv.weight",
+    "head.fusion_conv.conv.weight",
+    "head.linear_c1.conv.weight",
+)
+
+
+def network_for(name: str, path: str | Path, which: Which = "student") -> str:
+    """The network to build for a file's weights where `name` was asked for.
+
+    A whole SegFormer of mmsegmentation needs its head: `segformer_mmseg_mitb0` for
+    `segformer_mitb0`. Any other name, and one whose file is not to be read, stays as it is.
+    """
+    of_mmseg = with_head_of_mmseg(name)
+    if of_mmseg == name:
+        return name
+    try:
+        state, _ = network_in(read_content(Path(path)), which)
+    except (ValueError, OSError):  # loading says why
+        return name
+    return name if state.keys().isdisjoint(_MMSEG_HEAD) else of_mmseg
 
 
 def load_weights(
@@ -118,10 +142,11 @@ def _check(file: str, network: str, expected: dict[str, Tensor], state: dict[str
     if not misfits:
         return
     remedy = "take the network that the file was made for (--student NETWORK)"
-    if "head.fusion_conv.conv.weight" in state:
+    if not state.keys().isdisjoint(_MMSEG_HEAD):
         remedy = (
-            "mmsegmentation's SegFormer head has a norm and a ReLU a level, the authors' has not; "
-            "take the network of that library, --student mmseg:segformer/CONFIG"
+            "its head is mmsegmentation's SegFormer head, with a norm and a ReLU a level; take "
+            "--student segformer_mmseg_mitb0 .. b5, after its encoder, or that library's own "
+            "network, --student mmseg:segformer/CONFIG"
         )
     elif len(misfits) == 1 and shapes and all(_CLASSIFIER.search(key) for key in shapes):
         theirs, ours = (len(weights[next(iter(shapes))]) for weights in (state, expected))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +70,14 @@ def _published() -> dict[str, NetworkSpec]:
                 files=(f"mit_b{i}.pth",),
                 hub=f"nvidia/mit-b{i}",
             )
+    for i in range(6):
+        name = f"segformer_mitb{i}"
+        zoo[_of_mmseg(name)] = replace(
+            zoo[name],
+            description=f"MiT-B{i} with SegFormer's head as mmsegmentation has it: a norm a level",
+            head_args={"channels": 256, "embedding": "conv_bn_relu"},
+            larger=_of_mmseg(f"segformer_mitb{i + 1}") if i < 5 else None,
+        )
     for depth, digest in ((50, "2cccc1ad"), (101, "e67eebb6")):
         folder = "https://download.openmmlab.com/pretrain/third_party"
         zoo[f"deeplabv2_r{depth}"] = NetworkSpec(
@@ -92,6 +100,16 @@ def _published() -> dict[str, NetworkSpec]:
         files=("DeepLab_resnet_pretrained_init-f81d91e8.pth",),
     )
     return zoo
+
+
+def _of_mmseg(name: str) -> str:
+    """The name of a network `segformer_*` with mmsegmentation's head in the place of its own."""
+    return name.replace("segformer_", "segformer_mmseg_", 1)
+
+
+def with_head_of_mmseg(name: str) -> str:
+    """The network of that name with mmsegmentation's SegFormer head; itself where none is known."""
+    return other if (other := _of_mmseg(name)) in NETWORKS else name
 
 
 def _mini_mit(

@@ -1,11 +1,13 @@
 """SegFormer's all-MLP head.
 
 Source: Xie et al., NeurIPS 2021, section 3.2. Parameters are named as in its published checkpoints.
+mmsegmentation embeds each stage by a 1x1 convolution without bias, BatchNorm and ReLU instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,7 +16,11 @@ from methods.networks.conv import ConvBNReLU, LinearEmbedding, classifier, point
 
 
 class SegFormerHead(nn.Module):
-    """Linear embedding of every stage, upsampled to the finest, concatenated, one 1x1 fusion."""
+    """Embedding of every stage, upsampled to the finest, concatenated, one 1x1 fusion.
+
+    `embedding` is a linear layer, as the authors' and Hugging Face's, or one with a norm and a
+    ReLU, as mmsegmentation's.
+    """
 
     def __init__(
         self,
@@ -22,12 +28,14 @@ class SegFormerHead(nn.Module):
         num_classes: int,
         channels: int = 256,
         dropout: float = 0.1,
+        embedding: Literal["linear", "conv_bn_relu"] = "linear",
     ) -> None:
         super().__init__()
         self.fused_channels = channels
         self.stages = len(in_channels)
+        embed = LinearEmbedding if embedding == "linear" else ConvBNReLU
         for i, width in enumerate(in_channels, start=1):
-            self.add_module(f"linear_c{i}", LinearEmbedding(width, channels))
+            self.add_module(f"linear_c{i}", embed(width, channels))
         self.linear_fuse = ConvBNReLU(self.stages * channels, channels)
         self.dropout = nn.Dropout2d(dropout)
         self.linear_pred = classifier(channels, num_classes)

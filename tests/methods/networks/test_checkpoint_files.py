@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import resource
+import sys
+import types
 import zipfile
 
 import numpy as np
@@ -13,6 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from methods.networks import zoo
+from methods.networks.checkpoint_files import read_content
 from methods.networks.weights import load_weights
 
 
@@ -136,3 +139,47 @@ def test_a_header_of_any_length_is_no_allocation(network, tmp_path):
     (tmp_path / "w.safetensors").write_bytes(content)
     with pytest.raises(ValueError, match="cut short or broken"):
         load_weights(network, tmp_path / "w.safetensors")
+
+
+class HistoryBuffer:
+    """Stands for mmengine's: a method and arrays besides plain data."""
+
+    __module__ = "mmengine.logging.history_buffer"
+
+    def __init__(self):
+        self.history, self.mean = np.array([0.25, 0.5]), self.current
+
+    def current(self):
+        return np.float64(self.history[-1])
+
+
+def test_training_checkpoint_of_mmengine_is_read_without_its_log(tmp_path, network, monkeypatch):
+    module = types.ModuleType("mmengine.logging.history_buffer")
+    module.HistoryBuffer = HistoryBuffer
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    hub = {
+        "log_scalars": {"train/loss": HistoryBuffer(), "lr": np.float64(0.5)},
+        "runtime_info": {},
+    }
+    path = tmp_path / "iter_160000.pth"
+    torch.save({"meta": {}, "message_hub": hub, "state_dict": network.state_dict()}, path)
+    assert b"HistoryBuffer" in path.read_bytes()
+    monkeypatch.setattr(
+        HistoryBuffer, "current", lambda self: pytest.fail("something of it was run")
+    )
+    load_weights(network, path)
+    log = read_content(path)["message_hub"]["log_scalars"]
+    assert not any(isinstance(value, HistoryBuffer | np.generic) for value in log.values())
+    assert {type(value).__name__ for value in log.values()} == {"HistoryBuffer", "scalar"}
+
+
+class Program:
+    def __reduce__(self):
+        return getattr, (io.BytesIO, "read")
+
+
+def test_what_a_file_calls_getattr_is_never_called(tmp_path):
+    path = tmp_path / "program.pth"
+    torch.save({"state_dict": {"a": torch.zeros(1)}, "b": Program()}, path)
+    with pytest.raises(ValueError, match=r"holds _io\.BytesIO besides tensors"):
+        read_content(path)

@@ -18,7 +18,7 @@ from methods.networks.heads.daformer import DAFormerHead
 from methods.networks.heads.dlv2 import DLV2Head
 from methods.networks.multi_scale import MultiScale
 from methods.networks.segmentor import EncoderDecoder
-from methods.networks.weights import load_weights, read_metadata, save_weights
+from methods.networks.weights import load_weights, network_for, read_metadata, save_weights
 
 GOLDEN = Path(__file__).parents[2] / "data" / "golden"
 
@@ -249,19 +249,67 @@ def test_hugging_face_segformer_by_the_names_of_transformers_5(tmp_path):
     assert all(torch.equal(v, expected[k]) for k, v in by_encoder.encoder.state_dict().items())
 
 
-def test_segformer_of_mmsegmentation_goes_into_its_own_network(tmp_path):
-    """Its head has norms that the authors' has not; the encoder is the same."""
-    own = zoo.build("mmseg:segformer/segformer_mit-b0_8xb1-160k_cityscapes-1024x1024")
+MMSEG_B0 = "mmseg:segformer/segformer_mit-b0_8xb1-160k_cityscapes-1024x1024"
+
+
+def of_mmseg(name=MMSEG_B0):
+    """That library's own network with norms that have seen something, and its file's content."""
+    torch.manual_seed(0)
+    network = zoo.build(name).eval()
+    for key, value in network.state_dict().items():
+        if key.endswith(("running_mean", "bias")):
+            value.normal_()
+        elif key.endswith("running_var"):
+            value.uniform_(0.5, 2)
     state = {
         key.replace("encoder.", "backbone.", 1).replace("head.", "decode_head.", 1): value
-        for key, value in own.state_dict().items()
+        for key, value in network.state_dict().items()
     }
-    path = saved({"meta": {}, "state_dict": state}, tmp_path / "segformer.pth")
+    state["auxiliary_head.conv_seg.weight"] = torch.zeros(19, 8, 1, 1)
+    meta = {"dataset_meta": {"classes": ("road", "sidewalk")}, "iter": 160000}
+    return network, {"meta": meta, "state_dict": state}
+
+
+@pytest.mark.parametrize("size", ["b0", "b2"])
+@torch.no_grad()
+def test_whole_segformer_of_mmsegmentation(tmp_path, size):
+    """Its head is 256 wide at every size, has a norm a stage, and fuses the finest first."""
+    theirs, content = of_mmseg(MMSEG_B0.replace("-b0", f"-{size}"))
+    path = saved(content, tmp_path / "segformer.pth")
+    name = network_for(f"segformer_mit{size}", path)
+    assert name == f"segformer_mmseg_mit{size}"
+    ours = zoo.build(name).eval()
+    description = load_weights(ours, path)
+    assert description == "MiT encoder of mmsegmentation, SegFormer head of mmsegmentation"
+    image = torch.randn(1, 3, 64, 96)
+    expected = theirs(image).logits
+    assert expected.std() > 0.01
+    torch.testing.assert_close(ours(image).logits, expected, rtol=1e-4, atol=1e-4)
+    own_file = tmp_path / "own.safetensors"
+    save_weights(ours, own_file, {"network": ours.name})
+    assert network_for(f"segformer_mit{size}", own_file) == name
+    again = zoo.build(read_metadata(own_file)["network"]).eval()
+    load_weights(again, own_file)
+    assert torch.equal(again(image).logits, ours(image).logits)
+
+
+def test_segformer_of_mmsegmentation_goes_into_its_own_network_and_into_no_other(tmp_path):
+    own, content = of_mmseg()
+    path = saved(content, tmp_path / "segformer.pth")
     load_weights(own, path)
-    authors = zoo.build("segformer_mitb0")
-    with pytest.raises(ValueError, match=r"the authors' has not; .*--student mmseg:segformer/"):
-        load_weights(authors, path)
-    assert "MiT encoder of mmsegmentation" in load_weights(authors, path, part="encoder")
+    assert network_for(MMSEG_B0, path) == MMSEG_B0
+    for name in ("segformer_mitb0", "daformer_mitb0"):
+        network = zoo.build(name)
+        with pytest.raises(ValueError, match=r"norm and a ReLU.*--student segformer_mmseg_mitb0"):
+            load_weights(network, path)
+        assert "MiT encoder of mmsegmentation" in load_weights(network, path, part="encoder")
+
+
+def test_other_files_keep_the_network_that_was_asked_for(tmp_path):
+    assert network_for("segformer_mitb0", tmp_path / "none.pth") == "segformer_mitb0"
+    path = tmp_path / "authors.safetensors"
+    save_weights(zoo.build("segformer_mitb0"), path, {})
+    assert network_for("segformer_mitb0", path) == "segformer_mitb0"
 
 
 def test_own_file_keeps_metadata(tmp_path):

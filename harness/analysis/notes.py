@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 
-from harness.analysis.rows import BASELINE, ENOUGH_SEEDS, Row, row_names
+from harness.analysis.rows import BASELINE, ENOUGH_SEEDS, Row, commonest_student, row_names
 from harness.analysis.statistics import (
     PAIRED_FROM,
     POOLED_FROM,
@@ -20,10 +20,10 @@ from harness.records.schema import Record, hardware, unlabelled
 
 def shared_lines(records: Sequence[Record], rows: Sequence[Row]) -> list[str]:
     """What stands above a table, once: what its rows share, so that none has to name it."""
-    students = {row.student for row in rows}
-    if not students:
+    if not rows:
         return []
-    which = f"Student {students.pop()}" if len(students) == 1 else "All students"
+    several = len({row.student for row in rows}) > 1
+    which = f"Student {commonest_student(rows)}{' where a row names no other' if several else ''}"
     return [f"{which}, {_at_which_step(records)}.", *_start_weights(records)]
 
 

@@ -150,16 +150,28 @@ def table_rows(records: Sequence[Record]) -> tuple[list[tuple[Row, list[Record]]
 
 
 def row_names(rows: Sequence[Row]) -> list[str]:
-    """A name a row that no other of them has: the variant, student and teacher where needed."""
-    several = len({row.student for row in rows}) > 1
+    """A name a row that no other of them has: the variant, student and teacher where needed.
+
+    The commonest student is named only for what was run with others too.
+    """
+    commonest = commonest_student(rows)
+    students = defaultdict(set)
+    for row in rows:
+        students[row.label].add(row.student)
     alike = Counter((row.label, row.student) for row in rows)
     names = []
     for row in rows:
-        name = f"{row.label}, {row.student}" if several else row.label
+        is_told = len(students[row.label]) == 1 and row.student == commonest
+        name = row.label if is_told else f"{row.label}, {row.student}"
         if alike[row.label, row.student] > 1 and row.teachers:
             name += f" <- {' + '.join(row.teachers)}"
         names.append(name)
     return names
+
+
+def commonest_student(rows: Sequence[Row]) -> str | None:
+    """The student of most rows, the first of several; None without rows."""
+    return next((student for student, _ in Counter(r.student for r in rows).most_common(1)), None)
 
 
 def by_label(pairs: Sequence[tuple[Row, list[Record]]]) -> dict[str, list[Record]]:

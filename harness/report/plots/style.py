@@ -101,9 +101,12 @@ def as_bytes(figure: Figure, suffix: str) -> bytes:
 
 
 def short(name: str, most: int = 34) -> str:
-    """A name that others chose, on one line and no longer than there is room for."""
-    name = plain(name)
-    return name if len(name) <= most else f"{name[: most - 1]}…"
+    """A name that others chose, on one line and no longer than there is room for.
+
+    What is too much goes from behind its middle: names of networks differ at their ends.
+    """
+    name, ending = plain(name), most * 2 // 5
+    return name if len(name) <= most else f"{name[: most - 1 - ending]}…{name[-ending:]}"
 
 
 def heading(figure: Figure, text: str) -> None:

@@ -136,10 +136,12 @@ def test_headings_by_class_tell_rows_apart():
     ]
     (_, by_class) = grids(comparison(taught), per_class=True, with_published=False)
     assert by_class.columns == ["class", "dualkd <- mini_l", "dualkd <- mini_m"]
-    (table,) = comparison([*taught, fake_record("dualkd", 0, student="mini_m")])
+    others = [fake_record("dualkd", 0, student="mini_m"), fake_record("daformer", 0)]
+    (table,) = comparison([*taught, *others])
     (_, by_class) = grids([table], per_class=True, with_published=False)
     assert sorted(by_class.columns) == [
         "class",
+        "daformer",  # of the commonest student, and of no other
         "dualkd, mini-b0 <- mini_l",
         "dualkd, mini-b0 <- mini_m",
         "dualkd, mini_m",

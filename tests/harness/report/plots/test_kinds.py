@@ -180,6 +180,10 @@ def test_a_strange_log_costs_its_strange_lines_only(tmp_path):
 def test_a_long_name_is_cut_and_made_harmless():
     assert short("a\n\x1b[31mb") == "a [31mb"
     assert len(short("x" * 99)) == 34
+    one, other = (
+        short(f"source_only x2, timm:tf_efficientnet_{n}:topdown") for n in ("lite0", "lite1")
+    )
+    assert one != other
 
 
 def test_a_dollar_sign_is_no_formula(tmp_path):

@@ -66,6 +66,8 @@ def read(path: Path) -> PlugIn:
             f"{path}: a method is called after its file; expected a Python file named with "
             "letters, digits and _, such as my_method.py: rename it"
         )
+    if path.exists() and not (path.is_file() or path.is_dir()):  # a FIFO would never be read
+        raise ValueError(f"{path} is no regular file; expected a Python file that defines a method")
     try:
         source = path.read_bytes()
     except OSError as error:

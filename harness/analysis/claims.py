@@ -16,12 +16,14 @@ from typing import Literal, get_args
 from harness.analysis.aggregate import OverScenarios, aggregates
 from harness.analysis.comparison import Table, comparison
 from harness.analysis.pairs import combined, longest, teacher_sizes
+from harness.analysis.provenance import mixture
 from harness.analysis.rows import BASELINE, ENOUGH_SEEDS, ORACLE, Row
 from harness.analysis.statistics import Difference, smallest_difference
 from harness.analysis.wording import interval, joined, signed, sizes
 from harness.records.schema import Record
 
-Question = Literal["gains", "power", "together", "teachers", "combined"]
+#: The last is no question: what the runs of a table differ in, where they do.
+Question = Literal["gains", "power", "together", "teachers", "combined", "mixture"]
 QUESTIONS: tuple[Question, ...] = get_args(Question)
 PLACES = {
     "generated data": "On generated data",
@@ -61,6 +63,7 @@ def claims(records: Iterable[Record]) -> list[Claim]:
         "together": _together,
         "teachers": lambda tables: [text for table in tables for text in teacher_sizes(table)],
         "combined": lambda tables: [text for table in tables for text in combined(table)],
+        "mixture": lambda tables: [text for table in tables for text in mixture(table.runs)],
     }
     return [
         Claim(about, _place(tables[0]), text)

@@ -48,6 +48,17 @@ def test_who_stands_clear_and_who_is_not_told_from_chance():
     assert ceiling.startswith("Training on the target's labels (oracle) is worth +20.0 points on")
 
 
+def test_a_mixture_of_code_is_said_beside_the_sentences():
+    records = table(36.0, 30.4)
+    assert not texts(records, "mixture")
+    for place, version in enumerate(("9.9.9", "2.9.0")):
+        made_by = {**records[place].provenance, "versions": {"torch": version}}
+        records[place] = records[place].model_copy(update={"provenance": made_by})
+    (note, of_row) = texts(records, "mixture")
+    assert "2 versions of torch" in note
+    assert "source_only" in of_row
+
+
 def test_the_sentences_change_with_the_records():
     below, untold, _ = texts(table(26.0, 30.4), "gains")
     assert below.startswith("Beyond chance below source_only: daformer by -4.0 points")

@@ -95,6 +95,12 @@ def test_what_is_no_method_is_refused_in_one_line(tmp_path, name, code, reason):
     assert str(path) in line
 
 
+def test_a_fifo_hangs_nothing(tmp_path):
+    path = tmp_path / "fifo.py"
+    os.mkfifo(path)
+    assert "no regular file" in refused(bench("info", "fifo", "--plugin", path))
+
+
 def test_one_broken_file_does_not_hide_the_others(tmp_path, calm):
     broken = tmp_path / "broken.py"
     broken.write_text("def\n")

@@ -28,6 +28,7 @@ CODE = (
     "harness/runs/run.py",
     "harness/runs/training.py",
     "harness/runs/inference.py",
+    "harness/runs/unlabelled.py",
     "harness/weights/find.py",
 )
 #: Of these, what cannot: tests that plug-ins run, what suites multiply out, what only describes.

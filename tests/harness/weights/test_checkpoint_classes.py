@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from harness.config import catalogue
 from harness.config.class_set import ClassSet
@@ -44,3 +45,25 @@ def test_what_names_no_classes_is_refused(text, tmp_path):
     broken = checkpoint(tmp_path / "a.safetensors", {CLASSES: text})
     with pytest.raises(BenchError, match=r"a\.safetensors"):
         classes_in(broken)
+
+
+CITYSCAPES = list(catalogue.class_set("cityscapes19").names)
+
+
+@pytest.mark.parametrize("where", ["CLASSES", "dataset_meta"])
+def test_classes_that_openmmlab_names_are_looked_at(tmp_path, where):
+    """In another order they train and score without a word; a class spelled otherwise does not."""
+
+    def of(names: list[str]) -> Checkpoint:
+        path = tmp_path / "iter_1.pth"
+        named = {"CLASSES": tuple(names)} if where == "CLASSES" else {where: {"classes": names}}
+        torch.save({"meta": named, "state_dict": {"weight": torch.zeros(1)}}, path)
+        return Checkpoint(path)
+
+    scenario = catalogue.class_set("cityscapes19")
+    check_classes(of([name.replace(" ", "_").title() for name in CITYSCAPES]), scenario)
+    check_classes(of(["motorbike" if n == "motorcycle" else n for n in CITYSCAPES]), scenario)
+    check_classes(of([]), scenario)
+    for others in (CITYSCAPES[::-1], ["wall", "sky", *(f"thing {i}" for i in range(148))]):
+        with pytest.raises(BenchError, match=rf"{len(others)} classes \({others[0]}"):
+            check_classes(of(others), scenario)

@@ -5,37 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from methods.contract import Batch, CompanionSpec, Segmentation, Segmentor
+from methods.contract import Batch, CompanionSpec, Segmentor
 from methods.daformer import DAFormer
+from methods.networks.ensemble import Ensemble
 from methods.parts.ema import EMATeacher, Frozen, without_head
-from methods.parts.losses import upsample
 from methods.parts.pseudo_labels import PseudoLabel
-
-
-class Ensemble(Segmentor):
-    """Several networks that answer as one: the mean of their probabilities."""
-
-    def __init__(self, networks: Sequence[Segmentor]) -> None:
-        super().__init__()
-        self.name = ", ".join(network.name for network in networks)
-        self.networks = nn.ModuleList(networks)
-        self.feature_channels = networks[0].feature_channels
-        self.fused_channels = networks[0].fused_channels
-
-    def forward(self, image: Tensor) -> Segmentation:
-        """Logits at the first network's stride; the maps are the first network's."""
-        first, *others = (network(image) for network in self.networks)
-        if not others:
-            return first
-        size = first.logits.shape[-2:]
-        answers = [upsample(output.logits.float(), size) for output in (first, *others)]
-        mean = torch.stack([logits.softmax(1) for logits in answers]).mean(0)
-        smallest = torch.finfo(mean.dtype).tiny
-        return first._replace(logits=mean.clamp(min=smallest).log())
 
 
 class LargeTeacher(DAFormer):
@@ -61,10 +38,18 @@ class LargeTeacher(DAFormer):
 
     def setup(self, frozen_teachers: Sequence[Segmentor], companions: Sequence[Segmentor]) -> None:
         super().setup(frozen_teachers, companions)
-        self.large = Ensemble(companions)
+        self.large = Ensemble(companions) if len(companions) > 1 else companions[0]
         self.ema = EMATeacher(self.large, self.config.ema_alpha)
         self.large_imagenet = nn.ModuleList(
             Frozen(without_head(network)) for network in companions if self.config.lambda_fd
+        )
+
+    @property
+    def large_networks(self) -> list[Segmentor]:
+        """Each of the large students."""
+        large = self.large
+        return (
+            cast("list[Segmentor]", [*large.networks]) if isinstance(large, Ensemble) else [large]
         )
 
     def large_learns(self, step: int) -> bool:
@@ -78,7 +63,7 @@ class LargeTeacher(DAFormer):
     def losses(self, batch: Batch, step: int) -> Iterator[dict[str, Tensor]]:
         yield from super().losses(batch, step)
         if self.large_learns(step):
-            for index in range(len(self.large.networks)):
+            for index in range(len(self.large_networks)):
                 yield self.large_source_terms(batch, index)
 
     def pseudo_terms(
@@ -86,11 +71,11 @@ class LargeTeacher(DAFormer):
     ) -> Iterator[dict[str, Tensor]]:
         yield from super().pseudo_terms(batch, pseudo, step)
         if self.large_learns(step):
-            for index in range(len(self.large.networks)):
+            for index in range(len(self.large_networks)):
                 yield self.large_mixed_terms(batch, pseudo, index)
 
     def large_source_terms(self, batch: Batch, index: int) -> dict[str, Tensor]:
-        output = self.large.networks[index](batch.source_image)
+        output = self.large_networks[index](batch.source_image)
         name = f"large{index + 1}"
         terms = {f"{name}_source": self.segmentation_loss(output, batch.source_label)}
         if self.large_imagenet:
@@ -100,6 +85,6 @@ class LargeTeacher(DAFormer):
 
     def large_mixed_terms(self, batch: Batch, pseudo: PseudoLabel, index: int) -> dict[str, Tensor]:
         mixed = self.mix(batch, pseudo)
-        output = self.large.networks[index](mixed.image)
+        output = self.large_networks[index](mixed.image)
         loss = self.segmentation_loss(output, mixed.label, mixed.weight)
         return {f"large{index + 1}_mixed": loss}

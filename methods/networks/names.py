@@ -10,6 +10,8 @@ TWO_SCALES = "hrda:"
 TIMM = "timm:"
 #: mmseg:CONFIG, a network of mmsegmentation.
 MMSEG = "mmseg:"
+#: Between the names of networks that answer as one: methods/networks/ensemble.py.
+AND = ", "
 #: Of TAPS: the map after the last block alone.
 LAST = "last"
 

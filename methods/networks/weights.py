@@ -71,7 +71,8 @@ def load_weights(
     path = Path(path)
     expected = segmentor.state_dict()
     try:
-        reading = getattr(segmentor.encoder, "from_published", None)
+        encoder = getattr(segmentor, "encoder", None)  # an ensemble has several
+        reading = getattr(encoder, "from_published", None)
         parameters, origin = network_in(read_content(path), which, expected.keys())
         state, names = convert(parameters, expected.keys(), reading)
     except ValueError as error:
@@ -79,7 +80,7 @@ def load_weights(
     description = ", ".join(filter(None, (origin, names)))
     if part == "encoder":
         expected, state = _encoder_only(expected), _encoder_only(state)
-    elif not any(key.startswith("head.") for key in state):
+    elif encoder and not any(key.startswith("head.") for key in state):
         raise ValueError(
             f"{path.name} ({description}) holds no segmentation head; expected a whole network. An "
             "encoder alone is what a training starts from: bench run --init FILE"

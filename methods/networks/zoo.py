@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from methods.networks.names import (
+    AND,
     MMSEG,
     TIMM,
     TWO_SCALES,
@@ -254,6 +255,10 @@ def build(name: str, num_classes: int = 19, **overrides: Any) -> Segmentor:
 
 
 def _build(name: str, num_classes: int, overrides: dict[str, Any]) -> Segmentor:
+    if AND in name:
+        from methods.networks.ensemble import Ensemble
+
+        return Ensemble([build(one, num_classes, **overrides) for one in name.split(AND)])
     if name.startswith(TWO_SCALES):
         from methods.networks.multi_scale import MultiScale
 

@@ -42,6 +42,7 @@ CHECKS = (
     Check(talking.an_unlabelled_source_crop_stays_finite, variants=("all terms",)),
     Check(talking.any_crop_will_do, networks=True, variants=("source phase",)),
     Check(talking.its_networks_answer_at_any_size, networks=True),
+    Check(talking.its_networks_are_built_again_by_their_names, variants=("all terms",)),
     Check(talking.the_batch_stays_as_it_is, variants=AT_THE_END),
     Check(learning.gradients_reach_the_student_and_nothing_frozen, variants=AT_THE_END),
     Check(

@@ -8,6 +8,7 @@ import torch
 from pydantic import ValidationError
 
 from methods.contract import IGNORE
+from methods.networks.zoo import build
 from methods.testing.tools import (
     CLASSES,
     ITERATIONS,
@@ -106,6 +107,19 @@ def its_networks_answer_at_any_size(subject: Subject) -> None:
                 [*widths, output.fused.shape[1]] == promised,
                 f"maps of {widths} and {output.fused.shape[1]} channels, {promised} promised",
             )
+
+
+def its_networks_are_built_again_by_their_names(subject: Subject) -> None:
+    """What a run saves is loaded into the network of the name that it has: scored later, too."""
+    method = subject.make()
+    for network in (method.student, method.ema_teacher):
+        if network is None:
+            continue
+        with torch.device("meta"):
+            built = build(network.name, CLASSES)
+        theirs, ours = ({k: v.shape for k, v in n.state_dict().items()} for n in (network, built))
+        misfits = [k for k in theirs.keys() | ours.keys() if theirs.get(k) != ours.get(k)]
+        require(not misfits, f"{network.name} by its name has other parameters: {some(misfits)}")
 
 
 def the_batch_stays_as_it_is(subject: Subject) -> None:

@@ -123,7 +123,7 @@ def test_after_a_step_the_least_salient_layers_alone_have_moved():
 
 def test_before_they_collaborate_nothing_is_exchanged_or_distilled(batch):
     method = pair("test_mit", collaborate_start=0.5, mix_start=0.25)
-    teacher = method.large.networks[0]
+    teacher = method.large_networks[0]
     before = [p.clone() for p in teacher.parameters()]
     for step in (0, 1):
         assert "collaborative_kl" not in terms(method, batch, step)
@@ -194,7 +194,7 @@ def test_the_distillation_by_hand():
     assert term.item() == pytest.approx(0.5 * expected, rel=1e-5)
     term.backward()
     assert method.student.slope.grad is not None
-    assert method.large.networks[0].slope.grad is None
+    assert method.large_networks[0].slope.grad is None
 
 
 def test_a_run_of_it_ends_well(tmp_path):

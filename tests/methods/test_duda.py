@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import weakref
 from math import log
 
@@ -15,6 +16,7 @@ from harness.records import store
 from methods import registry
 from methods.contract import Batch, CompanionSpec, Method, Segmentation
 from methods.duda import DUDA, class_overlap, class_weights
+from methods.networks.weights import load_weights, save_weights
 from methods.networks.zoo import build
 
 PLAIN = {"ignore_top": 0, "ignore_bottom": 0, "lambda_fd": 0}
@@ -120,7 +122,7 @@ def test_pseudo_labels_are_the_large_teachers():
     assert (label == 0).all()
     assert (weight == 1).all()
     with torch.no_grad():
-        method.large.networks[0].slope.fill_(-5.0)
+        method.large_networks[0].slope.fill_(-5.0)
     assert (method.label_target(constant(1.0)).label == 0).all(), "the EMA's, not the student's"
 
 
@@ -137,16 +139,16 @@ def test_several_teachers_label_by_the_mean_of_their_probabilities():
 def test_the_teacher_follows_the_large_student():
     method = toys(Toy(1.0), Toy(2.0), ema_alpha=0.75)
     with torch.no_grad():
-        method.large.networks[0].slope.fill_(6.0)
+        method.large_networks[0].slope.fill_(6.0)
     method.update_teacher(1)  # min(1 - 1/2, 0.75)
-    assert method.ema_teacher.networks[0].slope.item() == pytest.approx(0.5 * 2 + 0.5 * 6)
+    assert method.ema_teacher.slope.item() == pytest.approx(0.5 * 2 + 0.5 * 6)
     method.update_teacher(3)  # the fine-tuning has begun: it stands still
-    assert method.ema_teacher.networks[0].slope.item() == pytest.approx(4)
+    assert method.ema_teacher.slope.item() == pytest.approx(4)
     moving = toys(Toy(1.0), Toy(2.0), ema_alpha=0.75, large_rests=False)
     with torch.no_grad():
-        moving.large.networks[0].slope.fill_(6.0)
+        moving.large_networks[0].slope.fill_(6.0)
     moving.update_teacher(3)
-    assert moving.ema_teacher.networks[0].slope.item() == pytest.approx(0.75 * 2 + 0.25 * 6)
+    assert moving.ema_teacher.slope.item() == pytest.approx(0.75 * 2 + 0.25 * 6)
 
 
 def test_terms_over_the_schedule(batch):
@@ -244,3 +246,23 @@ def test_a_run_of_it_ends_well_and_is_named_after_every_teacher(tmp_path):
     assert [c["network"] for c in record.spec.companions] == ["mini_xs", "test_deeplab"]
     assert record.metrics.ema_teacher is not None
     assert record.cost.training_parameters_m > 2 * record.cost.parameters_m
+    again = bench(
+        "eval", "--checkpoint", record.run_id, "--part", "ema", "--format", "json",
+        "--results", tmp_path,
+    )  # fmt: skip
+    assert again.code == 0, again.err
+    confusion = json.loads(again.out)["scores"]["confusion"]
+    assert confusion == record.metrics.ema_teacher.confusion
+
+
+@pytest.mark.parametrize("name", ["duda", "duda+hrda"])
+@pytest.mark.parametrize("large", [("test_deeplab",), ("test_deeplab", "test_mit")])
+def test_its_ema_teacher_is_loaded_again_by_its_name(tmp_path, name, large):
+    """One large network or several: a run that was trained before is scored by what it kept."""
+    method, _ = networks(name, *large)
+    path, image = tmp_path / "ema_teacher.safetensors", torch.randn(1, 3, 32, 64)
+    teacher = method.ema_teacher.eval()
+    save_weights(teacher, path, {})
+    again = build(teacher.name).eval()
+    load_weights(again, path)
+    assert again(image).logits.equal(teacher(image).logits)

@@ -394,4 +394,6 @@ def _memory(row: Row, memory_kinds: set[str]) -> str:
 
 
 def _teacher_seconds(row: Row) -> str:
-    return NONE if not row.teachers else number(row.teacher_seconds, ".0f").replace(NONE, "?")
+    if not row.teachers or row.teacher_seconds == 0:  # large networks that learn beside a student
+        return NONE
+    return number(row.teacher_seconds, ".0f").replace(NONE, "?")

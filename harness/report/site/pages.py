@@ -59,7 +59,7 @@ def comparison_sheet(table: Table) -> Sheet:
         ("training params M", lambda r: _number(r.training_parameters_m), False),
         ("EMA teacher mIoU %", lambda r: _summary(r.ema_miou), False),
         ("frozen teacher mIoU %", lambda r: _summary(r.teacher_miou), False),
-        ("frozen teacher s", lambda r: _number(r.teacher_seconds), False),
+        ("frozen teacher s", lambda r: _number(r.teacher_seconds or None), False),
     ]
     for other in sorted(set().union(*(row.conventions for row in rows)) - {convention}):
         columns.append((f"mIoU % ({other})", _in_convention(other), False))

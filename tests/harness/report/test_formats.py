@@ -301,12 +301,15 @@ def test_what_training_holds_and_what_its_teacher_knows_are_shown_where_known():
         return fake_cost([taught]).model_copy(update={"training_parameters_m": held})
 
     runs = [fake_record("dualkd", s, 33, cost=cost(30.0 + 2 * s, 5.2)) for s in range(2)]
-    lines = render([fake_record(), *runs], "markdown").splitlines()
-    header, _, floor, dual = [line for line in lines if line.startswith("|")]
+    beside = fake_record("duda")
+    beside.spec.companions.append({"network": "mini_m"})  # it learns with the student
+    lines = render([fake_record(), *runs, beside], "markdown").splitlines()
+    header, _, floor, dual, duda = [line for line in lines if line.startswith("|")]
     column = [name.strip() for name in header.split("|")].index
-    cells = [[cell.strip() for cell in line.split("|")] for line in (floor, dual)]
-    assert [row[column("training params M")] for row in cells] == ["-", "5.20"]
-    assert [row[column("teacher mIoU %")] for row in cells] == ["-", "31.0 ± 1.4 (2)"]
+    cells = [[cell.strip() for cell in line.split("|")] for line in (floor, dual, duda)]
+    assert [row[column("training params M")] for row in cells] == ["-", "5.20", "-"]
+    assert [row[column("teacher mIoU %")] for row in cells] == ["-", "31.0 ± 1.4 (2)", "-"]
+    assert [row[column("teacher training s")] for row in cells][::2] == ["-", "-"]
     assert "training params M" not in render([fake_record()], "markdown")
 
 

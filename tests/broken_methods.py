@@ -84,6 +84,12 @@ class OtherClasses(Sound):
         return out if student.training else out._replace(logits=out.logits[:, :7])
 
 
+class UnderAnotherName(Sound):
+    def __init__(self, *given, **named):
+        super().__init__(*given, **named)
+        self.student.name = "test_deeplab"
+
+
 class ChangesTheBatch(Sound):
     def losses(self, batch, step):
         batch.source_image.mul_(0.5)
@@ -347,6 +353,7 @@ BROKEN = {
     NaNWithoutLabels: ("an_unlabelled_source_crop_stays_finite", "NaN"),
     MultiplesOf32: ("any_crop_will_do", "odd size"),
     OtherClasses: ("its_networks_answer_at_any_size", "19"),
+    UnderAnotherName: ("its_networks_are_built_again_by_their_names", "other parameters"),
     ChangesTheBatch: ("the_batch_stays_as_it_is", "source_image"),
     HalfAStudent: ("gradients_reach_the_student_and_nothing_frozen", "encoder"),
     TeacherFollows: ("gradients_reach_the_student_and_nothing_frozen", "frozen weights move"),

@@ -114,7 +114,7 @@ def test_a_method_that_breaks_the_contract_is_told_where(tmp_path):
     assert "PASS  the batch stays as it is (2)" in lines
     # Noise that it leaves on the CPU.
     assert any(line.startswith("FAIL  it seldom waits for a gpu") for line in lines), tested.out
-    assert lines[-1].startswith("the contract: broken breaks it in 3 of 22 checks")
+    assert lines[-1].startswith("the contract: broken breaks it in 3 of 23 checks")
 
 
 def test_what_cannot_be_tested_is_refused():

@@ -76,7 +76,7 @@ def check_classes(checkpoint: Checkpoint, expected: ClassSet) -> None:
 def _of_openmmlab(checkpoint: Checkpoint) -> list[str]:
     """The names that mmengine or mmcv wrote beside a training's weights; empty where none are."""
     try:
-        content = read_content(checkpoint.path)
+        content = read_content(checkpoint.path, values=False)
     except (ValueError, OSError):  # loading says why
         return []
     meta = content.get("meta") if isinstance(content, Mapping) else None

@@ -47,10 +47,8 @@ class LargeTeacher(DAFormer):
     @property
     def large_networks(self) -> list[Segmentor]:
         """Each of the large students."""
-        large = self.large
-        return (
-            cast("list[Segmentor]", [*large.networks]) if isinstance(large, Ensemble) else [large]
-        )
+        networks = self.large.networks if isinstance(self.large, Ensemble) else [self.large]
+        return cast("list[Segmentor]", [*networks])
 
     def large_learns(self, step: int) -> bool:
         """Whether the large students, and the EMA teacher with them, still move."""

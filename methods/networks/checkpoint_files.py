@@ -63,10 +63,12 @@ def _inert_types() -> list[Any]:
     return [type(name, (_Nothing,), {"__module__": module}) for module, _, name in names]
 
 
-def read_content(path: Path) -> Any:
+def read_content(path: Path, *, values: bool = True) -> Any:
     """What a file of weights holds: tensors and plain data, by whatever names it gives them.
 
-    Raises ValueError, whose message goes on from the file's name, for any other file.
+    Without `values` what torch saved comes as tensors on no device, for names alone: nothing of
+    their size is read. Raises ValueError, whose message goes on from the file's name, for any other
+    file.
     """
     if not path.is_file():
         raise ValueError(f"is not there: no file {path}")
@@ -81,7 +83,8 @@ def read_content(path: Path) -> Any:
             raise ValueError(
                 f"is a safetensors file that is cut short or broken ({error})"
             ) from None
-    return _unpickled(path)  # suffixes say little (.pth, .pt, .bin, .ckpt)
+    # Suffixes say little (.pth, .pt, .bin, .ckpt).
+    return _unpickled(path, "cpu" if values else "meta")
 
 
 def _other_file(start: bytes) -> str | None:
@@ -99,7 +102,7 @@ def _other_file(start: bytes) -> str | None:
     return None
 
 
-def _unpickled(path: Path) -> Any:
+def _unpickled(path: Path, device: str) -> Any:
     if zipfile.is_zipfile(path):
         _refuse_other_archives(path)
     elif tarfile.is_tarfile(path):  # torch before 2.6 runs what is in it, `weights_only` or not
@@ -110,7 +113,7 @@ def _unpickled(path: Path) -> Any:
     try:
         with torch.serialization.safe_globals(_inert_types()), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of formats that are refused later, by name
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location=device, weights_only=True)
     except pickle.UnpicklingError as error:
         if foreign := re.search(r"GLOBAL (\S+)", str(error)):
             raise ValueError(

@@ -48,7 +48,7 @@ def network_for(name: str, path: str | Path, which: Which = "student") -> str:
     if of_mmseg == name:
         return name
     try:
-        state, _ = network_in(read_content(Path(path)), which)
+        state, _ = network_in(read_content(Path(path), values=False), which)
     except (ValueError, OSError):  # loading says why
         return name
     return name if state.keys().isdisjoint(_MMSEG_HEAD) else of_mmseg

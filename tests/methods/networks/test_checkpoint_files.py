@@ -183,3 +183,12 @@ def test_what_a_file_calls_getattr_is_never_called(tmp_path):
     torch.save({"state_dict": {"a": torch.zeros(1)}, "b": Program()}, path)
     with pytest.raises(ValueError, match=r"holds _io\.BytesIO besides tensors"):
         read_content(path)
+
+
+def test_names_alone_are_read_without_values(tmp_path):
+    path = tmp_path / "a.pth"
+    torch.save({"meta": {"CLASSES": ("road",)}, "state_dict": {"weight": torch.ones(3)}}, path)
+    content = read_content(path, values=False)
+    assert content["meta"]["CLASSES"] == ("road",)
+    assert content["state_dict"]["weight"].is_meta
+    assert not read_content(path)["state_dict"]["weight"].is_meta

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from methods.networks import winograd
 from methods.networks.eager import plain_on_cpu
 
 
@@ -29,7 +30,7 @@ def norm_relu_conv(x: Tensor, bn: nn.Module, conv: nn.Conv2d) -> Tensor:
         not (type(bn) is nn.BatchNorm2d and _of_the_batch(bn) and _worth_it(x))
         or conv.bias is not None
     ):
-        return conv(F.relu_(bn(x)))
+        return winograd.convolution(F.relu_(bn(x)), conv)
     if bn.num_batches_tracked is not None:
         bn.num_batches_tracked.add_(1)
     return _NormReLUConv.apply(x, bn.weight, bn.bias, conv.weight, bn, conv)
@@ -79,8 +80,12 @@ class _NormReLUConv(torch.autograd.Function):
         ctx.eps = bn.eps
         ctx.conv = (list(conv.stride), list(conv.padding), list(conv.dilation))
         ctx.groups = conv.groups
+        y = F.relu_(y)
+        ctx.winograd = winograd.worth_it([y], conv)
+        if ctx.winograd:
+            return winograd.forward([y], weight, conv.dilation[0])
         stride, padding, dilation = ctx.conv
-        return F.conv2d(F.relu_(y), weight, None, stride, padding, dilation, conv.groups)
+        return F.conv2d(y, weight, None, stride, padding, dilation, conv.groups)
 
     @staticmethod
     @once_differentiable
@@ -89,10 +94,15 @@ class _NormReLUConv(torch.autograd.Function):
         # Of the batch's own mean and variance, given as if they were running ones.
         variance = inverse_std.pow(-2) - ctx.eps
         y = F.relu_(F.batch_norm(x, mean, variance, scale, shift, eps=ctx.eps))
-        of_y, of_weight, _ = torch.ops.aten.convolution_backward(
-            *(gradient, y, weight, None, *ctx.conv, False, [0, 0], ctx.groups, [True, True, False])
-        )
-        of_y = torch.ops.aten.threshold_backward(of_y, y, 0)
+        if ctx.winograd:
+            (of_y,), of_weight = winograd.gradients([y], weight, gradient, ctx.conv[2][0])
+        else:
+            of_y, of_weight, _ = torch.ops.aten.convolution_backward(
+                *(gradient, y, weight, None, *ctx.conv, False, [0, 0], ctx.groups),
+                [True, True, False],
+            )
+        torch.ops.aten.threshold_backward.grad_input(of_y, y, 0, grad_input=of_y)
+        del y
         of_x, of_scale, of_shift = torch.ops.aten.native_batch_norm_backward(
             *(of_y, x, scale, None, None, mean, inverse_std, True, ctx.eps, [True, True, True])
         )

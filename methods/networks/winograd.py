@@ -2,13 +2,14 @@
 
 Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016: F(4x4, 3x3).
 Every 4x4 outputs come of a tile of 6x6 inputs. Both are transformed, so that the convolution is 36
-matrix products over channels; a GPU's library does the same. In float32 an output differs from the
-direct convolution's by some 1e-5 of the largest.
+matrix products over channels; a GPU's library does the same. With dilation d a tile takes every
+d-th cell. In float32 an output differs from the direct convolution's by some 1e-5 of the largest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -42,7 +43,10 @@ _KERNEL = (
 _MIRRORED = tuple(row[::-1] for row in _KERNEL)
 _OUTPUT = ((1, 1, 1, 1, 1, 0), (0, 1, -1, 2, -2, 0), (0, 1, 1, 4, 4, 0), (0, 1, -1, 8, -8, 1))
 #: Fewer channels or cells do not repay the transformations.
-FEWEST_CHANNELS, SHORTEST_SIDE = 256, 16
+FEWEST_CHANNELS, FEWEST_CELLS = 256, 1024
+#: Channels whose kernels are transformed together. Blocks of 32 MiB and more come from the system,
+#: and each page of theirs costs a fault.
+CHANNELS_AT_ONCE = 256
 #: Bytes of transformed tiles at a time. With 24 MiB a step of MiT-B0 takes 3 % less time, but 24 %
 #: more memory.
 BYTES_AT_ONCE = 8 * 2**20
@@ -50,76 +54,119 @@ BYTES_AT_ONCE = 8 * 2**20
 
 def worth_it(maps: Sequence[Tensor], conv: nn.Conv2d) -> bool:
     """Whether this is faster than torch's convolution of maps (B, c_i, H, W)."""
+    images, _, height, width = maps[0].shape
     return (
         conv.kernel_size == (3, 3)
         and conv.stride == (1, 1)
         and conv.groups == 1
-        and conv.padding == conv.dilation == (1, 1)
+        and conv.bias is None
+        and conv.padding == conv.dilation == conv.dilation[::-1]
         and plain_on_cpu(maps[0])
         and min(conv.out_channels, *(x.shape[1] for x in maps)) >= FEWEST_CHANNELS
-        and min(maps[0].shape[2:]) >= SHORTEST_SIDE
+        and images * height * width >= FEWEST_CELLS
+        and min(height, width) >= OUT * conv.dilation[0]
     )
 
 
-def convolved(maps: Sequence[Tensor], weight: Tensor) -> Tensor:
+def convolution(x: Tensor, conv: nn.Conv2d) -> Tensor:
+    """conv(x) of a map (B, C, H, W), by Winograd's way where that is faster."""
+    return convolved([x], conv.weight, conv.dilation[0]) if worth_it([x], conv) else conv(x)
+
+
+def convolved(maps: Sequence[Tensor], weight: Tensor, dilation: int = 1) -> Tensor:
     """The convolution of maps (B, c_i, H, W), one after the other, that keeps their size.
 
     weight: (O, sum of c_i, 3, 3) -> channels-last (B, O, H, W).
     """
-    return _Winograd.apply(weight, *maps)
+    return _Winograd.apply(weight, dilation, *maps)
 
 
 class _Winograd(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, *maps: Tensor) -> Tensor:
+    def forward(ctx: Any, weight: Tensor, dilation: int, *maps: Tensor) -> Tensor:
         ctx.save_for_backward(weight, *maps)
-        return _forward(maps, weight)
+        ctx.dilation = dilation
+        return forward(maps, weight, dilation)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         weight, *maps = ctx.saved_tensors
-        of_maps, of_weight = _gradients(maps, weight, gradient)
-        return of_weight, *of_maps
+        of_maps, of_weight = gradients(maps, weight, gradient, ctx.dilation)
+        return of_weight, None, *of_maps
 
 
-def _forward(maps: Sequence[Tensor], weight: Tensor) -> Tensor:
-    widths = [x.shape[1] for x in maps]
-    kernels = _kernels(weight, _KERNEL).transpose(1, 2).split(widths, dim=1)
-    padded = [_padded(x) for x in maps]
-    result = _empty(maps[0], len(weight))
-    for strip in _strips(result, max(widths)):
+def forward(maps: Sequence[Tensor], weight: Tensor, dilation: int) -> Tensor:
+    """What `convolved` gives, for a function that has its own backward pass."""
+    grid = _Grid.of(maps[0], dilation)
+    parts = _parts(maps)
+    kernels = [_kernels(w, _KERNEL).transpose(1, 2) for w in _along_inputs(weight, parts)]
+    padded = [grid.padded(x) for x in parts]
+    result = grid.empty(maps[0], len(weight))
+    for strip in grid.strips(parts):
         total: Tensor | None = None  # (36, tiles, O)
         for x, kernel in zip(padded, kernels, strict=True):
-            tiles = _inputs(x, strip)
-            total = torch.bmm(tiles, kernel) if total is None else total.baddbmm_(tiles, kernel)
-        assert total is not None
-        _put(result, strip, total)
-    return _cropped(result, maps[0])
+            total = _plus_product(total, grid.inputs(x, strip), kernel)
+        grid.put(result, strip, total)
+    return grid.cropped(result)
 
 
-def _gradients(
-    maps: Sequence[Tensor], weight: Tensor, gradient: Tensor
+def gradients(
+    maps: Sequence[Tensor], weight: Tensor, gradient: Tensor, dilation: int
 ) -> tuple[list[Tensor], Tensor]:
     """Of maps and weight, from that of the result (B, O, H, W)."""
-    widths = [x.shape[1] for x in maps]
-    # A map's gradient is the convolution of the result's with the mirrored kernel.
-    mirrored = _kernels(weight, _MIRRORED).split(widths, dim=2)
-    padded, padded_gradient = [_padded(x) for x in maps], _padded(gradient)
-    of_maps = [_empty(x, x.shape[1]) for x in maps]
-    of_kernels = [gradient.new_zeros(IN * IN, len(weight), c) for c in widths]
-    for strip in _strips(of_maps[0], max(*widths, len(weight))):
-        tiles = _inputs(padded_gradient, strip)
-        for of_map, kernel in zip(of_maps, mirrored, strict=True):
-            _put(of_map, strip, torch.bmm(tiles, kernel))
-        tiles = _outputs(padded_gradient, strip)
-        for of_kernel, x in zip(of_kernels, padded, strict=True):
-            of_kernel.baddbmm_(tiles.transpose(1, 2), _inputs(x, strip))
-    back = _both_ways(_KERNEL, gradient).T  # before concatenation: a quarter of the memory
-    of_taps = [(back @ of.flatten(1)).view(9, len(weight), -1) for of in of_kernels]
-    of_weight = torch.cat(of_taps, 2).flatten(1)  # (9, O * C)
-    of_maps = [_cropped(of_map, x) for of_map, x in zip(of_maps, maps, strict=True)]
-    return of_maps, of_weight.T.contiguous().view_as(weight)
+    grid = _Grid.of(gradient, dilation)
+    return _of_maps(grid, maps, weight, gradient), _of_weight(grid, maps, gradient)
+
+
+def _of_maps(grid: _Grid, maps: Sequence[Tensor], weight: Tensor, gradient: Tensor) -> list[Tensor]:
+    """A map's gradient is the convolution of the result's with the mirrored kernel."""
+    parts = _parts([gradient])
+    padded = [grid.padded(part) for part in parts]
+    kernels = [
+        [_kernels(part, _MIRRORED) for part in of_map.split(CHANNELS_AT_ONCE)]
+        for of_map in _along_inputs(weight, maps)
+    ]
+    results = [grid.empty(x, x.shape[1]) for x in maps]
+    for strip in grid.strips(parts):
+        tiles = [grid.inputs(part, strip) for part in padded]
+        for result, of_map in zip(results, kernels, strict=True):
+            total: Tensor | None = None  # (36, tiles, C)
+            for part, kernel in zip(tiles, of_map, strict=True):
+                total = _plus_product(total, part, kernel)
+            grid.put(result, strip, total)
+    return [grid.cropped(result) for result in results]
+
+
+def _of_weight(grid: _Grid, maps: Sequence[Tensor], gradient: Tensor) -> Tensor:
+    """Of a tile: its transformed input times its output's gradient, transformed back."""
+    parts, outputs = _parts(maps), gradient.shape[1]
+    padded, padded_gradient = [grid.padded(part) for part in parts], grid.padded(gradient)
+    totals: list[Tensor] = []  # a part's (36, O, C)
+    for strip in grid.strips(parts):
+        tiles = grid.outputs(padded_gradient, strip).transpose(1, 2)
+        before: Sequence[Tensor | None] = totals or [None] * len(parts)
+        totals = [
+            _plus_product(total, tiles, grid.inputs(part, strip))
+            for total, part in zip(before, padded, strict=True)
+        ]
+    back = _both_ways(_KERNEL, gradient).T
+    of_taps = []
+    while totals:  # before concatenation, and each is let go: a quarter of the memory
+        of_taps.append((back @ totals.pop(0).flatten(1)).view(9, outputs, -1))
+    return torch.cat(of_taps, 2).permute(1, 2, 0).unflatten(2, (3, 3)).contiguous()
+
+
+def _parts(maps: Sequence[Tensor]) -> list[Tensor]:
+    return [part for x in maps for part in x.split(CHANNELS_AT_ONCE, dim=1)]
+
+
+def _along_inputs(weight: Tensor, maps: Sequence[Tensor]) -> Sequence[Tensor]:
+    return weight.split([x.shape[1] for x in maps], dim=1)
+
+
+def _plus_product(total: Tensor | None, a: Tensor, b: Tensor) -> Tensor:
+    return torch.bmm(a, b) if total is None else total.baddbmm_(a, b)
 
 
 def _both_ways(matrix: Matrix, like: Tensor) -> Tensor:
@@ -139,53 +186,79 @@ def _kernels(weight: Tensor, matrix: Matrix) -> Tensor:
     return (_both_ways(matrix, weight) @ taps).view(IN * IN, *weight.shape[:2])
 
 
-def _padded(x: Tensor) -> Tensor:
-    """(B, C, H, W) -> (B, rows, columns, C): whole tiles, and the cells around them, with zeros."""
-    height, width = x.shape[2:]
-    below, right = 1 + -height % OUT, 1 + -width % OUT
-    return F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, right, 1, below))
+@dataclass(frozen=True)
+class _Grid:
+    """The tiles of maps of one size, laid out with channels last.
 
+    A tile of outputs, with dilation d, is every d-th of 4d rows and columns: d * d of them lie
+    within one another.
+    """
 
-def _empty(like: Tensor, channels: int) -> Tensor:
-    """Room for whole tiles of outputs: (B, rows of tiles, 4, tiles a row, 4, channels)."""
-    rows, columns = (-(-side // OUT) for side in like.shape[2:])
-    return like.new_empty(len(like), rows, OUT, columns, OUT, channels)
+    images: int
+    height: int
+    width: int
+    dilation: int
 
+    @classmethod
+    def of(cls, x: Tensor, dilation: int) -> _Grid:
+        return cls(len(x), x.shape[2], x.shape[3], dilation)
 
-def _cropped(tiles: Tensor, like: Tensor) -> Tensor:
-    """The map of `_empty`'s tiles, as large as `like`: (B, C, H, W), channels-last."""
-    x = tiles.flatten(3, 4).flatten(1, 2)[:, : like.shape[2], : like.shape[3]]
-    return x.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+    @property
+    def rows(self) -> int:
+        return -(-self.height // (OUT * self.dilation))
 
+    @property
+    def columns(self) -> int:
+        return -(-self.width // (OUT * self.dilation))
 
-def _strips(result: Tensor, channels: int) -> Iterator[slice]:
-    """Rows of tiles of all images that are transformed together, at least one."""
-    row = IN * IN * len(result) * result.shape[3] * channels * result.element_size()
-    rows = max(BYTES_AT_ONCE // row, 1)
-    for start in range(0, result.shape[1], rows):
-        yield slice(start, min(start + rows, result.shape[1]))
+    def padded(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> whole tiles and the cells around them, with zeros.
 
+        (B, rows of a tile's cells, d, columns of them, d, C)
+        """
+        d = self.dilation
+        below = (OUT * self.rows + 1) * d - self.height
+        right = (OUT * self.columns + 1) * d - self.width
+        x = F.pad(x.permute(0, 2, 3, 1), (0, 0, d, right, d, below))
+        return x.unflatten(2, (-1, d)).unflatten(1, (-1, d))
 
-def _inputs(padded: Tensor, strip: slice) -> Tensor:
-    """Tiles of inputs, which overlap, transformed: (36, tiles, C)."""
-    rows = padded[:, OUT * strip.start : OUT * strip.stop + 2]
-    windows = rows.unfold(1, IN, OUT).unfold(2, IN, OUT)  # (B, rows, columns, C, 6, 6)
-    tiles = windows.permute(4, 5, 0, 1, 2, 3).contiguous().view(IN * IN, -1)
-    return torch.mm(_both_ways(_INPUT, padded), tiles).view(IN * IN, -1, padded.shape[3])
+    def empty(self, like: Tensor, channels: int) -> Tensor:
+        """Room for whole tiles: (B, rows, 4, d, columns, 4, d, channels)."""
+        d = self.dilation
+        return like.new_empty(self.images, self.rows, OUT, d, self.columns, OUT, d, channels)
 
+    def cropped(self, result: Tensor) -> Tensor:
+        """The map of `empty`'s tiles: (B, C, H, W), channels-last."""
+        x = result.flatten(4, 6).flatten(1, 3)[:, : self.height, : self.width]
+        return x.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
 
-def _outputs(padded: Tensor, strip: slice) -> Tensor:
-    """Tiles of gradients of outputs, as the transposed transformation has them: (36, tiles, O)."""
-    cells = padded[:, 1 + OUT * strip.start : 1 + OUT * strip.stop, 1:-1]
-    tiles = cells.unflatten(2, (-1, OUT)).unflatten(1, (-1, OUT)).permute(2, 4, 0, 1, 3, 5)
-    tiles = tiles.contiguous().view(OUT * OUT, -1)
-    matrix = _both_ways(_OUTPUT, padded)
-    return (matrix.T @ tiles).view(IN * IN, -1, padded.shape[3])
+    def strips(self, parts: Sequence[Tensor]) -> Iterator[slice]:
+        """Rows of tiles of all images that are transformed together, at least one."""
+        channels = max(part.shape[1] for part in parts)
+        tiles = self.images * self.columns * self.dilation**2
+        row = IN * IN * tiles * channels * parts[0].element_size()
+        rows = max(BYTES_AT_ONCE // row, 1)
+        for start in range(0, self.rows, rows):
+            yield slice(start, min(start + rows, self.rows))
 
+    def inputs(self, padded: Tensor, strip: slice) -> Tensor:
+        """Tiles of inputs, which overlap, transformed: (36, tiles, C)."""
+        rows = padded[:, OUT * strip.start : OUT * strip.stop + 2]
+        windows = rows.unfold(1, IN, OUT).unfold(3, IN, OUT)  # (B, rows, d, columns, d, C, 6, 6)
+        tiles = windows.permute(6, 7, 0, 1, 2, 3, 4, 5).contiguous().view(IN * IN, -1)
+        return torch.mm(_both_ways(_INPUT, padded), tiles).view(IN * IN, -1, padded.shape[-1])
 
-def _put(result: Tensor, strip: slice, products: Tensor) -> None:
-    """Products (36, tiles, O), transformed back, into their place in the result."""
-    images, _, _, columns, _, channels = result.shape
-    cells = torch.mm(_both_ways(_OUTPUT, products), products.flatten(1))
-    cells = cells.view(OUT, OUT, images, -1, columns, channels)
-    result[:, strip] = cells.permute(2, 3, 0, 4, 1, 5)
+    def outputs(self, padded: Tensor, strip: slice) -> Tensor:
+        """Tiles of gradients of outputs, by the transposed transformation: (36, tiles, O)."""
+        cells = padded[:, 1 + OUT * strip.start : 1 + OUT * strip.stop, :, 1:-1]
+        tiles = cells.unflatten(3, (-1, OUT)).unflatten(1, (-1, OUT))
+        tiles = tiles.permute(2, 5, 0, 1, 3, 4, 6, 7).contiguous().view(OUT * OUT, -1)
+        return (_both_ways(_OUTPUT, padded).T @ tiles).view(IN * IN, -1, padded.shape[-1])
+
+    def put(self, result: Tensor, strip: slice, products: Tensor | None) -> None:
+        """Products (36, tiles, O), transformed back, into their place in the result."""
+        assert products is not None
+        cells = torch.mm(_both_ways(_OUTPUT, products), products.flatten(1))
+        d = self.dilation
+        cells = cells.view(OUT, OUT, self.images, -1, d, self.columns, d, products.shape[2])
+        result[:, strip] = cells.permute(2, 3, 0, 4, 5, 1, 6, 7)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from harness.config.schema import Profile
 from harness.training.execution import laid_out
+from harness.training.gradients import GradientSum
 from harness.training.precision import autocast
 from methods.contract import Batch, Method
 from methods.networks.encoder_rates import with_encoder_rates
@@ -87,6 +88,7 @@ class Trainer:
         for optimiser in self.schedules:
             for group in optimiser.param_groups:
                 group["initial_lr"] = group["lr"]
+        self.gradients = GradientSum(self.parameters())
         self.scaler = torch.amp.GradScaler(device.type, enabled=profile.precision == "fp16")
 
     def step(self, batches: Iterable[Batch], step: int) -> dict[str, Tensor]:
@@ -106,10 +108,12 @@ class Trainer:
             for group_terms in self.groups(laid_out(batch, self.profile), step):
                 minimised = [v for name, v in group_terms.items() if not name.startswith("log/")]
                 if minimised:
+                    loss = self.scaler.scale(torch.stack(minimised).sum() * share)
                     with self.watch("backward"):
-                        self.backward(self.scaler.scale(torch.stack(minimised).sum() * share))
+                        self.gradients.backward(loss)
                 for name, value in group_terms.items():
-                    terms[name] = terms.get(name, 0) + value.detach() * share
+                    part = value.detach() * share
+                    terms[name] = terms[name] + part if name in terms else part
         with self.watch("optimiser"):
             average_gradients(self.parameters())
             for optimiser in self.schedules:
@@ -124,23 +128,6 @@ class Trainer:
         """All that learns: the student's, its companions' and the critics'."""
         groups = (group for optimiser in self.schedules for group in optimiser.param_groups)
         return [p for group in groups for p in group["params"]]
-
-    def backward(self, loss: Tensor) -> None:
-        """Add a group's gradients to those of earlier groups, all parameters in one operation.
-
-        Left to autograd it is one a parameter: a thousand launches a step of MiT-B5. The price is
-        memory for the gradients of one more group, once the group's activations are gone.
-        """
-        parameters = [p for p in self.parameters() if p.grad is not None]
-        earlier = [p.grad for p in parameters]
-        for parameter in parameters:
-            parameter.grad = None
-        loss.backward()
-        sums = [(e, p.grad) for e, p in zip(earlier, parameters, strict=True) if p.grad is not None]
-        if sums:
-            torch._foreach_add_(*map(list, zip(*sums, strict=True)))
-        for parameter, gradient in zip(parameters, earlier, strict=True):
-            parameter.grad = gradient
 
     def groups(self, batch: Batch, step: int) -> Iterator[dict[str, Tensor]]:
         """The method's groups, each computed under autocast; backward runs outside of it."""

@@ -36,8 +36,10 @@ def prepare(method: Method, profile: Profile, device: torch.device) -> list[str]
     unmet = []
     if processes() > 1 and profile.sync_batchnorm and (left := join_norms(method)):
         unmet.append(f"sync_batchnorm=true: {', '.join(left)} cannot: statistics of each device")
-    if profile.channels_last:
-        method.to(memory_format=torch.channels_last)
+    for module in method.modules():
+        if profile.channels_last or getattr(module, "channels_last", False):
+            # As the maps are laid out, weights' gradients are: in another order each is copied.
+            module.to(memory_format=torch.channels_last)
     if profile.checkpointing:
         try:
             set_checkpointing(method.student, True)

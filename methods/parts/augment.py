@@ -42,7 +42,7 @@ def colour_jitter(image: Tensor, jitter: Jitter) -> Tensor:
     """Jitter one RGB image (3, H, W) with values in [0, 1]."""
     for operation in jitter.order:
         if operation == 0:
-            image = (image + jitter.brightness - 1).clamp(0, 1)
+            image = (image + (jitter.brightness - 1)).clamp(0, 1)
         elif operation == 1:
             image = (image * jitter.contrast).clamp(0, 1)
         else:
@@ -80,7 +80,8 @@ def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
     """
     ry, rx = (min(7, (math.ceil(side / 10) - 1) // 2) for side in image.shape[-2:])
     channels = len(image)
-    kx, ky = (gaussian(sigma, r, image.device).to(image).expand(channels, 1, -1) for r in (rx, ry))
+    kx = gaussian(sigma, rx, image.device).to(image).expand(channels, 1, -1)
+    ky = kx if ry == rx else gaussian(sigma, ry, image.device).to(image).expand(channels, 1, -1)
     blurred = F.pad(image[None], (rx, rx, ry, ry), mode="reflect")
     # Depthwise: with the channels as a batch of single ones it takes five times as long on a CPU.
     blurred = F.conv2d(blurred, kx[:, :, None], groups=channels)
@@ -90,7 +91,7 @@ def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
 def gaussian(sigma: float, radius: int, device: torch.device) -> Tensor:
     """Weights (2 * radius + 1,) that sum to 1."""
     x = torch.arange(-radius, radius + 1, device=device)
-    return torch.softmax(-(x**2) / (2 * sigma**2), 0)
+    return torch.softmax(x**2 * (-0.5 / sigma**2), 0)
 
 
 def denormalise(image: Tensor) -> Tensor:
@@ -106,7 +107,7 @@ def renormalise(image: Tensor) -> Tensor:
 
 
 def _statistics(image: Tensor) -> tuple[Tensor, Tensor]:
-    both = constant((*MEAN, *STD), image.device) / 255
+    both = constant(tuple(value / 255 for value in (*MEAN, *STD)), image.device)
     return both[:3, None, None], both[3:, None, None]
 
 

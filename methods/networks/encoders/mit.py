@@ -97,7 +97,7 @@ class MixFFN(nn.Module):
 
 
 class DropPath(nn.Module):
-    """A residual branch left out at random: one draw a sample, those kept divided by its odds.
+    """Residual branches left out at random: one draw a sample, those kept divided by its odds.
 
     Not torchvision's StochasticDepth: importing torchvision takes 164 MiB, most of it a compiler.
     """
@@ -108,13 +108,21 @@ class DropPath(nn.Module):
             raise ValueError(f"drop path probability is {p}, expected 0 <= p < 1")
         self.p = p
 
-    def forward(self, x: Tensor, branch: Tensor) -> Tensor:
-        """x (B, N, C) + what is kept of the branch, of the same shape."""
+    def draws(self, x: Tensor, branches: int) -> Sequence[Tensor | None]:
+        """For each branch of x (B, N, C), which samples keep it: (B, 1, 1) of 0 and 1.
+
+        Made together, in one operation. None where all keep all.
+        """
         if not self.training or self.p == 0:
+            return [None] * branches
+        shape = (branches, len(x), 1, 1)
+        return torch.empty(shape, dtype=x.dtype, device=x.device).bernoulli_(1 - self.p).unbind()
+
+    def forward(self, x: Tensor, branch: Tensor, draw: Tensor | None) -> Tensor:
+        """x (B, N, C) + what is kept of the branch, of the same shape."""
+        if draw is None:
             return x + branch
-        kept = 1.0 - self.p
-        draw = torch.empty((len(x), 1, 1), dtype=branch.dtype, device=branch.device)
-        return torch.addcmul(x, branch, draw.bernoulli_(kept), value=1 / kept)
+        return torch.addcmul(x, branch, draw, value=1 / (1 - self.p))
 
 
 class Block(nn.Module):
@@ -131,8 +139,9 @@ class Block(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor, height: int, width: int) -> Tensor:
-        x = self.drop_path(x, self.attn(self.norm1(x), height, width))
-        return self.drop_path(x, self.mlp(self.norm2(x), height, width))
+        attended, mixed = self.drop_path.draws(x, 2)
+        x = self.drop_path(x, self.attn(self.norm1(x), height, width), attended)
+        return self.drop_path(x, self.mlp(self.norm2(x), height, width), mixed)
 
 
 class MixTransformer(nn.Module):
@@ -140,6 +149,8 @@ class MixTransformer(nn.Module):
 
     #: Below 32 pixels a side the first stage is smaller than one window of its key reduction.
     min_size = 32
+    #: Its maps have their channels last, whatever the profile says.
+    channels_last = True
     #: Whether blocks keep their inputs alone for the backward pass: `modes.set_checkpointing`.
     checkpointing = False
 

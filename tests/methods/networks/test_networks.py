@@ -91,11 +91,15 @@ def test_drop_path_grows_linearly_from_none():
 def test_drop_path_keeps_what_it_drops_in_the_mean():
     torch.manual_seed(0)
     x, branch = torch.full((4000, 2, 3), 5.0), torch.ones(4000, 2, 3)
-    kept = DropPath(0.2)(x, branch) - x
+    drop_path = DropPath(0.2)
+    first, second = drop_path.draws(x, 2)
+    assert not torch.equal(first, second)
+    kept = drop_path(x, branch, first) - x
     assert set(kept.unique().tolist()) == {0.0, 1.25}
     assert (kept == kept[:, :1, :1]).all()
     assert kept.mean().item() == pytest.approx(1, abs=0.03)
-    assert torch.equal(DropPath(0.2).eval()(x, branch), x + branch)
+    assert drop_path.eval().draws(x, 2) == [None, None]
+    assert torch.equal(drop_path(x, branch, None), x + branch)
 
 
 def test_dropout_is_channel_wise():

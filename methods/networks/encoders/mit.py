@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from methods.networks.eager import eager_on_cpu
 from methods.networks.recompute import gelu_linear
 
 
@@ -64,12 +65,26 @@ class EfficientSelfAttention(nn.Module):
         heads = (self.num_heads, x.shape[2] // self.num_heads)
         reduced = x
         if self.sr_ratio > 1:
-            reduced = self.norm(to_tokens(self.sr(to_map(x, height, width))))
+            reduced = self.norm(self._reduced(x, height, width))
         q = self.q(x).unflatten(2, heads).transpose(1, 2)  # (B, nh, N, d)
         # Split before heads are: of gradients, that is one concatenation without a transposition.
         k, v = (t.unflatten(2, heads).transpose(1, 2) for t in self.kv(reduced).chunk(2, dim=2))
         out = F.scaled_dot_product_attention(q, k, v)
         return self.proj(out.transpose(1, 2).flatten(2))
+
+    def _reduced(self, x: Tensor, height: int, width: int) -> Tensor:
+        """Tokens (B, H*W, C) of windows that do not overlap: (B, H // ratio * W // ratio, C).
+
+        Such a convolution is a product of matrices: forward and backward take a CPU half the time.
+        """
+        if type(self.sr) is not nn.Conv2d or not eager_on_cpu(x):
+            return to_tokens(self.sr(to_map(x, height, width)))
+        ratio = self.sr_ratio
+        rows, columns = height // ratio, width // ratio
+        cells = x.unflatten(1, (height, width))[:, : rows * ratio, : columns * ratio]
+        windows = cells.unflatten(2, (columns, ratio)).unflatten(1, (rows, ratio)).transpose(2, 3)
+        weight = self.sr.weight.permute(0, 2, 3, 1).flatten(1)  # a view if channels are last
+        return F.linear(windows.flatten(3).flatten(1, 2), weight, self.sr.bias)
 
 
 class DepthwiseConv(nn.Module):

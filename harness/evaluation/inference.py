@@ -79,8 +79,7 @@ def class_scores(
 
 def most_likely(scores: Tensor) -> Tensor:
     """Class of the highest score of each pixel: (B, C, H, W) -> (B, H, W) int64, ties lowest id."""
-    # On a CPU a third of arg max's time where the classes are planes.
-    return scores.max(1)[1] if scores.is_contiguous() else scores.argmax(1)
+    return scores.max(1)[1]  # on a CPU a third of arg max's time, two thirds if channels are last
 
 
 def _logits(network: Segmentor, image: Tensor, slide: Slide | None, autocast: Autocast) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from weakref import WeakMethod
 
 from torch import Tensor, _foreach_add_
 
@@ -22,8 +23,14 @@ class GradientSum:
         self._parameters = [p for p in parameters if p.requires_grad]
         self._earlier: dict[Tensor, Tensor] = {}
         self._new: list[tuple[Tensor, Tensor]] = []  # an earlier gradient and what is added to it
+        collect = WeakMethod(self._collect)  # a parameter is not to keep this, which keeps it
+
+        def collected(parameter: Tensor) -> None:
+            if method := collect():
+                method(parameter)
+
         for parameter in self._parameters:
-            parameter.register_post_accumulate_grad_hook(self._collect)
+            parameter.register_post_accumulate_grad_hook(collected)
 
     def backward(self, loss: Tensor) -> None:
         """loss.backward(): `.grad` then holds the sum of its gradients and of those before."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -64,22 +65,42 @@ class SeparableConvBNReLU(nn.Module):
         y = norm_relu_conv(depthwise.conv(x), depthwise.bn, pointwise.conv)
         return F.relu_(pointwise.bn(y))
 
-    def of_slice(self, x: Tensor, channels: slice, total: Tensor | None) -> Tensor:
+    def of_slice(
+        self, x: Tensor, channels: slice, total: Tensor | None, frames: dict[Any, Tensor]
+    ) -> Tensor:
         """What a slice of the input's channels adds to the pointwise convolution, on a CPU.
 
         x: (B, c, H, W), those channels; of running statistics, before the pointwise's BatchNorm.
         total: (B * H * W, O), of the slices before it, or None -> the same with this one.
+        frames: what `dilated` keeps from slice to slice.
         """
-        conv, bn = self.depthwise_conv.conv, self.depthwise_conv.bn
-        assert bn.running_mean is not None
-        assert bn.running_var is not None
-        scale = bn.weight * torch.rsqrt(bn.running_var + bn.eps)
-        shift = (bn.bias - bn.running_mean * scale)[channels]
-        weight = conv.weight[channels] * scale[channels].view(-1, 1, 1, 1)
-        y = F.relu_(dilated(x, weight, shift, conv.dilation[0]))
+        conv = self.depthwise_conv.conv
+        scale, shift = (one[channels] for one in _scale_and_shift(self.depthwise_conv.bn))
+        weight = conv.weight[channels] * scale.view(-1, 1, 1, 1)
+        y = F.relu_(dilated(x, weight, shift, conv.dilation[0], frames))
         pixels = y.permute(0, 2, 3, 1).flatten(0, 2)  # (B * H * W, c)
         taps = self.pointwise_conv.conv.weight[:, channels, 0, 0].T
         return pixels @ taps if total is None else total.addmm_(pixels, taps)
+
+
+def norm_relu_(bn: nn.BatchNorm2d, x: Tensor) -> Tensor:
+    """relu(bn(x)) of a map x (B, C, H, W) that nobody else needs.
+
+    Where no gradient is wanted a CPU writes it over x: for a map of 32 MiB and more a new one costs
+    as much again.
+    """
+    if bn.training or torch.is_grad_enabled() or not plain_on_cpu(x):
+        return F.relu_(bn(x))
+    scale, shift = (one.view(-1, 1, 1) for one in _scale_and_shift(bn))
+    return F.relu_(torch.addcmul(shift, x, scale, out=x))
+
+
+def _scale_and_shift(bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """What a norm by running statistics does to each channel, both (C,)."""
+    assert bn.running_mean is not None
+    assert bn.running_var is not None
+    scale = bn.weight * torch.rsqrt(bn.running_var + bn.eps)
+    return scale, bn.bias - bn.running_mean * scale
 
 
 def inference_on_cpu(module: nn.Module, x: Tensor) -> bool:

@@ -36,18 +36,34 @@ class DilatedDepthwiseConv(nn.Conv2d):
         return _Dilated.apply(x, weight, self.dilation[0])
 
 
-def dilated(x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
+def dilated(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    dilation: int,
+    frames: dict[Any, Tensor] | None = None,
+) -> Tensor:
     """The depthwise convolution of x (B, C, H, W) with weight (C, 1, 3, 3), for a CPU.
 
     torch's kernels for channels-last maps stop at a padding of 6. So the map is padded before; or,
     where that would more than quadruple it, cut into the maps of every dilation-th row and column,
-    on which the convolution has no dilation.
+    on which the convolution has no dilation. `frames`, where there are several calls without a
+    gradient, keeps the zeros around a map for the next of its size.
     """
     if 2 * dilation > min(x.shape[2:]):
         y = F.conv2d(_cut(x, dilation), weight, bias, padding=1, groups=len(weight))
         return _joined(y, dilation, x.shape)
-    x = x.contiguous(memory_format=torch.channels_last)
-    padded = F.pad(x, (dilation, dilation, dilation, dilation))
+    around = (dilation, dilation, dilation, dilation)
+    if frames is None:
+        padded = F.pad(x.contiguous(memory_format=torch.channels_last), around)
+    else:
+        frame = frames.get(key := (x.shape, dilation))
+        if frame is None:
+            empty = torch.empty_like(x, memory_format=torch.channels_last)
+            frame = frames[key] = F.pad(empty, around)
+        inside = slice(dilation, -dilation)
+        frame[..., inside, inside] = x
+        padded = frame
     return F.conv2d(padded, weight, bias, dilation=dilation, groups=len(weight))
 
 

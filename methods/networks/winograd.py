@@ -76,7 +76,7 @@ def convolution(x: Tensor, conv: nn.Conv2d) -> Tensor:
 def convolved(maps: Sequence[Tensor], weight: Tensor, dilation: int = 1) -> Tensor:
     """The convolution of maps (B, c_i, H, W), one after the other, that keeps their size.
 
-    weight: (O, sum of c_i, 3, 3) -> channels-last (B, O, H, W).
+    weight: (O, sum of c_i, 3, 3) -> (B, O, H, W), its channels last where the first map's are.
     """
     return _Winograd.apply(weight, dilation, *maps)
 
@@ -101,14 +101,13 @@ def forward(maps: Sequence[Tensor], weight: Tensor, dilation: int) -> Tensor:
     grid = _Grid.of(maps[0], dilation)
     parts = _parts(maps)
     kernels = [_kernels(w, _KERNEL).transpose(1, 2) for w in _along_inputs(weight, parts)]
-    padded = [grid.padded(x) for x in parts]
     result = grid.empty(maps[0], len(weight))
     for strip in grid.strips(parts):
         total: Tensor | None = None  # (36, tiles, O)
-        for x, kernel in zip(padded, kernels, strict=True):
-            total = _plus_product(total, grid.inputs(x, strip), kernel)
+        for part, kernel in zip(parts, kernels, strict=True):
+            total = _plus_product(total, grid.inputs(part, strip), kernel)
         grid.put(result, strip, total)
-    return grid.cropped(result)
+    return grid.cropped(result, maps[0])
 
 
 def gradients(
@@ -122,33 +121,31 @@ def gradients(
 def _of_maps(grid: _Grid, maps: Sequence[Tensor], weight: Tensor, gradient: Tensor) -> list[Tensor]:
     """A map's gradient is the convolution of the result's with the mirrored kernel."""
     parts = _parts([gradient])
-    padded = [grid.padded(part) for part in parts]
     kernels = [
         [_kernels(part, _MIRRORED) for part in of_map.split(CHANNELS_AT_ONCE)]
         for of_map in _along_inputs(weight, maps)
     ]
     results = [grid.empty(x, x.shape[1]) for x in maps]
     for strip in grid.strips(parts):
-        tiles = [grid.inputs(part, strip) for part in padded]
+        tiles = [grid.inputs(part, strip) for part in parts]
         for result, of_map in zip(results, kernels, strict=True):
             total: Tensor | None = None  # (36, tiles, C)
             for part, kernel in zip(tiles, of_map, strict=True):
                 total = _plus_product(total, part, kernel)
             grid.put(result, strip, total)
-    return [grid.cropped(result) for result in results]
+    return [grid.cropped(result, x) for result, x in zip(results, maps, strict=True)]
 
 
 def _of_weight(grid: _Grid, maps: Sequence[Tensor], gradient: Tensor) -> Tensor:
     """Of a tile: its transformed input times its output's gradient, transformed back."""
     parts, outputs = _parts(maps), gradient.shape[1]
-    padded, padded_gradient = [grid.padded(part) for part in parts], grid.padded(gradient)
     totals: list[Tensor] = []  # a part's (36, O, C)
     for strip in grid.strips(parts):
-        tiles = grid.outputs(padded_gradient, strip).transpose(1, 2)
+        tiles = grid.outputs(gradient, strip).transpose(1, 2)
         before: Sequence[Tensor | None] = totals or [None] * len(parts)
         totals = [
             _plus_product(total, tiles, grid.inputs(part, strip))
-            for total, part in zip(before, padded, strict=True)
+            for total, part in zip(before, parts, strict=True)
         ]
     back = _both_ways(_KERNEL, gradient).T
     of_taps = []
@@ -188,7 +185,7 @@ def _kernels(weight: Tensor, matrix: Matrix) -> Tensor:
 
 @dataclass(frozen=True)
 class _Grid:
-    """The tiles of maps of one size, laid out with channels last.
+    """The tiles of maps of one size.
 
     A tile of outputs, with dilation d, is every d-th of 4d rows and columns: d * d of them lie
     within one another.
@@ -211,26 +208,16 @@ class _Grid:
     def columns(self) -> int:
         return -(-self.width // (OUT * self.dilation))
 
-    def padded(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> whole tiles and the cells around them, with zeros.
-
-        (B, rows of a tile's cells, d, columns of them, d, C)
-        """
-        d = self.dilation
-        below = (OUT * self.rows + 1) * d - self.height
-        right = (OUT * self.columns + 1) * d - self.width
-        x = F.pad(x.permute(0, 2, 3, 1), (0, 0, d, right, d, below))
-        return x.unflatten(2, (-1, d)).unflatten(1, (-1, d))
-
     def empty(self, like: Tensor, channels: int) -> Tensor:
         """Room for whole tiles: (B, rows, 4, d, columns, 4, d, channels)."""
         d = self.dilation
         return like.new_empty(self.images, self.rows, OUT, d, self.columns, OUT, d, channels)
 
-    def cropped(self, result: Tensor) -> Tensor:
-        """The map of `empty`'s tiles: (B, C, H, W), channels-last."""
-        x = result.flatten(4, 6).flatten(1, 3)[:, : self.height, : self.width]
-        return x.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+    def cropped(self, result: Tensor, like: Tensor) -> Tensor:
+        """The map of `empty`'s tiles, laid out as another: (B, C, H, W)."""
+        x = result.flatten(4, 6).flatten(1, 3)[:, : self.height, : self.width].permute(0, 3, 1, 2)
+        last = like.is_contiguous(memory_format=torch.channels_last)
+        return x.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
 
     def strips(self, parts: Sequence[Tensor]) -> Iterator[slice]:
         """Rows of tiles of all images that are transformed together, at least one."""
@@ -241,19 +228,32 @@ class _Grid:
         for start in range(0, self.rows, rows):
             yield slice(start, min(start + rows, self.rows))
 
-    def inputs(self, padded: Tensor, strip: slice) -> Tensor:
-        """Tiles of inputs, which overlap, transformed: (36, tiles, C)."""
-        rows = padded[:, OUT * strip.start : OUT * strip.stop + 2]
+    def inputs(self, x: Tensor, strip: slice) -> Tensor:
+        """Tiles of inputs x (B, C, H, W), which overlap, transformed: (36, tiles, C)."""
+        rows = self._rows(x, OUT * strip.start - 1, OUT * strip.stop + 1, 1)
         windows = rows.unfold(1, IN, OUT).unfold(3, IN, OUT)  # (B, rows, d, columns, d, C, 6, 6)
         tiles = windows.permute(6, 7, 0, 1, 2, 3, 4, 5).contiguous().view(IN * IN, -1)
-        return torch.mm(_both_ways(_INPUT, padded), tiles).view(IN * IN, -1, padded.shape[-1])
+        return torch.mm(_both_ways(_INPUT, x), tiles).view(IN * IN, -1, x.shape[1])
 
-    def outputs(self, padded: Tensor, strip: slice) -> Tensor:
+    def outputs(self, gradient: Tensor, strip: slice) -> Tensor:
         """Tiles of gradients of outputs, by the transposed transformation: (36, tiles, O)."""
-        cells = padded[:, 1 + OUT * strip.start : 1 + OUT * strip.stop, :, 1:-1]
-        tiles = cells.unflatten(3, (-1, OUT)).unflatten(1, (-1, OUT))
+        rows = self._rows(gradient, OUT * strip.start, OUT * strip.stop, 0)
+        tiles = rows.unflatten(3, (-1, OUT)).unflatten(1, (-1, OUT))
         tiles = tiles.permute(2, 5, 0, 1, 3, 4, 6, 7).contiguous().view(OUT * OUT, -1)
-        return (_both_ways(_OUTPUT, padded).T @ tiles).view(IN * IN, -1, padded.shape[-1])
+        return (_both_ways(_OUTPUT, gradient).T @ tiles).view(IN * IN, -1, gradient.shape[1])
+
+    def _rows(self, x: Tensor, first: int, last: int, around: int) -> Tensor:
+        """Rows of a tile's cells from first to last, with zeros where the map has none.
+
+        (B, rows, d, columns and so many more on either side, d, C)
+        """
+        d = self.dilation
+        inside = slice(max(first * d, 0), max(min(last * d, self.height), 0))
+        missing = inside.start - first * d, last * d - inside.stop
+        right = (OUT * self.columns + around) * d - self.width
+        rows = x.permute(0, 2, 3, 1)[:, inside]
+        rows = F.pad(rows, (0, 0, around * d, right, *missing))
+        return rows.unflatten(2, (-1, d)).unflatten(1, (-1, d))
 
     def put(self, result: Tensor, strip: slice, products: Tensor | None) -> None:
         """Products (36, tiles, O), transformed back, into their place in the result."""

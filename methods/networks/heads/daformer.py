@@ -8,9 +8,9 @@ published checkpoints.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from methods.networks.conv import (
@@ -20,6 +20,7 @@ from methods.networks.conv import (
     classifier,
     concatenated,
     inference_on_cpu,
+    norm_relu_,
     pointwise,
     resize_to,
 )
@@ -49,12 +50,12 @@ class SeparableASPP(nn.Module):
             x = torch.cat([resize_to(one, maps[0]) for one in maps], dim=1)
             separable = (branch(x) for branch in self._separable())
         branches = [
-            F.relu_(branch.bn(pointwise(branch.conv, maps, maps[0])))
+            norm_relu_(branch.bn, pointwise(branch.conv, maps, maps[0]))
             if isinstance(branch, ConvBNReLU)
             else next(separable)
             for branch in self.aspp_modules
         ]
-        return F.relu_(self.bottleneck.bn(concatenated(self.bottleneck.conv, branches)))
+        return norm_relu_(self.bottleneck.bn, concatenated(self.bottleneck.conv, branches))
 
     def _separable(self) -> list[SeparableConvBNReLU]:
         return [b for b in self.aspp_modules if isinstance(b, SeparableConvBNReLU)]
@@ -66,20 +67,21 @@ class SeparableASPP(nn.Module):
         blocks below 32 MiB, while larger ones cost a page fault every 4 KiB.
         """
         sums: list[Tensor | None] = [None for _ in self._separable()]
+        frames: dict[Any, Tensor] = {}
         start = 0
         for narrow in (part for one in maps for part in one.split(SLICE, dim=1)):
             channels = slice(start, start + narrow.shape[1])
             start = channels.stop
             x = resize_to(narrow, maps[0])
             sums = [
-                branch.of_slice(x, channels, total)
+                branch.of_slice(x, channels, total, frames)
                 for branch, total in zip(self._separable(), sums, strict=True)
             ]
         images, _, height, width = maps[0].shape
         for branch, total in zip(self._separable(), sums, strict=True):
             assert total is not None
             whole = total.view(images, height, width, -1).permute(0, 3, 1, 2)
-            yield F.relu_(branch.pointwise_conv.bn(whole))
+            yield norm_relu_(branch.pointwise_conv.bn, whole)
 
 
 class DAFormerHead(nn.Module):

@@ -1,6 +1,8 @@
 """Gradients of several groups add up to those that autograd adds up itself."""
 
 import copy
+import gc
+import weakref
 
 import pytest
 import torch
@@ -71,3 +73,16 @@ def test_what_learns_nothing_is_left_alone(network):
     total.backward(network(torch.randn(3, 4, dtype=torch.double)).mean())
     assert network[0].weight.grad is None
     assert network[2].weight.grad is not None
+
+
+def test_parameters_do_not_keep_it(network):
+    total = GradientSum(list(network.parameters()))
+    gone = weakref.ref(total)
+    gc.disable()
+    try:
+        del total
+        assert gone() is None
+    finally:
+        gc.enable()
+    network(torch.randn(3, 4, dtype=torch.double)).mean().backward()
+    assert network[0].weight.grad is not None

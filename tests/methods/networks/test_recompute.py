@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from timm.models import resnet as timm_resnet
 from torch import nn
 
+from methods.networks import winograd
 from methods.networks.encoders.resnet import DilatedResNet
 from methods.networks.recompute import gelu_linear, norm_relu_conv
 
@@ -79,3 +80,23 @@ def test_the_norms_own_gradients():
     ours = torch.autograd.grad(norm_relu_conv(x, bn, conv).square().sum(), (bn.weight, bn.bias))
     plain = torch.autograd.grad(conv(F.relu(bn(x))).square().sum(), (bn.weight, bn.bias))
     torch.testing.assert_close(ours, plain, rtol=1e-10, atol=1e-10)
+
+
+def test_a_resnets_fast_ways_on_a_cpu_change_nothing(monkeypatch):
+    torch.manual_seed(0)
+    encoder = DilatedResNet((1, 1, 1, 1), channels=(4, 8, 256, 256), stem_width=4).double()
+    image = torch.randn(1, 3, 256, 256, dtype=torch.double)
+
+    def maps_and_gradient():
+        maps = encoder(image)
+        weight = encoder.get_submodule("layer4")[0].conv2.weight
+        return *maps, torch.autograd.grad(maps[-1].square().mean(), weight)[0]
+
+    fast = maps_and_gradient()
+    assert fast[-2].is_contiguous(memory_format=torch.channels_last)
+    assert not fast[-2].is_contiguous()
+    monkeypatch.setattr(winograd, "FEWEST_CELLS", 10**9)
+    plain = maps_and_gradient()
+    assert plain[-2].is_contiguous()
+    for one, other in zip(fast, plain, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)

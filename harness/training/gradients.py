@@ -23,6 +23,7 @@ class GradientSum:
         self._parameters = [p for p in parameters if p.requires_grad]
         self._earlier: dict[Tensor, Tensor] = {}
         self._new: list[tuple[Tensor, Tensor]] = []  # an earlier gradient and what is added to it
+        self._bytes = 0  # of what is added
         collect = WeakMethod(self._collect)  # a parameter is not to keep this, which keeps it
 
         def collected(parameter: Tensor) -> None:
@@ -43,19 +44,20 @@ class GradientSum:
         finally:
             for parameter, gradient in self._earlier.items():
                 parameter.grad = gradient
-            self._earlier, self._new = {}, []
+            self._earlier, self._new, self._bytes = {}, [], 0
 
     def _collect(self, parameter: Tensor) -> None:
         """Called by autograd when a parameter's gradient of this pass is whole."""
         if parameter not in self._earlier or parameter.grad is None:
             return
         self._new.append((self._earlier[parameter], parameter.grad))
+        self._bytes += parameter.grad.nbytes
         parameter.grad = None
-        if sum(new.nbytes for _, new in self._new) >= BUCKET:
+        if self._bytes >= BUCKET:
             self._add()
 
     def _add(self) -> None:
         if self._new:
             earlier, new = map(list, zip(*self._new, strict=True))
             _foreach_add_(earlier, new)
-            self._new.clear()
+        self._new, self._bytes = [], 0

@@ -37,7 +37,7 @@ def prepare(method: Method, profile: Profile, device: torch.device) -> list[str]
     if processes() > 1 and profile.sync_batchnorm and (left := join_norms(method)):
         unmet.append(f"sync_batchnorm=true: {', '.join(left)} cannot: statistics of each device")
     for module in method.modules():
-        if profile.channels_last or getattr(module, "channels_last", False):
+        if profile.channels_last or getattr(module, "maps_channels_last", False):
             # As the maps are laid out, weights' gradients are: in another order each is copied.
             module.to(memory_format=torch.channels_last)
     if profile.checkpointing:

@@ -165,7 +165,7 @@ class MixTransformer(nn.Module):
     #: Below 32 pixels a side the first stage is smaller than one window of its key reduction.
     min_size = 32
     #: Its maps have their channels last, whatever the profile says.
-    channels_last = True
+    maps_channels_last = True
     #: Whether blocks keep their inputs alone for the backward pass: `modes.set_checkpointing`.
     checkpointing = False
 

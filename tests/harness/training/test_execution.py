@@ -73,6 +73,18 @@ def test_images_and_convolutions_are_channels_last():
     assert all(p.is_contiguous(memory_format=torch.channels_last) for p in convolutions)
 
 
+def test_no_gradient_of_mit_is_copied_into_another_order():
+    method = made()
+    execution.prepare(method, profile(), CPU)
+    encoder = method.student.encoder
+    (method.student(batch().source_image).features[-1]).square().mean().backward()
+    learnt = [p for p in encoder.parameters() if p.ndim == 4 and p.shape[1] > 1]
+    assert learnt
+    for weight in learnt:
+        assert weight.is_contiguous(memory_format=torch.channels_last)
+        assert weight.grad.stride() == weight.stride()
+
+
 def test_frozen_networks_alone_are_held_in_bf16():
     method = made()
     assert execution.prepare(method, profile(precision="bf16", frozen_precision="bf16"), CPU) == []

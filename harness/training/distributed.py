@@ -194,8 +194,9 @@ def copy_(tensor: Tensor) -> Tensor:
     if processes() > 1 and tensor.numel():
         flat = tensor.detach().contiguous().reshape(-1)
         dist.broadcast(flat.view(torch.uint8), 0)
-        with torch.no_grad():
-            tensor.copy_(flat.view(tensor.shape))
+        if flat.data_ptr() != tensor.data_ptr():  # else it is the tensor's own memory
+            with torch.no_grad():
+                tensor.copy_(flat.view(tensor.shape))
     return tensor
 
 

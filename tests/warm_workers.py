@@ -79,9 +79,10 @@ def serve(address: str) -> str:
     waiting: dict[int, socket.socket] = {}
 
     def reap(*_: object) -> None:
-        while waiting and (ended := os.waitpid(-1, os.WNOHANG))[0]:
-            with waiting.pop(ended[0]) as client, suppress(OSError):
-                client.send(b"%d" % ended[1])
+        with suppress(ChildProcessError):  # this was called within itself, and that call has it
+            while waiting and (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                with waiting.pop(ended[0]) as client, suppress(OSError):
+                    client.send(b"%d" % ended[1])
 
     signal.signal(signal.SIGCHLD, reap)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from methods.networks import winograd
-from methods.networks.depthwise import DilatedDepthwiseConv, dilated
+from methods.networks.depthwise import DilatedDepthwiseConv, Frames, dilated
 from methods.networks.eager import eager_on_cpu, plain_on_cpu
 from methods.networks.recompute import norm_relu_conv
 
@@ -32,7 +31,7 @@ class ConvBNReLU(nn.Module):
         nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu_(self.bn(self.conv(x)))  # no gradient needs what the norm gives
+        return norm_relu_(self.bn, self.conv(x))
 
 
 def _same_size_conv(
@@ -63,11 +62,9 @@ class SeparableConvBNReLU(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         depthwise, pointwise = self.depthwise_conv, self.pointwise_conv
         y = norm_relu_conv(depthwise.conv(x), depthwise.bn, pointwise.conv)
-        return F.relu_(pointwise.bn(y))
+        return norm_relu_(pointwise.bn, y)
 
-    def of_slice(
-        self, x: Tensor, channels: slice, total: Tensor | None, frames: dict[Any, Tensor]
-    ) -> Tensor:
+    def of_slice(self, x: Tensor, channels: slice, total: Tensor | None, frames: Frames) -> Tensor:
         """What a slice of the input's channels adds to the pointwise convolution, on a CPU.
 
         x: (B, c, H, W), those channels; of running statistics, before the pointwise's BatchNorm.
@@ -84,7 +81,7 @@ class SeparableConvBNReLU(nn.Module):
 
 
 def norm_relu_(bn: nn.BatchNorm2d, x: Tensor) -> Tensor:
-    """relu(bn(x)) of a map x (B, C, H, W) that nobody else needs.
+    """relu(bn(x)) of a map x (B, C, H, W) that nobody else needs; no gradient needs bn(x).
 
     Where no gradient is wanted a CPU writes it over x: for a map of 32 MiB and more a new one costs
     as much again.

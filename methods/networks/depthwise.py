@@ -11,6 +11,9 @@ from torch.autograd.function import once_differentiable
 
 from methods.networks.eager import eager_on_cpu
 
+#: Maps within zeros, by their shape and the zeros' width.
+Frames = dict[tuple[torch.Size, int], Tensor]
+
 
 class DilatedDepthwiseConv(nn.Conv2d):
     """A depthwise 3x3 without bias that keeps the size, at a dilation above 1.
@@ -41,7 +44,7 @@ def dilated(
     weight: Tensor,
     bias: Tensor | None,
     dilation: int,
-    frames: dict[Any, Tensor] | None = None,
+    frames: Frames | None = None,
 ) -> Tensor:
     """The depthwise convolution of x (B, C, H, W) with weight (C, 1, 3, 3), for a CPU.
 
@@ -53,18 +56,19 @@ def dilated(
     if 2 * dilation > min(x.shape[2:]):
         y = F.conv2d(_cut(x, dilation), weight, bias, padding=1, groups=len(weight))
         return _joined(y, dilation, x.shape)
-    around = (dilation, dilation, dilation, dilation)
-    if frames is None:
-        padded = F.pad(x.contiguous(memory_format=torch.channels_last), around)
-    else:
-        frame = frames.get(key := (x.shape, dilation))
-        if frame is None:
-            empty = torch.empty_like(x, memory_format=torch.channels_last)
-            frame = frames[key] = F.pad(empty, around)
-        inside = slice(dilation, -dilation)
-        frame[..., inside, inside] = x
-        padded = frame
+    padded = _padded(x, dilation, {} if frames is None else frames)
     return F.conv2d(padded, weight, bias, dilation=dilation, groups=len(weight))
+
+
+def _padded(x: Tensor, width: int, frames: Frames) -> Tensor:
+    """x (B, C, H, W) within zeros, so many on every side; channels-last."""
+    frame = frames.get(key := (x.shape, width))
+    if frame is None:
+        x = x.contiguous(memory_format=torch.channels_last)
+        frame = frames[key] = F.pad(x, (width, width, width, width))
+    else:
+        frame[..., width:-width, width:-width] = x
+    return frame
 
 
 class _Dilated(torch.autograd.Function):

@@ -8,7 +8,7 @@ d-th cell. In float32 an output differs from the direct convolution's by some 1e
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -103,10 +103,8 @@ def forward(maps: Sequence[Tensor], weight: Tensor, dilation: int) -> Tensor:
     kernels = [_kernels(w, _KERNEL).transpose(1, 2) for w in _along_inputs(weight, parts)]
     result = grid.empty(maps[0], len(weight))
     for strip in grid.strips(parts):
-        total: Tensor | None = None  # (36, tiles, O)
-        for part, kernel in zip(parts, kernels, strict=True):
-            total = _plus_product(total, grid.inputs(part, strip), kernel)
-        grid.put(result, strip, total)
+        tiles = (grid.inputs(part, strip) for part in parts)
+        grid.put(result, strip, _product_sum(tiles, kernels))
     return grid.cropped(result, maps[0])
 
 
@@ -129,10 +127,7 @@ def _of_maps(grid: _Grid, maps: Sequence[Tensor], weight: Tensor, gradient: Tens
     for strip in grid.strips(parts):
         tiles = [grid.inputs(part, strip) for part in parts]
         for result, of_map in zip(results, kernels, strict=True):
-            total: Tensor | None = None  # (36, tiles, C)
-            for part, kernel in zip(tiles, of_map, strict=True):
-                total = _plus_product(total, part, kernel)
-            grid.put(result, strip, total)
+            grid.put(result, strip, _product_sum(tiles, of_map))
     return [grid.cropped(result, x) for result, x in zip(results, maps, strict=True)]
 
 
@@ -160,6 +155,15 @@ def _parts(maps: Sequence[Tensor]) -> list[Tensor]:
 
 def _along_inputs(weight: Tensor, maps: Sequence[Tensor]) -> Sequence[Tensor]:
     return weight.split([x.shape[1] for x in maps], dim=1)
+
+
+def _product_sum(tiles: Iterable[Tensor], kernels: Iterable[Tensor]) -> Tensor:
+    """Of a part's tiles (36, tiles, c) and kernels (36, c, O), over parts: (36, tiles, O)."""
+    total: Tensor | None = None
+    for part, kernel in zip(tiles, kernels, strict=True):
+        total = _plus_product(total, part, kernel)
+    assert total is not None
+    return total
 
 
 def _plus_product(total: Tensor | None, a: Tensor, b: Tensor) -> Tensor:
@@ -248,16 +252,15 @@ class _Grid:
         (B, rows, d, columns and so many more on either side, d, C)
         """
         d = self.dilation
-        inside = slice(max(first * d, 0), max(min(last * d, self.height), 0))
+        inside = slice(max(first * d, 0), min(last * d, self.height))
         missing = inside.start - first * d, last * d - inside.stop
         right = (OUT * self.columns + around) * d - self.width
         rows = x.permute(0, 2, 3, 1)[:, inside]
         rows = F.pad(rows, (0, 0, around * d, right, *missing))
         return rows.unflatten(2, (-1, d)).unflatten(1, (-1, d))
 
-    def put(self, result: Tensor, strip: slice, products: Tensor | None) -> None:
+    def put(self, result: Tensor, strip: slice, products: Tensor) -> None:
         """Products (36, tiles, O), transformed back, into their place in the result."""
-        assert products is not None
         cells = torch.mm(_both_ways(_OUTPUT, products), products.flatten(1))
         d = self.dilation
         cells = cells.view(OUT, OUT, self.images, -1, d, self.columns, d, products.shape[2])

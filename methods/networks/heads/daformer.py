@@ -8,7 +8,6 @@ published checkpoints.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +23,7 @@ from methods.networks.conv import (
     pointwise,
     resize_to,
 )
+from methods.networks.depthwise import Frames
 
 #: Channels at a time where no gradient is wanted: 16 MiB of a map of 128x256.
 SLICE = 128
@@ -67,7 +67,7 @@ class SeparableASPP(nn.Module):
         blocks below 32 MiB, while larger ones cost a page fault every 4 KiB.
         """
         sums: list[Tensor | None] = [None for _ in self._separable()]
-        frames: dict[Any, Tensor] = {}
+        frames: Frames = {}
         start = 0
         for narrow in (part for one in maps for part in one.split(SLICE, dim=1)):
             channels = slice(start, start + narrow.shape[1])

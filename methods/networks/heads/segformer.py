@@ -9,10 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.networks.conv import ConvBNReLU, LinearEmbedding, classifier, pointwise
+from methods.networks.conv import (
+    ConvBNReLU,
+    LinearEmbedding,
+    classifier,
+    norm_relu_,
+    pointwise,
+)
 
 
 class SegFormerHead(nn.Module):
@@ -47,5 +52,5 @@ class SegFormerHead(nn.Module):
             self.get_submodule(f"linear_c{i}")(features[i - 1]) for i in range(self.stages, 0, -1)
         ]
         fuse = self.linear_fuse
-        fused = F.relu_(fuse.bn(pointwise(fuse.conv, embedded, features[0])))
+        fused = norm_relu_(fuse.bn, pointwise(fuse.conv, embedded, features[0]))
         return self.linear_pred(self.dropout(fused)), fused

@@ -58,3 +58,19 @@ def test_a_state_of_another_number_of_processes_is_refused_by_it():
     state = State({}, {"random_of_others": [{}], "frozen": {}, "shared": {}})
     with pytest.raises(StateError, match="left by a training on --devices 2, not 1"):
         check_fit(method, state)
+
+
+@pytest.mark.parametrize("shape", [(4, 1, 3, 3), (4, 2, 3, 3), (4, 2, 1, 1)], ids=str)
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
+def test_weights_become_those_of_rank_0_whatever_their_layout(monkeypatch, shape, layout):
+    theirs = torch.randn(shape)
+    monkeypatch.setattr(distributed, "processes", lambda: 2)
+    monkeypatch.setattr(
+        distributed.dist,
+        "broadcast",
+        lambda received, rank: received.copy_(theirs.flatten().view(torch.uint8)),
+    )
+    weight = torch.empty(shape).to(memory_format=layout)
+    strides = weight.stride()
+    assert torch.equal(distributed.copy_(weight), theirs)
+    assert weight.stride() == strides

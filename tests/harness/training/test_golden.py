@@ -1,6 +1,9 @@
+import gc
+
+import pytest
 import torch
 
-from harness.training.loop import GoldenLosses, held_mib
+from harness.training.loop import GoldenLosses, held_mib, passing_over_older_objects
 
 CPU = torch.device("cpu")
 
@@ -26,6 +29,29 @@ def test_held_tensors_are_counted_once_and_no_longer_than_they_are_held():
     assert held_mib(CPU) - before == 1
     del kept, views
     assert held_mib(CPU) == before
+
+
+def test_of_a_training_only_what_it_makes_is_counted():
+    older = torch.zeros(2**20)
+    with passing_over_older_objects():
+        before = held_mib(CPU)
+        younger = torch.zeros(2**18)
+        assert held_mib(CPU) - before == 1
+        assert before < 4
+    assert len(older) > len(younger)
+
+
+@pytest.mark.parametrize(("frozen_before", "calls"), [(0, ["freeze", "unfreeze"]), (7, ["freeze"])])
+def test_whoever_set_objects_apart_before_a_training_keeps_them_so(
+    monkeypatch, frozen_before, calls
+):
+    made = []
+    monkeypatch.setattr(gc, "get_freeze_count", lambda: frozen_before)
+    monkeypatch.setattr(gc, "freeze", lambda: made.append("freeze"))
+    monkeypatch.setattr(gc, "unfreeze", lambda: made.append("unfreeze"))
+    with pytest.raises(ZeroDivisionError), passing_over_older_objects():
+        raise ZeroDivisionError
+    assert made == calls
 
 
 def test_what_is_held_is_noted_after_the_first_steps_and_the_last():

@@ -65,12 +65,13 @@ def claims(records: Iterable[Record]) -> list[Claim]:
         "combined": lambda tables: [text for table in tables for text in combined(table)],
         "mixture": lambda tables: [text for table in tables for text in mixture(table.runs)],
     }
-    return [
+    found = (
         Claim(about, _place(tables[0]), text)
         for tables in groups.values()
         for about in QUESTIONS
         for text in answers[about](tables)
-    ]
+    )
+    return list(dict.fromkeys(found))  # what is said of two scenarios alike is said once
 
 
 def _place(table: Table) -> str:

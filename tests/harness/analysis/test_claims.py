@@ -59,6 +59,16 @@ def test_a_mixture_of_code_is_said_beside_the_sentences():
     assert "source_only" in of_row
 
 
+def test_what_holds_of_two_scenarios_alike_is_said_once():
+    records = [*table(36.0, 30.4), *table(36.0, 30.4, scenario="synthia2cs")]
+    for place, record in enumerate(records):
+        version = "2.9.0" if record.spec.method == "dacs" else "9.9.9"
+        made_by = {**record.provenance, "versions": {"torch": version}}
+        records[place] = record.model_copy(update={"provenance": made_by})
+    (note,) = texts(records, "mixture")
+    assert "2.9.0 in dacs" in note
+
+
 def test_the_sentences_change_with_the_records():
     below, untold, _ = texts(table(26.0, 30.4), "gains")
     assert below.startswith("Beyond chance below source_only: daformer by -4.0 points")

@@ -19,7 +19,7 @@ from harness.runs.training import build_method
 from harness.training.trainer import make_critic_optimiser, make_optimiser
 from methods.contract import Segmentor
 from methods.networks import zoo
-from methods.networks.modes import set_checkpointing
+from methods.networks.recompute import checkpoint_blocks
 from methods.parts.losses import cross_entropy
 
 GIB = 2**30
@@ -51,7 +51,7 @@ def needed_gib(plan: Plan) -> float:
         )
         if profile.checkpointing:
             with suppress(ValueError):
-                set_checkpointing(method.student, True)
+                checkpoint_blocks(method.student, compiled=profile.compile != "off")
         kept = activations(method.student, profile.batch_size, profile.crop)
     if profile.precision != "fp32":
         kept = round(MIXED * kept) + 2 * learning  # and the weights as they were cast

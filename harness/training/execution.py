@@ -14,7 +14,7 @@ from torch import nn
 from harness.config.schema import Profile
 from harness.errors import in_one_line
 from methods.contract import Batch, Method, Segmentor
-from methods.networks.modes import set_checkpointing
+from methods.networks.recompute import checkpoint_blocks
 from methods.parts.ema import Frozen
 from methods.parts.joined import processes
 from methods.parts.joined_norm import join_norms
@@ -42,7 +42,7 @@ def prepare(method: Method, profile: Profile, device: torch.device) -> list[str]
             module.to(memory_format=torch.channels_last)
     if profile.checkpointing:
         try:
-            set_checkpointing(method.student, True)
+            checkpoint_blocks(method.student, compiled=profile.compile != "off")
         except ValueError as error:
             unmet.append(f"checkpointing=true: {error}: nothing is computed again")
     if profile.frozen_precision == "bf16":

@@ -1,4 +1,4 @@
-"""Modes of a network: training and evaluation, and what it keeps for the backward pass."""
+"""Modes of a network: training and evaluation."""
 
 from __future__ import annotations
 
@@ -20,20 +20,3 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
-
-
-def set_checkpointing(network: nn.Module, on: bool) -> None:
-    """Let the network's encoder keep its blocks' inputs alone, and compute the rest again.
-
-    Results are bit-equal, random draws included; every block's forward is computed twice. Raises
-    ValueError for an encoder that cannot.
-    """
-    encoders = [m for m in network.modules() if hasattr(m, "checkpointing")]
-    if not encoders:
-        name = getattr(network, "name", type(network).__name__)
-        raise ValueError(
-            f"{name} cannot checkpoint its activations: expected a network whose encoder is a Mix "
-            "Transformer"
-        )
-    for encoder in encoders:
-        setattr(encoder, "checkpointing", on)  # noqa: B010  (to mypy a module's attributes are tensors)

@@ -1,20 +1,75 @@
-"""Activations that the backward pass computes again instead of keeping, on a CPU.
+"""Activations that the backward pass computes again instead of keeping.
 
-What is computed again is elementwise: it costs far less than the product that needs it. On other
-devices, in a recorded graph and under autocast the modules are called one after the other.
+On a CPU what is elementwise always is (`gelu_linear`, `norm_relu_conv`): it costs far less than the
+product that needs it. On other devices, in a recorded graph and under autocast the modules are
+called one after the other. By choice whole blocks of an encoder are, anywhere
+(`checkpoint_blocks`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint, noop_context_fn
 
 from methods.networks import winograd
+from methods.networks.blocks import blocks
 from methods.networks.eager import plain_on_cpu
+from methods.networks.segmentor import PaddedSegmentor
+
+
+def checkpoint_blocks(network: nn.Module, compiled: bool = False) -> None:
+    """Let the blocks of the network's encoder keep their inputs alone for the backward pass.
+
+    The rest of them is computed again there: every block's forward runs twice. Results are
+    bit-equal, random draws and running statistics included. Raises ValueError for an encoder
+    without blocks, and for one with BatchNorm that is going to be compiled: torch's compiler takes
+    no second pass of a block that differs from the first.
+    """
+    encoders = [m.encoder for m in network.modules() if isinstance(m, PaddedSegmentor)]
+    found = [block for encoder in encoders for block in blocks(encoder)]
+    cannot = f"{getattr(network, 'name', type(network).__name__)} cannot checkpoint its activations"
+    if not found:
+        raise ValueError(f"{cannot}: expected a network whose encoder is made of blocks")
+    if compiled and any(isinstance(m, _BatchNorm) for block in found for m in block.modules()):
+        raise ValueError(f"{cannot} when compiled, as it has BatchNorm: expected compile=off")
+    for block in found:
+        block.forward = partial(_again_in_backward, block)
+
+
+def _again_in_backward(block: nn.Module, *inputs: Any, **named: Any) -> Any:
+    forward = partial(type(block).forward, block)
+    if not torch.is_grad_enabled():
+        return forward(*inputs, **named)
+    norms = [m for m in block.modules() if isinstance(m, _BatchNorm) and m.training]
+
+    def first_and_again() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        return nullcontext(), _running_statistics_at_rest(norms)
+
+    contexts = first_and_again if norms else noop_context_fn
+    return checkpoint(forward, *inputs, use_reentrant=False, context_fn=contexts, **named)
+
+
+@contextmanager
+def _running_statistics_at_rest(norms: list[_BatchNorm]) -> Iterator[None]:
+    """A batch that the norms have seen moves what they know of batches no second time."""
+    kept = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm, _, count in kept:
+        norm.momentum = 0.0
+        norm.num_batches_tracked = None if count is None else count.clone()
+    try:
+        yield
+    finally:
+        for norm, momentum, count in kept:
+            norm.momentum, norm.num_batches_tracked = momentum, count
 
 
 def gelu_linear(x: Tensor, linear: nn.Linear) -> Tensor:

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from methods.networks.eager import eager_on_cpu
 from methods.networks.recompute import gelu_linear
@@ -166,8 +165,6 @@ class MixTransformer(nn.Module):
     min_size = 32
     #: Its maps have their channels last, whatever the profile says.
     maps_channels_last = True
-    #: Whether blocks keep their inputs alone for the backward pass: `modes.set_checkpointing`.
-    checkpointing = False
 
     def __init__(
         self,
@@ -203,10 +200,7 @@ class MixTransformer(nn.Module):
         for stage in range(1, len(self.channels) + 1):
             tokens, height, width = self.get_submodule(f"patch_embed{stage}")(x)
             for block in self.get_submodule(f"block{stage}").children():
-                if self.checkpointing and torch.is_grad_enabled():
-                    tokens = checkpoint(block, tokens, height, width, use_reentrant=False)
-                else:
-                    tokens = block(tokens, height, width)
+                tokens = block(tokens, height, width)
             x = to_map(self.get_submodule(f"norm{stage}")(tokens), height, width)
             features.append(x)
         return features

@@ -125,5 +125,15 @@ def test_cuda_graphs_on_a_cpu_are_said_to_be_left_out(monkeypatch):
 def test_a_network_that_cannot_compute_again_is_named():
     method = made("source_only")
     method.student = zoo.build("test_deeplab")
+    method.student.encoder = torch.nn.Conv2d(3, 8, 1)
     [unmet] = execution.prepare(method, profile(checkpointing=True), CPU)
     assert unmet.startswith("checkpointing=true: test_deeplab cannot")
+
+
+def test_norms_that_are_compiled_are_not_computed_again_and_the_run_says_so(monkeypatch):
+    monkeypatch.setattr(execution, "_no_compiler", lambda device: "")
+    method = made("source_only")
+    method.student = zoo.build("test_deeplab")
+    [unmet] = execution.prepare(method, profile(checkpointing=True, compile="default"), CPU)
+    assert "test_deeplab cannot checkpoint its activations when compiled" in unmet
+    assert execution.prepare(made(), profile(checkpointing=True, compile="default"), CPU) == []

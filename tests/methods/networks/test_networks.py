@@ -9,7 +9,7 @@ from torch import nn
 from methods.networks import zoo
 from methods.networks.encoders.mit import DropPath
 from methods.networks.heads import daformer
-from methods.networks.modes import set_checkpointing
+from methods.networks.recompute import checkpoint_blocks
 from methods.networks.weights import load_weights, save_weights
 
 SMALL = ["test_mit", "test_deeplab", "mini_xs", "mini_s", "mini_deeplab"]
@@ -123,12 +123,25 @@ def test_inference_equals_the_graph_of_training(monkeypatch):
     torch.testing.assert_close(fast, slow, rtol=0, atol=2e-6 * slow.abs().max().item())
 
 
-def test_checkpointing_changes_nothing_and_keeps_less():
+BLOCKS = [
+    "test_mit",
+    "test_deeplab",
+    "mini_deeplab",
+    "timm:tf_efficientnet_lite0:topdown",
+    "timm:vit_tiny_patch16_224:linear",
+    "hrda:test_mit",
+]
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_checkpointing_changes_nothing_and_keeps_less(name):
     kept, results = [], []
     for on in (False, True):
-        network = build("test_mit").train()
-        network.encoder.get_submodule("block1")[0].drop_path = DropPath(0.5)
-        set_checkpointing(network, on)
+        network = build(name).train()
+        if name == "test_mit":
+            network.encoder.get_submodule("block1")[0].drop_path = DropPath(0.5)
+        if on:
+            checkpoint_blocks(network)
         sizes = {}
 
         def pack(tensor, sizes=sizes):
@@ -142,14 +155,28 @@ def test_checkpointing_changes_nothing_and_keeps_less():
         kept.append(sum(sizes.values()))
         logits.square().sum().backward()
         drawn = torch.rand(3)  # the random stream stands where it stood
-        results.append([logits, drawn, *(p.grad for p in network.parameters())])
+        gradients = [p.grad for p in network.parameters() if p.grad is not None]
+        results.append([logits, drawn, *gradients, *network.state_dict().values()])
     assert all(map(torch.equal, *results))
     assert kept[1] < kept[0]
 
 
+def test_a_copy_of_a_checkpointed_network_computes_its_own_blocks():
+    network = build("test_mit").train()
+    checkpoint_blocks(network)
+    copied = deepcopy(network)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+    copied(torch.randn(1, 3, 64, 64)).logits.sum().backward()
+    assert copied.encoder.get_submodule("block1")[0].mlp.fc1.weight.grad.abs().sum() > 0
+
+
 def test_a_network_that_cannot_checkpoint_says_so():
-    with pytest.raises(ValueError, match="test_deeplab cannot checkpoint"):
-        set_checkpointing(build("test_deeplab"), True)
+    network = build("test_mit")
+    network.encoder = nn.Conv2d(3, 8, 1)
+    with pytest.raises(ValueError, match="test_mit cannot checkpoint"):
+        checkpoint_blocks(network)
 
 
 @pytest.mark.parametrize("of_the_batch", [False, True], ids=["running", "batch"])

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from harness.config.class_set import ClassSet, Convention
 from harness.data.classes import IGNORE
-from harness.evaluation.inference import WHOLE, Autocast, Views, class_scores, most_likely
+from harness.evaluation.inference import WHOLE, Autocast, Views, predicted
 from harness.records.schema import Scores
 
 if TYPE_CHECKING:
@@ -69,9 +69,8 @@ def tally(
     # Not in inference mode: what a network keeps of a forward may serve a training that goes on.
     with evaluating(network), torch.no_grad():
         for *images, label in batches:
-            scored = class_scores(network, images, label.shape[-2:], views, autocast)
-            prediction = most_likely(scored)
-            counted = [counter(prediction, label, scored.shape[1]) for counter in distinct]
+            prediction = predicted(network, images, label.shape[-2:], views, autocast)
+            counted = [counter(prediction, label, network.num_classes) for counter in distinct]
             totals = [a + b for a, b in zip(totals, counted, strict=True)] if totals else counted
     if not totals and joined.processes() > 1:  # fewer images than processes
         no_image = torch.zeros(0, 1, 1, dtype=torch.int64)

@@ -20,7 +20,7 @@ from harness.data.loader import normalise
 from harness.data.transforms import PixelArray
 from harness.data.walk import SUFFIXES, is_image_name, leave_out, walk
 from harness.errors import BenchError
-from harness.evaluation.inference import Views, class_scores, most_likely, within_memory
+from harness.evaluation.inference import Views, predicted, within_memory
 from harness.files import written_whole
 from harness.report.figures import side_by_side
 from harness.training.precision import autocast
@@ -173,10 +173,10 @@ def predict(
             image = read_upright(task.image)
             scaled = at_scales(image, size, views.scales)
             inputs = [normalise(view[None].to(device)) for view in scaled]
-            scored = class_scores(
+            classes_of_pixels = predicted(
                 network, inputs, image.shape[:2], views, lambda: autocast(device, precision)
             )
-            train_ids = most_likely(scored)[0].cpu().numpy()
+            train_ids = classes_of_pixels[0].cpu().numpy()
             if rendering == "side":
                 truth = _train_ids(task.truth, classes) if task.truth else None
                 save(side_by_side(image, train_ids, classes, truth), task.out)

@@ -16,7 +16,7 @@ from harness.data.loader import normalise
 from harness.data.sources import find_target
 from harness.data.transforms import PixelArray, resize_image, resize_label
 from harness.errors import BenchError, in_one_line
-from harness.evaluation.inference import Views, class_scores, most_likely, within_memory
+from harness.evaluation.inference import Views, predicted, within_memory
 from harness.records.schema import Record
 from harness.report.plots.qualitative import Example
 from harness.training.precision import autocast
@@ -139,11 +139,11 @@ def _predict(
         for index in chosen:
             image = dataset.read_image(index)
             inputs = [normalise(v[None].to(device)) for v in at_scales(image, size, views.scales)]
-            scored = class_scores(
+            of_pixels = predicted(
                 network, inputs, image.shape[:2], views,
                 lambda: autocast(device, profile.precision),
             )  # fmt: skip
-            predictions.append(most_likely(scored)[0].cpu().numpy().astype(np.uint8))
+            predictions.append(of_pixels[0].cpu().numpy().astype(np.uint8))
     for example, prediction in zip(examples, predictions, strict=True):
         height, width = example.image.shape[:2]
         example.predictions[row] = resize_label(prediction, (width, height))

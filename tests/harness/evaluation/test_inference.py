@@ -14,7 +14,16 @@ from harness.data.datasets import open_dataset
 from harness.data.eval_loader import at_scales, eval_batches
 from harness.data.loader import normalise
 from harness.errors import BenchError
-from harness.evaluation.inference import WHOLE, Views, class_scores, windows, within_memory
+from harness.evaluation import inference
+from harness.evaluation.inference import (
+    WHOLE,
+    Views,
+    class_scores,
+    most_likely,
+    predicted,
+    windows,
+    within_memory,
+)
 from harness.evaluation.metrics import evaluate
 from methods import registry
 from methods.contract import Segmentation
@@ -24,6 +33,8 @@ from methods.parts.losses import upsample
 
 class Toy(nn.Module):
     """A network of one function; remembers the sizes of what it was shown."""
+
+    num_classes = 5
 
     def __init__(self, logits) -> None:
         super().__init__()
@@ -53,6 +64,30 @@ def row(*values: float):
 def slid(values, slide):
     image = row(*values)
     return class_scores(Toy(window_mean), [image], image.shape[-2:], Views(slide=slide)).flatten()
+
+
+@pytest.mark.parametrize("height", [1, 31, 32, 33, 64, 75])
+@pytest.mark.parametrize("laid_out", [torch.contiguous_format, torch.channels_last], ids=str)
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_the_class_of_a_pixel_is_that_of_its_highest_score_bit_for_bit(height, laid_out, times):
+    torch.manual_seed(0)
+    logits = torch.randn(2, 5, height, 9).contiguous(memory_format=laid_out)
+    network, image = Toy(lambda _: logits), torch.zeros(2, 3, height, 9)
+    size = (times * height, times * 9)
+    scores = class_scores(network, [image], size)
+    assert torch.equal(predicted(network, [image], size), most_likely(scores))
+    mirrored = Views(flip=True)
+    scores = class_scores(network, [image], size, mirrored)
+    assert torch.equal(predicted(network, [image], size, mirrored), most_likely(scores))
+
+
+def test_doubled_logits_are_never_all_there(monkeypatch):
+    seen = []
+    real = inference.most_likely
+    monkeypatch.setattr(inference, "most_likely", lambda s: seen.append(s.shape[2]) or real(s))
+    network = Toy(lambda _: torch.randn(1, 5, 75, 9))
+    assert predicted(network, [torch.zeros(1, 3, 75, 9)], (150, 18)).shape == (1, 150, 18)
+    assert seen == [64, 64, 22]
 
 
 def test_scores_that_are_nan_are_no_prediction():

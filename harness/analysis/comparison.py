@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,9 @@ from harness.analysis.notes import shared_lines, table_notes
 from harness.analysis.provenance import device_kind, mixture
 from harness.analysis.rows import Row, by_label, table_rows
 from harness.analysis.statistics import Noise
-from harness.config.schema import CHANGE_NO_FIGURE, RunSpec, Scenario
+from harness.config import catalogue
+from harness.config.schema import CHANGE_NO_FIGURE, Profile, RunSpec, Scenario
+from harness.errors import BenchError
 from harness.records.schema import Record
 
 NOT_COMPARABLE = "figures are not comparable with papers"
@@ -22,6 +24,8 @@ NOT_COMPARED = {
     *CHANGE_NO_FIGURE,
     *("name", "student", "knobs", "target_knobs", "teacher_iterations", "length", "iterations"),
 }
+#: Profile fields that a run has resolved: into weights, which tables name, and into image sizes.
+NAMED_ELSEWHERE = ("init", "teacher_init", "longest_side")
 
 
 @dataclass(frozen=True)
@@ -117,21 +121,53 @@ def _comparable(record: Record) -> dict[str, Any]:
     """Flat: every condition that has to be equal within a table, the kind of device aside."""
     spec = record.spec
     convention = record.metrics.convention if record.metrics else spec.scenario.convention
-    profile = spec.profile.model_dump(mode="json", exclude=NOT_COMPARED)
     return {
         "scenario": spec.scenario.name,
         "profile": spec.profile.name,
         "source": spec.source.dataset,
         "target": spec.target.dataset,
         "convention": convention,
-        "scored split": spec.scenario.eval_split,
         "protocol": spec.protocol,
         "selection": record.metrics.selection if record.metrics else "last",
         "source data": spec.source.model_dump(mode="json", exclude={"dataset"}),
         "target data": spec.target.model_dump(mode="json", exclude={"dataset"}),
-        "iterations": spec.profile.iterations // spec.profile.length,
-        **profile,
+        **_settings(spec.profile, spec.scenario),
     }
+
+
+def _settings(profile: Profile, scenario: Scenario) -> dict[str, Any]:
+    """Of the conditions, those that a profile and a scenario have set."""
+    return {
+        "scored split": scenario.eval_split,
+        "iterations": profile.iterations // profile.length,
+        **profile.model_dump(mode="json", exclude=NOT_COMPARED),
+    }
+
+
+def _set_otherwise(spec: RunSpec, said: Collection[str]) -> list[str]:
+    """A note of what runs set otherwise than profile and scenario of that name, `said` aside.
+
+    None where there is no such profile here, or none of that edition: of an older one or of a file.
+    """
+    try:
+        profile, scenario = (
+            catalogue.profile(spec.profile.name),
+            catalogue.scenario(spec.scenario.name),
+        )
+    except BenchError:
+        return []
+    if profile.edition != spec.profile.edition:
+        return []
+    usual = _settings(profile, scenario)
+    # Of a run that is the size of its own sets' images alone.
+    usual["image_size"] = {name: usual["image_size"].get(name) for name in spec.profile.image_size}
+    otherwise = [
+        f"{name} {_short(value)} instead of {_short(usual[name])}"
+        for name, value in _settings(spec.profile, spec.scenario).items()
+        if value != usual[name] and name not in {*said, *NAMED_ELSEWHERE}
+    ]
+    where = f"Set otherwise than by profile {profile.name} and scenario {scenario.name}"
+    return [f"{where}: {'; '.join(otherwise)}."] if otherwise else []
 
 
 def _scenario_and_profile(conditions: dict[str, Any]) -> tuple[str, str, int]:
@@ -177,7 +213,11 @@ def _table(records: Sequence[Record], differs: dict[str, str]) -> Table:
         rows=rows,
         failed=failed,
         shared=shared_lines(done, rows),
-        notes=[*table_notes(done, rows, shared, repeated), *mixture(by_label(pairs))],
+        notes=[
+            *_set_otherwise(spec, differs),
+            *table_notes(done, rows, shared, repeated),
+            *mixture(by_label(pairs)),
+        ],
         noise=shared,
         runs=by_label(pairs),
     )

@@ -1,0 +1,52 @@
+"""What a table says of settings that are not those of its profile and scenario."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fake_records import fake_record
+
+from harness.analysis.comparison import comparison
+from harness.config import catalogue
+
+
+def note(scored: str | None = None, **changes: Any) -> list[str]:
+    """Of a record of profile photo on its own scenario, with these changes."""
+    shipped = catalogue.profile("photo")
+    settings = shipped.model_dump() | {
+        "image_size": {name: shipped.image_size[name] for name in ("gta5", "cityscapes")},
+        "longest_side": None,  # as a run resolves them
+        "init": None,
+        "teacher_init": None,
+    }
+    record = fake_record(profile={**settings, **changes})
+    if scored:
+        scenario = record.spec.scenario.model_copy(update={"eval_split": scored})
+        spec = record.spec.model_copy(update={"scenario": scenario})
+        record = record.model_copy(update={"spec": spec})
+    (table,) = comparison([record])
+    return [line for line in table.notes if "otherwise than by" in line]
+
+
+def test_a_run_as_its_profile_has_it_needs_no_word():
+    assert note() == []
+    assert note(student="mini_s", workers=4, log_every=7) == []
+
+
+def test_a_multiple_of_the_schedule_is_named_by_its_row():
+    assert note(iterations=2000, length=2) == []
+
+
+def test_what_is_set_otherwise_is_said_with_both_values():
+    assert note("train", iterations=500, lr=0.5) == [
+        "Set otherwise than by profile photo and scenario gta2cs: scored split train instead of "
+        "val; iterations 500 instead of 1000; lr 0.5 instead of 0.001."
+    ]
+    (sizes,) = note(image_size={"gta5": (192, 96), "cityscapes": (256, 128)})
+    assert '"gta5": [192, 96]' in sizes
+    assert "camvid" not in sizes
+
+
+def test_of_other_editions_and_profiles_nothing_is_known():
+    assert note(edition=7, lr=0.5) == []
+    assert note(name="somebodys", lr=0.5) == []

@@ -21,6 +21,7 @@ class Ensemble(Segmentor):
         self.networks = nn.ModuleList(networks)
         self.feature_channels = networks[0].feature_channels
         self.fused_channels = networks[0].fused_channels
+        self.num_classes = networks[0].num_classes
 
     def forward(self, image: Tensor) -> Segmentation:
         """Logits at the first network's stride; the maps are the first network's."""

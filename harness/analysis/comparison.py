@@ -1,4 +1,6 @@
-"""Records -> comparison tables as data: what may stand side by side, and what it says. Pure."""
+"""Records -> comparison tables as data: what may stand side by side, and what it says.
+
+Pure, but that what is shipped of profiles and scenarios is read."""
 
 from __future__ import annotations
 
@@ -14,7 +16,6 @@ from harness.analysis.rows import Row, by_label, table_rows
 from harness.analysis.statistics import Noise
 from harness.config import catalogue
 from harness.config.schema import CHANGE_NO_FIGURE, Profile, RunSpec, Scenario
-from harness.errors import BenchError
 from harness.records.schema import Record
 
 NOT_COMPARABLE = "figures are not comparable with papers"
@@ -147,15 +148,14 @@ def _settings(profile: Profile, scenario: Scenario) -> dict[str, Any]:
 def _set_otherwise(spec: RunSpec, said: Collection[str]) -> list[str]:
     """A note of what runs set otherwise than profile and scenario of that name, `said` aside.
 
-    None where there is no such profile here, or none of that edition: of an older one or of a file.
+    Nothing where none of that name is shipped, or none of that edition: of an older one or of a
+    file. A record may hold any name: no file is looked for by it.
     """
-    try:
-        profile, scenario = (
-            catalogue.profile(spec.profile.name),
-            catalogue.scenario(spec.scenario.name),
-        )
-    except BenchError:
+    names = {"profiles": spec.profile.name, "scenarios": spec.scenario.name}
+    if any(name not in catalogue.names(kind) for kind, name in names.items()):
         return []
+    profile = catalogue.profile(spec.profile.name)
+    scenario = catalogue.scenario(spec.scenario.name)
     if profile.edition != spec.profile.edition:
         return []
     usual = _settings(profile, scenario)

@@ -42,7 +42,7 @@ class Views(BaseModel):
 
 
 WHOLE = Views()
-#: Of logits whose most likely class is looked for at once at twice their sides, on a CPU.
+#: Of logits, whose most likely class at twice their sides a CPU looks for together.
 ROWS = 32
 
 
@@ -87,9 +87,10 @@ def predicted(
     autocast: Autocast = nullcontext,
 ) -> Tensor:
     """Class of each pixel of `size`, (B, *size) int64: that of the highest of `class_scores`."""
-    if views.flip or len(images) > 1:
+    if views.flip or len(views.scales) > 1:
         return most_likely(class_scores(network, images, size, views, autocast))
-    return _most_likely_at(size, _logits(network, images[0], views.slide, autocast))
+    (image,) = images
+    return _most_likely_at(size, _logits(network, image, views.slide, autocast))
 
 
 def most_likely(scores: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from harness.training.state import State, StateError, restore
 from harness.training.trainer import Trainer
 from methods.contract import Batch, Method
 from methods.parts.joined import processes, total
+from methods.parts.older_objects import passing_over_older_objects
 
 #: First steps whose losses a record keeps: what `bench check` holds tightly.
 GOLDEN_STEPS = 5
@@ -62,18 +63,6 @@ class GoldenLosses:
             self.losses.setdefault(name, []).append((step, value))
         if step in (GOLDEN_STEPS - 1, self.iterations - 1):
             self.held_mib.append((step, held_mib(device)))
-
-
-@contextmanager
-def passing_over_older_objects() -> Iterator[None]:
-    """The garbage collector leaves alone what is there: of imports alone, 0.2 s at every round."""
-    frozen_before = gc.get_freeze_count()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        if not frozen_before:
-            gc.unfreeze()
 
 
 def held_mib(device: torch.device) -> float:

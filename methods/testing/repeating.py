@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from methods.parts.older_objects import passing_over_older_objects
 from methods.testing.tools import (
     ITERATIONS,
     NETWORKS,
@@ -103,9 +104,7 @@ def one_graph_is_alive_at_a_time(subject: Subject) -> None:
 def memory_does_not_grow(subject: Subject) -> None:
     """After a step there are no more tensors, larger ones or longer graphs than before it."""
     count, measured = 6, []
-    frozen_before = gc.get_freeze_count()
-    gc.freeze()  # what was there before is no matter, and is not looked through
-    try:
+    with passing_over_older_objects():
         method = subject.make(iterations=count)
         optimiser = optimiser_for(method)
         for step in range(count):
@@ -113,9 +112,6 @@ def memory_does_not_grow(subject: Subject) -> None:
             optimiser.zero_grad()
             if step in (count - 3, count - 1):  # past the half, every state is there
                 measured.append(_alive())
-    finally:
-        if not frozen_before:
-            gc.unfreeze()
     before, after = measured
     grown = [f"{before[k]} {k} became {after[k]}" for k in before if after[k] > before[k]]
     require(
@@ -125,7 +121,7 @@ def memory_does_not_grow(subject: Subject) -> None:
 
 
 def _alive() -> dict[str, int]:
-    """What lives of the tensors made since `gc.freeze`, and of the graphs that hang on them."""
+    """What lives of tensors that are not passed over, and of the graphs that hang on them."""
     gc.collect()
     kinds = (Tensor, nn.Parameter)
     tensors = [o for o in gc.get_objects() if type(o) in kinds and o.device.type == "cpu"]

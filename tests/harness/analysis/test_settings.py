@@ -50,3 +50,11 @@ def test_what_is_set_otherwise_is_said_with_both_values():
 def test_of_other_editions_and_profiles_nothing_is_known():
     assert note(edition=7, lr=0.5) == []
     assert note(name="somebodys", lr=0.5) == []
+
+
+def test_a_record_leads_to_no_file_of_the_readers(tmp_path, monkeypatch):
+    shipped = catalogue.BENCHMARKS / "profiles/photo.toml"
+    (tmp_path / "mine.toml").write_text(shipped.read_text())
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine.toml", str(tmp_path / "mine.toml"), "../profiles/photo"):
+        assert note(name=name, lr=0.5) == []

@@ -3,7 +3,8 @@ import gc
 import pytest
 import torch
 
-from harness.training.loop import GoldenLosses, held_mib, passing_over_older_objects
+from harness.training.loop import GoldenLosses, held_mib
+from methods.parts.older_objects import passing_over_older_objects
 
 CPU = torch.device("cpu")
 

@@ -11,6 +11,8 @@ from torch.autograd.function import once_differentiable
 
 from methods.networks.eager import eager_on_cpu
 
+#: The widest zeros around a channels-last map that torch's own kernels are fast with.
+WIDEST_PADDING = 6
 #: Maps within zeros, by their shape and the zeros' width.
 Frames = dict[tuple[torch.Size, int], Tensor]
 
@@ -48,11 +50,14 @@ def dilated(
 ) -> Tensor:
     """The depthwise convolution of x (B, C, H, W) with weight (C, 1, 3, 3), for a CPU.
 
-    torch's kernels for channels-last maps stop at a padding of 6. So the map is padded before; or,
-    where that would more than quadruple it, cut into the maps of every dilation-th row and column,
-    on which the convolution has no dilation. `frames`, where there are several calls without a
-    gradient, keeps the zeros around a map for the next of its size.
+    torch's kernels for channels-last maps stop at a padding of 6. Beyond it the map is padded
+    before; or, where that would more than quadruple it, cut into the maps of every dilation-th row
+    and column, on which the convolution has no dilation. `frames`, where there are several calls
+    without a gradient, keeps the zeros around a map for the next of its size.
     """
+    if dilation <= WIDEST_PADDING:
+        x = x.contiguous(memory_format=torch.channels_last)
+        return F.conv2d(x, weight, bias, padding=dilation, dilation=dilation, groups=len(weight))
     if 2 * dilation > min(x.shape[2:]):
         y = F.conv2d(_cut(x, dilation), weight, bias, padding=1, groups=len(weight))
         return _joined(y, dilation, x.shape)
@@ -85,11 +90,15 @@ class _Dilated(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, weight = ctx.saved_tensors
         wanted = ctx.needs_input_grad
-        of_x, of_weight, _ = torch.ops.aten.convolution_backward(
-            *(_cut(gradient, ctx.dilation), _cut(x, ctx.dilation), weight, None),
-            *([1, 1], [1, 1], [1, 1], False, [0, 0], len(weight), [wanted[0], wanted[1], False]),
-        )
-        return _joined(of_x, ctx.dilation, x.shape) if wanted[0] else None, of_weight, None
+        of_x = of_weight = None
+        if wanted[0]:
+            of_x = dilated(gradient, weight.flip(-2, -1), None, ctx.dilation)
+        if wanted[1]:
+            _, of_weight, _ = torch.ops.aten.convolution_backward(
+                *(_cut(gradient, ctx.dilation), _cut(x, ctx.dilation), weight, None),
+                *([1, 1], [1, 1], [1, 1], False, [0, 0], len(weight), [False, True, False]),
+            )
+        return of_x, of_weight, None
 
 
 def _cut(x: Tensor, step: int) -> Tensor:

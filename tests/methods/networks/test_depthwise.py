@@ -13,7 +13,7 @@ def plain(conv: DilatedDepthwiseConv, x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("size", [(24, 36), (13, 7), (1, 5)])
-@pytest.mark.parametrize("dilation", [2, 6, 18])
+@pytest.mark.parametrize("dilation", [2, 6, 12, 18])
 def test_output_and_gradients_equal_torchs(dilation, size):
     torch.manual_seed(0)
     conv = DilatedDepthwiseConv(8, dilation).double()

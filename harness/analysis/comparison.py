@@ -159,15 +159,22 @@ def _set_otherwise(spec: RunSpec, said: Collection[str]) -> list[str]:
     if profile.edition != spec.profile.edition:
         return []
     usual = _settings(profile, scenario)
-    # Of a run that is the size of its own sets' images alone.
-    usual["image_size"] = {name: usual["image_size"].get(name) for name in spec.profile.image_size}
     otherwise = [
-        f"{name} {_short(value)} instead of {_short(usual[name])}"
-        for name, value in _settings(spec.profile, spec.scenario).items()
-        if value != usual[name] and name not in {*said, *NAMED_ELSEWHERE}
+        f"{key} {_short(value)} instead of {_short(expected)}"
+        for name, values in _settings(spec.profile, spec.scenario).items()
+        if name not in {*said, *NAMED_ELSEWHERE}
+        for key, value, expected in _pairs(name, values, usual[name])
+        if value != expected
     ]
     where = f"Set otherwise than by profile {profile.name} and scenario {scenario.name}"
     return [f"{where}: {'; '.join(otherwise)}."] if otherwise else []
+
+
+def _pairs(name: str, value: Any, usual: Any) -> list[tuple[str, Any, Any]]:
+    """A setting beside the usual one, under its key of --set: a table's by the keys it has."""
+    if not isinstance(value, dict) or not isinstance(usual, dict):
+        return [(name, value, usual)]
+    return [(f"{name}.{key}", one, usual.get(key)) for key, one in value.items()]
 
 
 def _scenario_and_profile(conditions: dict[str, Any]) -> tuple[str, str, int]:

@@ -42,9 +42,14 @@ def test_what_is_set_otherwise_is_said_with_both_values():
         "Set otherwise than by profile photo and scenario gta2cs: scored split train instead of "
         "val; iterations 500 instead of 1000; lr 0.5 instead of 0.001."
     ]
-    (sizes,) = note(image_size={"gta5": (192, 96), "cityscapes": (256, 128)})
-    assert '"gta5": [192, 96]' in sizes
-    assert "camvid" not in sizes
+
+
+def test_of_a_setting_with_keys_those_that_differ_are_said():
+    usual = catalogue.profile("photo").image_size
+    assert note(image_size={"gta5": (192, 96), "cityscapes": usual["cityscapes"]}) == [
+        "Set otherwise than by profile photo and scenario gta2cs: "
+        f"image_size.gta5 [192, 96] instead of {list(usual['gta5'])}."
+    ]
 
 
 def test_of_other_editions_and_profiles_nothing_is_known():

@@ -39,7 +39,7 @@ from methods.networks import zoo
 if TYPE_CHECKING:
     from methods.contract import Method
 
-from harness.files import file_hash
+from harness.files import known_hash
 
 
 class Request(BaseModel):
@@ -238,7 +238,7 @@ def plan(
 
             network = network_for(network, checkpoint)
             teachers.append(Teacher(network, checkpoint=Path(checkpoint)))
-            references.append({"network": network, "checkpoint_sha256": file_hash(checkpoint)})
+            references.append({"network": network, "checkpoint_sha256": known_hash(checkpoint)})
         elif not trained:
             weights = located(own_start, network, other_option) if own_start else None
             if weights is None:

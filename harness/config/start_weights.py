@@ -12,7 +12,7 @@ from typing import Literal
 
 from harness.config.network_files import outline
 from harness.errors import BenchError
-from harness.files import file_hash
+from harness.files import known_hash
 from methods.networks import zoo
 from methods.networks.names import TIMM, one_scale, timm_parts
 
@@ -112,9 +112,9 @@ def _packaged(network: str) -> Path | None:
     if not paths or not paths[0].is_file():
         return None
     digest = package.file.removesuffix(".pth").rpartition("-")[2]
-    if not file_hash(paths[0]).startswith(digest):
+    if not known_hash(paths[0]).startswith(digest):
         raise BenchError(
-            f"{paths[0]}: its sha256 is {file_hash(paths[0])[:8]}..., expected {digest}...; "
+            f"{paths[0]}: its sha256 is {known_hash(paths[0])[:8]}..., expected {digest}...; "
             f"install {package.name} again."
         )
     return paths[0]
@@ -151,13 +151,13 @@ def start_beside(
 
 def start_reference(init: Path) -> dict[str, str]:
     """What a spec says of the start weights of a network beside the student."""
-    return {"init": file_hash(init), "init_file": init.name}
+    return {"init": known_hash(init), "init_file": init.name}
 
 
 def init_hash(path: Path, network: str, option: str) -> str:
     """The hash of the encoder's first weights. BenchError, with those that fit, for others."""
     try:
-        sha256 = file_hash(path)
+        sha256 = known_hash(path)
         check_init(path, network, option)
     except BenchError as error:
         hint = f" For {network}: {sources(network)}." if zoo.pretrained(network) else ""
@@ -170,7 +170,7 @@ def check_init(path: Path, network: str, option: str) -> None:
 
     Checked on a network without storage, before any frozen teacher is trained.
     """
-    _check_content(path, file_hash(path), network, option)
+    _check_content(path, known_hash(path), network, option)
 
 
 @cache

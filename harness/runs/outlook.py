@@ -8,6 +8,13 @@ import torch
 
 from harness.runs.estimate import CPU_LIMIT_GFLOPS, size, step_seconds
 
+#: Of a profile what no step's time depends on: schedules, start weights, images before the crop.
+UNTIMED = {
+    *("accumulation", "iterations", "teacher_iterations", "length", "lr", "warmup"),
+    *("init", "teacher_init", "image_size", "longest_side", "image_scale", "generated"),
+    *("log_every", "checkpoint_every", "score_every", "workers", "data_store"),
+}
+
 if TYPE_CHECKING:
     from harness.config.planning import Plan
     from harness.runs.graph import Job
@@ -42,7 +49,8 @@ def show_outlook(planned: dict[str, Job], workplace: Workplace, side_by_side: in
 def training_seconds(jobs: dict[str, Job], device: torch.device) -> dict[str, float | None]:
     """Seconds of each job's training, loading and scoring aside, by run_id.
 
-    Each kind of training (method, networks, profile) is timed once on random images. None where
+    Each kind of training (method, networks, what a profile sets of a step) is timed once on random
+    images, whatever its schedule. None where
     this machine cannot: on a CPU networks that are too large, and what asks for a GPU where there
     is none.
     """
@@ -51,7 +59,7 @@ def training_seconds(jobs: dict[str, Job], device: torch.device) -> dict[str, fl
     for run_id, job in jobs.items():
         spec, profile = job.plan.spec, job.plan.spec.profile
         networks = tuple(n["network"] for n in (*spec.teachers, *spec.companions))
-        settings = profile.model_dump_json(exclude={"accumulation"})  # a step as it is timed
+        settings = profile.model_dump_json(exclude=UNTIMED)
         same = (spec.method, spec.student, networks, str(spec.method_config), settings)
         if same not in timed:
             timed[same] = step_seconds(job.plan, device) if _can_time(job.plan, device) else None

@@ -21,6 +21,7 @@ def test_each_kind_of_step_is_timed_once(monkeypatch):
         "one": ["batch_size=1"],
         "four": ["batch_size=4"],
         "accumulated": ["batch_size=1", "accumulation=2"],
+        "longer": ["batch_size=1", "iterations=30", "lr=0.5"],
     }
     jobs = {}
     for name, overrides in settings.items():
@@ -28,9 +29,9 @@ def test_each_kind_of_step_is_timed_once(monkeypatch):
             method="source_only",
             scenario="gta2cs",
             student="test_mit",
-            overrides=("iterations=10", *overrides),
+            overrides=("iterations=10", *overrides),  # the last of equal keys holds
         )
         jobs[name] = Job(resolve(request), set())
     seconds = outlook.training_seconds(jobs, torch.device("cpu"))
-    assert seconds == {"one": 10.0, "four": 40.0, "accumulated": 20.0}
+    assert seconds == {"one": 10.0, "four": 40.0, "accumulated": 20.0, "longer": 30.0}
     assert timed == [1, 4]

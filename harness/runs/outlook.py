@@ -8,17 +8,17 @@ import torch
 
 from harness.runs.estimate import CPU_LIMIT_GFLOPS, size, step_seconds
 
+if TYPE_CHECKING:
+    from harness.config.planning import Plan
+    from harness.runs.graph import Job
+    from harness.runs.workplace import Workplace
+
 #: Of a profile what no step's time depends on: schedules, start weights, images before the crop.
 UNTIMED = {
     *("accumulation", "iterations", "teacher_iterations", "length", "lr", "warmup"),
     *("init", "teacher_init", "image_size", "longest_side", "image_scale", "generated"),
     *("log_every", "checkpoint_every", "score_every", "workers", "data_store"),
 }
-
-if TYPE_CHECKING:
-    from harness.config.planning import Plan
-    from harness.runs.graph import Job
-    from harness.runs.workplace import Workplace
 
 
 def show_outlook(planned: dict[str, Job], workplace: Workplace, side_by_side: int) -> None:
@@ -50,9 +50,8 @@ def training_seconds(jobs: dict[str, Job], device: torch.device) -> dict[str, fl
     """Seconds of each job's training, loading and scoring aside, by run_id.
 
     Each kind of training (method, networks, what a profile sets of a step) is timed once on random
-    images, whatever its schedule. None where
-    this machine cannot: on a CPU networks that are too large, and what asks for a GPU where there
-    is none.
+    images, whatever its schedule. None where this machine cannot: on a CPU networks that are too
+    large, and what asks for a GPU where there is none.
     """
     timed: dict[tuple[object, ...], float | None] = {}
     seconds: dict[str, float | None] = {}

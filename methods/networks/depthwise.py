@@ -89,16 +89,18 @@ class _Dilated(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, weight = ctx.saved_tensors
-        wanted = ctx.needs_input_grad
-        of_x = of_weight = None
-        if wanted[0]:
-            of_x = dilated(gradient, weight.flip(-2, -1), None, ctx.dilation)
-        if wanted[1]:
-            _, of_weight, _ = torch.ops.aten.convolution_backward(
-                *(_cut(gradient, ctx.dilation), _cut(x, ctx.dilation), weight, None),
-                *([1, 1], [1, 1], [1, 1], False, [0, 0], len(weight), [False, True, False]),
-            )
-        return of_x, of_weight, None
+        of_x, of_weight, _ = ctx.needs_input_grad
+        mirrored = of_x and ctx.dilation <= WIDEST_PADDING
+        x_gradient, weight_gradient, _ = torch.ops.aten.convolution_backward(
+            *(_cut(gradient, ctx.dilation), _cut(x, ctx.dilation), weight, None),
+            *([1, 1], [1, 1], [1, 1], False, [0, 0], len(weight)),
+            [of_x and not mirrored, of_weight, False],
+        )
+        if mirrored:  # wider ones take more memory so, and no less time
+            x_gradient = dilated(gradient, weight.flip(-2, -1), None, ctx.dilation)
+        elif of_x:
+            x_gradient = _joined(x_gradient, ctx.dilation, x.shape)
+        return x_gradient, weight_gradient, None
 
 
 def _cut(x: Tensor, step: int) -> Tensor:

@@ -27,6 +27,19 @@ def test_output_and_gradients_equal_torchs(dilation, size):
         torch.testing.assert_close(ours, torchs, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("dilation", [6, 12])
+@pytest.mark.parametrize("frozen", ["map", "weight"])
+def test_what_needs_no_gradient_gets_none(frozen, dilation):
+    conv = DilatedDepthwiseConv(4, dilation)
+    conv.weight.requires_grad_(frozen != "weight")
+    x = torch.randn(1, 4, 30, 30, requires_grad=frozen != "map")
+    towards = torch.randn_like(x)
+    learns = x if frozen == "weight" else conv.weight
+    (ours,) = torch.autograd.grad(conv(x), learns, towards)
+    (torchs,) = torch.autograd.grad(plain(conv, x), learns, towards)
+    torch.testing.assert_close(ours, torchs, rtol=1e-4, atol=1e-4)
+
+
 def test_under_autocast_it_has_the_lower_precision():
     conv = DilatedDepthwiseConv(8, 2)
     x = torch.randn(2, 8, 12, 12)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean, median
+from statistics import fmean
 
 from harness.analysis.comparison import newest, same_conditions, spelled_differences
-from harness.analysis.equal_cost import by_seed, teacher_seconds
+from harness.analysis.equal_cost import by_seed, seconds_a_step, teacher_seconds, training_seconds
 from harness.analysis.provenance import mixture
 from harness.analysis.rows import ENOUGH_SEEDS, by_label, rows_of, shared_noise, table_rows
 from harness.analysis.statistics import Difference, Noise, corrected, difference, noise
@@ -171,19 +171,16 @@ def _classes(
 
 
 def _cost(runs: Sequence[Record]) -> TrainingCost | None:
+    """As a table's row says it: on a CPU seconds that training computed, medians over runs."""
     costs = [r.cost.training for r in runs if r.cost]
-    if not costs:
+    step = seconds_a_step(runs)
+    if not costs or step is None:
         return None
-    of_teachers = [teacher_seconds(r) for r in runs if r.cost]
-    known = [seconds for seconds in of_teachers if seconds is not None]
-    all_known = len(known) == len(of_teachers)
-    totals = [
-        cost.wall_seconds + (seconds or 0 if all_known else 0)
-        for cost, seconds in zip(costs, of_teachers, strict=True)
-    ]
+    whole = training_seconds(runs)
+    of_teachers = [seconds for r in runs if (seconds := teacher_seconds(r)) is not None]
     return TrainingCost(
-        seconds=median(totals),
-        teacher_seconds=fmean(known) if all_known else None,
+        seconds=step * runs[0].spec.profile.iterations if whole is None else whole,
+        teacher_seconds=None if whole is None else fmean(of_teachers),
         memory_mib=max(cost.memory_mib for cost in costs),
         memory_kind=" and ".join(sorted({cost.memory_kind for cost in costs})),
         machine=", ".join(sorted({hardware(run) for run in runs})),

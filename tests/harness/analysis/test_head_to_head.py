@@ -3,6 +3,7 @@
 import pytest
 from fake_records import fake_cost, fake_provenance, fake_record, fake_training, without_labels
 
+from harness.analysis.comparison import comparison
 from harness.analysis.head_to_head import head_to_head, sentence
 from harness.analysis.statistics import difference, noise
 from harness.errors import BenchError
@@ -67,6 +68,22 @@ def test_the_frozen_teachers_training_is_part_of_the_cost():
         "at 2 times the training time (its frozen teacher's 30 s included) and 1.1 times the "
         "memory."
     )
+
+
+def test_the_seconds_are_those_of_a_tables_rows():
+    """On a CPU those that training computed: what else a machine did is no cost of a method."""
+    training = fake_training(wall_seconds=90.0, processor_seconds=20.0)
+    taught = TeacherCost(network="m", parameters_m=2.0, weights_id=None, training=training)
+    cost = fake_cost([taught], wall_seconds=100.0, processor_seconds=60.0)
+    a = runs("daformer", cost=fake_cost(wall_seconds=90.0, processor_seconds=40.0))
+    b = runs("dualkd", DUALKD, cost=cost, teachers=[{"network": "m", "weights_id": "1" * 10}])
+    result = head_to_head(NAMES, a, b, [])
+    assert "at 2 times the training time (its frozen teacher's 20 s included)" in sentence(result)
+    (table,) = comparison([*a, *b])
+    assert [row.train_seconds for row in table.rows] == [
+        result.a.cost.seconds,
+        result.b.cost.seconds,
+    ]
 
 
 def test_costs_of_other_machines_are_not_divided():

@@ -172,10 +172,10 @@ def _classes(
 
 def _cost(runs: Sequence[Record]) -> TrainingCost | None:
     """As a table's row says it: on a CPU seconds that training computed, medians over runs."""
-    costs = [r.cost.training for r in runs if r.cost]
     step = seconds_a_step(runs)
-    if not costs or step is None:
+    if step is None:
         return None
+    costs = [r.cost.training for r in runs if r.cost]
     whole = training_seconds(runs)
     of_teachers = [seconds for r in runs if (seconds := teacher_seconds(r)) is not None]
     return TrainingCost(

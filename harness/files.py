@@ -25,6 +25,9 @@ from harness.errors import BenchError
 
 #: Bytes of the largest file that is read as text.
 LARGEST_TEXT = 64 * 2**20
+#: What changed less than this before it was read is read again: within the resolution of a file
+#: system's clock a second change would leave the same times.
+SETTLED_NS = 2_000_000_000
 #: What lies in a folder and is not a file: opening one of these may never return.
 FILE_TYPES = {
     stat.S_IFDIR: "a folder",
@@ -277,15 +280,14 @@ def file_hash(path: str | Path) -> str:
 def known_hash(path: str | Path) -> str:
     """`file_hash`, which a process takes of unchanged files once: large ones take seconds.
 
-    A file that changed in the last two seconds is read again: a further change in the same tick of
-    the file system's clock would not be seen.
+    One that has not settled is read again.
     """
     try:
         found = Path(path).stat()
     except OSError:
         return file_hash(path)
     changed = max(found.st_mtime_ns, found.st_ctime_ns)
-    if time.time_ns() - changed < 2 * 10**9:
+    if time.time_ns() - changed < SETTLED_NS:
         return file_hash(path)
     return _hash_of(Path(path).absolute(), found.st_dev, found.st_ino, found.st_size, changed)
 

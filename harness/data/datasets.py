@@ -21,13 +21,14 @@ from harness.config.class_set import ClassSet
 from harness.config.data_set import DataSet
 from harness.data import png
 from harness.data.encodings import Labels, labels_of
-from harness.data.fingerprint import SETTLED_NS, FilesRead, content_fingerprint
+from harness.data.fingerprint import FilesRead, content_fingerprint
 from harness.data.images import read_stored
 from harness.data.layouts import layout_of, list_pairs
 from harness.data.locate import find_folder, missing
 from harness.data.transforms import PixelArray, resize_image, resize_label
 from harness.data.walk import LeftOut, noting_left_out
 from harness.errors import DataError
+from harness.files import SETTLED_NS
 
 log = logging.getLogger(__name__)
 

@@ -16,13 +16,10 @@ from typing import NamedTuple
 
 from harness.data.cache import HASHES, cache_dir, keep_bounded, mark_used
 from harness.errors import DataError
-from harness.files import map_files, read_json, write_text
+from harness.files import SETTLED_NS, map_files, read_json, write_text
 
 #: Images of a split whose content is hashed; those whose names have the smallest hashes.
 SAMPLED_IMAGES = 64
-#: What changed less than this before it was read is read again: within the resolution of a file
-#: system's clock a second change would leave the same times.
-SETTLED_NS = 2_000_000_000
 
 log = logging.getLogger(__name__)
 

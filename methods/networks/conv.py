@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -122,6 +122,23 @@ class LinearEmbedding(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.proj(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
+    def in_slices(self, x: Tensor, channels: int) -> Iterator[Tensor]:
+        """The result, so many channels at a time."""
+        weights, biases = self.proj.weight.split(channels), self.proj.bias.split(channels)
+        return (_linear(x, *of_slice) for of_slice in zip(weights, biases, strict=True))
+
+    def then(self, x: Tensor, weight: Tensor) -> Tensor:
+        """What a 1x1 convolution of weight (O, channels) makes of the result, which is not made.
+
+        Both layers are one with as few input channels as x has.
+        """
+        return _linear(x, weight @ self.proj.weight, weight @ self.proj.bias)
+
+
+def _linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """A linear layer on the channels of a map."""
+    return F.linear(x.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2)
+
 
 def resize_to(x: Tensor, like: Tensor) -> Tensor:
     """`x` resized bilinearly (align_corners False) to the height and width of `like`."""
@@ -153,14 +170,31 @@ def pointwise(conv: nn.Conv2d, maps: Sequence[Tensor], like: Tensor) -> Tensor:
     return _sum(conv, maps, like)
 
 
+def pointwise_of_embedded(
+    conv: nn.Conv2d, embeddings: Sequence[LinearEmbedding], features: Sequence[Tensor], like: Tensor
+) -> Tensor:
+    """`pointwise` of the embedded features. For a result alone (`inference_on_cpu`)."""
+    weights = conv.weight[:, :, 0, 0].chunk(len(features), dim=1)
+    parts = (
+        resize_to(embed.then(x, weight), like)
+        for embed, x, weight in zip(embeddings, features, weights, strict=True)
+    )
+    return _added(parts)
+
+
 def _sum(conv: nn.Conv2d, maps: Sequence[Tensor], like: Tensor) -> Tensor:
     weights = conv.weight.split([x.shape[1] for x in maps], dim=1)
     parts = (
         resize_to(F.conv2d(x, w, padding=conv.padding, dilation=conv.dilation), like)
         for x, w in zip(maps, weights, strict=True)
     )
+    return _added(parts)
+
+
+def _added(parts: Iterator[Tensor]) -> Tensor:
+    """Their sum, which no gradient needs, in the first."""
     total = next(parts)
-    for part in parts:  # no gradient needs the sum
+    for part in parts:
         total = total.add_(part)
     return total
 

@@ -23,15 +23,7 @@ from methods.networks.eager import plain_on_cpu
 Matrix = tuple[tuple[float, ...], ...]
 
 OUT, IN = 4, 6  # sides of a tile of outputs and of its inputs
-#: The paper's B^T, G and A^T for the points 0, 1, -1, 2, -2.
-_INPUT = (
-    (4, 0, -5, 0, 1, 0),
-    (0, -4, -4, 1, 1, 0),
-    (0, 4, -4, -1, 1, 0),
-    (0, -2, -1, 2, 1, 0),
-    (0, 2, -1, -2, 1, 0),
-    (0, 4, 0, -5, 0, 1),
-)
+#: The paper's G and A^T for the points 0, 1, -1, 2, -2; B^T is `_to_tile`'s.
 _KERNEL = (
     (1 / 4, 0, 0),
     (-1 / 6, -1 / 6, -1 / 6),
@@ -187,6 +179,20 @@ def _kernels(weight: Tensor, matrix: Matrix) -> Tensor:
     return (_both_ways(matrix, weight) @ taps).view(IN * IN, *weight.shape[:2])
 
 
+def _to_tile(cells: Sequence[Tensor], out: Sequence[Tensor]) -> None:
+    """Six cells along a side of a tile, transformed into `out`: the paper's B^T."""
+    a, b, c, d, e, f = cells
+    even, odd = torch.sub(e, c, alpha=4), torch.sub(d, b, alpha=4)
+    torch.add(even, odd, out=out[1])
+    torch.sub(even, odd, out=out[2])
+    torch.sub(e, c, out=even)
+    torch.sub(d, b, out=odd)
+    torch.add(even, odd, alpha=2, out=out[3])
+    torch.sub(even, odd, alpha=2, out=out[4])
+    torch.add(e, a, alpha=4, out=out[0]).sub_(c, alpha=5)
+    torch.add(f, b, alpha=4, out=out[5]).sub_(d, alpha=5)
+
+
 @dataclass(frozen=True)
 class _Grid:
     """The tiles of maps of one size.
@@ -235,9 +241,15 @@ class _Grid:
     def inputs(self, x: Tensor, strip: slice) -> Tensor:
         """Tiles of inputs x (B, C, H, W), which overlap, transformed: (36, tiles, C)."""
         rows = self._rows(x, OUT * strip.start - 1, OUT * strip.stop + 1, 1)
-        windows = rows.unfold(1, IN, OUT).unfold(3, IN, OUT)  # (B, rows, d, columns, d, C, 6, 6)
-        tiles = windows.permute(6, 7, 0, 1, 2, 3, 4, 5).contiguous().view(IN * IN, -1)
-        return torch.mm(_both_ways(_INPUT, x), tiles).view(IN * IN, -1, x.shape[1])
+        images, _, d, columns, _, channels = rows.shape
+        down = x.new_empty(IN, images, d, columns, d, channels)  # a row of tiles stays in the cache
+        tiles = x.new_empty(IN, IN, images, strip.stop - strip.start, d, self.columns, d, channels)
+        last = OUT * (self.columns - 1) + 1
+        for number in range(tiles.shape[3]):
+            _to_tile([rows[:, OUT * number + i] for i in range(IN)], down.unbind())
+            across = [down[:, :, :, i : i + last : OUT] for i in range(IN)]
+            _to_tile(across, tiles[:, :, :, number].unbind(1))
+        return tiles.view(IN * IN, -1, channels)
 
     def outputs(self, gradient: Tensor, strip: slice) -> Tensor:
         """Tiles of gradients of outputs, by the transposed transformation: (36, tiles, O)."""

@@ -21,6 +21,7 @@ from methods.networks.conv import (
     inference_on_cpu,
     norm_relu_,
     pointwise,
+    pointwise_of_embedded,
     resize_to,
 )
 from methods.networks.depthwise import Frames
@@ -42,42 +43,57 @@ class SeparableASPP(nn.Module):
         )
         self.bottleneck = ConvBNReLU(len(dilations) * channels, channels, 3)
 
-    def forward(self, maps: list[Tensor]) -> Tensor:
-        """maps: (B, c_i, h_i, w_i), the finest first, all of them resized to its (h, w)."""
-        if inference_on_cpu(self, maps[0]):
-            separable = self._separable_in_slices(maps)
+    def forward(self, features: list[Tensor], embeddings: Sequence[LinearEmbedding]) -> Tensor:
+        """features: (B, c_i, h_i, w_i), the finest first -> (B, channels, h, w), of its size.
+
+        Each is embedded and resized to the finest; the branches see their concatenation.
+        """
+        finest = features[0]
+        if inference_on_cpu(self, finest):
+            plain = (
+                pointwise_of_embedded(branch.conv, embeddings, features, finest)
+                for branch in self._plain()
+            )
+            separable = self._separable_in_slices(features, embeddings)
         else:
-            x = torch.cat([resize_to(one, maps[0]) for one in maps], dim=1)
+            maps = [embed(x) for embed, x in zip(embeddings, features, strict=True)]
+            plain = (pointwise(branch.conv, maps, finest) for branch in self._plain())
+            x = torch.cat([resize_to(one, finest) for one in maps], dim=1)
             separable = (branch(x) for branch in self._separable())
         branches = [
-            norm_relu_(branch.bn, pointwise(branch.conv, maps, maps[0]))
+            norm_relu_(branch.bn, next(plain))
             if isinstance(branch, ConvBNReLU)
             else next(separable)
             for branch in self.aspp_modules
         ]
         return norm_relu_(self.bottleneck.bn, concatenated(self.bottleneck.conv, branches))
 
+    def _plain(self) -> list[ConvBNReLU]:
+        return [b for b in self.aspp_modules if isinstance(b, ConvBNReLU)]
+
     def _separable(self) -> list[SeparableConvBNReLU]:
         return [b for b in self.aspp_modules if isinstance(b, SeparableConvBNReLU)]
 
-    def _separable_in_slices(self, maps: list[Tensor]) -> Iterator[Tensor]:
-        """The separable branches, a few channels of the maps at a time.
+    def _separable_in_slices(
+        self, features: list[Tensor], embeddings: Sequence[LinearEmbedding]
+    ) -> Iterator[Tensor]:
+        """The separable branches, a few channels of the embedded features at a time.
 
-        The concatenation (128 MiB of an image of 512x1024) is never made, and the C library keeps
-        blocks below 32 MiB, while larger ones cost a page fault every 4 KiB.
+        Embedded features and their concatenation (128 MiB of an image of 512x1024) are never made,
+        and the C library keeps blocks below 32 MiB; larger ones cost a page fault every 4 KiB.
         """
         sums: list[Tensor | None] = [None for _ in self._separable()]
         frames: Frames = {}
-        start = 0
-        for narrow in (part for one in maps for part in one.split(SLICE, dim=1)):
-            channels = slice(start, start + narrow.shape[1])
-            start = channels.stop
-            x = resize_to(narrow, maps[0])
-            sums = [
-                branch.of_slice(x, channels, total, frames)
-                for branch, total in zip(self._separable(), sums, strict=True)
-            ]
-        images, _, height, width = maps[0].shape
+        stop = 0
+        for embed, x in zip(embeddings, features, strict=True):
+            for part in embed.in_slices(x, SLICE):
+                channels = slice(stop, stop := stop + part.shape[1])
+                narrow = resize_to(part, features[0])
+                sums = [
+                    branch.of_slice(narrow, channels, total, frames)
+                    for branch, total in zip(self._separable(), sums, strict=True)
+                ]
+        images, _, height, width = features[0].shape
         for branch, total in zip(self._separable(), sums, strict=True):
             assert total is not None
             whole = total.view(images, height, width, -1).permute(0, 3, 1, 2)
@@ -104,7 +120,5 @@ class DAFormerHead(nn.Module):
 
     def forward(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Finest map at stride 4 -> logits (B, C, h, w) and fused (B, channels, h, w) there."""
-        fused = self.fuse_layer(
-            [embed(x) for embed, x in zip(self.embed_layers, features, strict=True)]
-        )
+        fused = self.fuse_layer(features, list(self.embed_layers))
         return self.conv_seg(self.dropout(fused)), fused

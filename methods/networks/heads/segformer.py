@@ -15,8 +15,10 @@ from methods.networks.conv import (
     ConvBNReLU,
     LinearEmbedding,
     classifier,
+    inference_on_cpu,
     norm_relu_,
     pointwise,
+    pointwise_of_embedded,
 )
 
 
@@ -47,10 +49,15 @@ class SegFormerHead(nn.Module):
 
     def forward(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Finest map at stride 4 -> logits (B, C, h, w) and fused (B, channels, h, w) there."""
-        # The published weights of linear_fuse expect the coarsest stage first.
-        embedded = [
-            self.get_submodule(f"linear_c{i}")(features[i - 1]) for i in range(self.stages, 0, -1)
-        ]
         fuse = self.linear_fuse
-        fused = norm_relu_(fuse.bn, pointwise(fuse.conv, embedded, features[0]))
+        # The published weights of linear_fuse expect the coarsest stage first.
+        embeddings = [self.get_submodule(f"linear_c{i}") for i in range(self.stages, 0, -1)]
+        linear = [embed for embed in embeddings if isinstance(embed, LinearEmbedding)]
+        coarsest_first = features[::-1]
+        if linear and inference_on_cpu(self, features[0]):
+            x = pointwise_of_embedded(fuse.conv, linear, coarsest_first, features[0])
+        else:
+            embedded = [embed(x) for embed, x in zip(embeddings, coarsest_first, strict=True)]
+            x = pointwise(fuse.conv, embedded, features[0])
+        fused = norm_relu_(fuse.bn, x)
         return self.linear_pred(self.dropout(fused)), fused

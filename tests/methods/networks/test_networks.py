@@ -109,9 +109,10 @@ def test_dropout_is_channel_wise():
 
 
 @torch.no_grad()
-def test_inference_equals_the_graph_of_training(monkeypatch):
-    """DAFormer's head takes another way where it need not keep anything for gradients."""
-    network = build("test_mit", "daformer").train()
+@pytest.mark.parametrize("head", ["daformer", "segformer"])
+def test_inference_equals_the_graph_of_training(head, monkeypatch):
+    """Two heads take another way where they need not keep anything for gradients."""
+    network = build("test_mit", head).train()
     image = torch.randn(2, 3, 96, 128)
     network(image)  # running statistics other than 0 and 1
     network.eval()

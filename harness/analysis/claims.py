@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Literal, get_args
@@ -30,6 +30,8 @@ PLACES = {
     "generated source": "On photographs, learning from generated streets",
     "": "On real data",
 }
+#: Of a gain that is beyond chance by itself: a shorter schedule's is not.
+NOT_EVERYWHERE = "told at this length, not at every one"
 
 
 @dataclass(frozen=True)
@@ -151,8 +153,12 @@ def _untold(_: str, methods: dict[str, list[_Gain]]) -> str:
     )
     reach = signed(min(means)) + (f" to {signed(max(means))}" if len(means) > 1 else "")
     where = f"not told from {BASELINE} on {joined(scenarios)}"
+    names = [
+        f"{name} ({NOT_EVERYWHERE})" if any(map(_told_here_alone, each)) else name
+        for name, each in methods.items()
+    ]
     return (
-        f"{where}: {joined(list(methods))}, {reach} points, 95 % intervals within [{low:.1f}, "
+        f"{where}: {joined(names)}, {reach} points, 95 % intervals within [{low:.1f}, "
         f"{high:.1f}] ({_sizes(methods).partition(';')[0]})."
     )
 
@@ -163,14 +169,21 @@ def _points(each: Sequence[_Gain]) -> str:
     for one in each:
         unit = "" if texts else " points"
         at = f"{signed(one.difference.mean)}{unit} on {one.scenario} {interval(one.difference)}"
-        texts.append(f"{at}{_beyond(one)}")
+        asides = ", ".join(_asides(one))
+        texts.append(f"{at} ({asides})" if asides else at)
     return joined(texts)
 
 
-def _beyond(gain: _Gain) -> str:
-    """Said where even source-only's longest schedule took less time."""
-    at_seconds = gain.difference is gain.row.gain_at_seconds
-    return f" (beyond x{gain.row.gain_beyond})" if at_seconds and gain.row.gain_beyond else ""
+def _asides(gain: _Gain) -> Iterator[str]:
+    """Where even source-only's longest schedule took less time, or another length says no."""
+    if gain.difference is gain.row.gain_at_seconds and gain.row.gain_beyond:
+        yield f"beyond x{gain.row.gain_beyond}"
+    if _told_here_alone(gain):
+        yield NOT_EVERYWHERE
+
+
+def _told_here_alone(gain: _Gain) -> bool:
+    return gain.difference.told_here and not gain.difference.lasts
 
 
 def _sizes(methods: dict[str, list[_Gain]]) -> str:

@@ -67,9 +67,14 @@ class Difference:
 
     @property
     def significant(self) -> bool:
-        """Beyond chance in its table, or alone where it was corrected over none; and it lasts."""
+        """Beyond chance, and it lasts."""
+        return self.lasts and self.told_here
+
+    @property
+    def told_here(self) -> bool:
+        """Beyond chance in its table at this length, or alone where it was corrected over none."""
         p = self.p if math.isnan(self.p_holm) else self.p_holm
-        return self.lasts and p < 1 - CONFIDENCE  # False for NaN
+        return p < 1 - CONFIDENCE  # False for NaN
 
 
 def summary(values: Iterable[float]) -> Summary:

@@ -118,6 +118,26 @@ def test_equal_steps_and_equal_seconds_are_told_apart_at_the_longest_schedule():
     )
 
 
+def test_a_gain_at_the_longest_schedule_alone_is_said_to_be_so():
+    def at(length):
+        return {"profile": {"iterations": 800 * length, "length": length}}
+
+    records = [
+        *runs("source_only", 30.0, **at(1)),
+        *runs("source_only", 34.0, **at(2)),
+        *runs("daformer", 30.2, **at(1)),
+        *runs("daformer", 38.0, **at(2)),
+    ]
+    alone = texts(records, "gains")[0]
+    assert "daformer x2 (told at this length, not at every one), +4.0 points" in alone
+    scenario = "synthia2cs"
+    other = [*runs("source_only", 20.0, scenario=scenario, **at(2))]
+    other += runs("daformer", 24.0, scenario=scenario, **at(2))
+    mixed = texts(records + other, "gains")[0]
+    assert mixed.count("(told at this length, not at every one)") == 1
+    assert "not so in another" in mixed
+
+
 def taught(network: str, miou: float, parameters_m: float) -> list[Record]:
     teachers = [{"network": network, "weights_id": "0" * 10}]
     made = runs("dualkd", miou, teachers=teachers)

@@ -80,7 +80,9 @@ class _Aspect:
 def _aspects(rows: Mapping[str, Sequence[Record]]) -> list[_Aspect]:
     code = _versions_of_the_code([run for runs in rows.values() for run in runs])
     figures = "a difference between them may be in the figures"
-    speeds = "speeds are not comparable between them"
+    lengths = {run.spec.profile.length for runs in rows.values() for run in runs}
+    by_seconds = " and gains at equal seconds" if len(lengths) > 1 else ""
+    speeds = f"speeds{by_seconds} are not comparable between them"
     return [
         _Aspect("versions of the code", figures, code),
         _Aspect("versions of torch", figures, _torch),

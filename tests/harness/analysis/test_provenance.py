@@ -78,6 +78,17 @@ def test_other_conditions_are_named(one, other, said):
     assert said in line
 
 
+def test_gains_at_equal_seconds_are_of_one_machine_too():
+    def run(method, model, length):
+        profile = {"iterations": 800 * length, "length": length}
+        provenance = fake_provenance() | {"cpu": {"model": model}}
+        return fake_record(method, 0, 30.0, profile=profile, provenance=provenance)
+
+    records = [run("source_only", "A", 1), run("source_only", "A", 2), run("daformer", "B", 2)]
+    (line,) = warnings(*records)
+    assert line.endswith("speeds and gains at equal seconds are not comparable between them.")
+
+
 def test_what_a_record_does_not_say_is_not_compared():
     assert warnings(ran(side_by_side=3, **of("a" * 40)), ran("daformer", code={})) == []
     assert warnings(ran(), ran("daformer", code="text", gpu=[], cpu={"model": "Test CPU"})) == []

@@ -9,7 +9,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Literal, get_args
 
@@ -30,8 +30,6 @@ PLACES = {
     "generated source": "On photographs, learning from generated streets",
     "": "On real data",
 }
-#: Of a gain that is beyond chance by itself: a shorter schedule's is not.
-NOT_EVERYWHERE = "told at this length, not at every one"
 
 
 @dataclass(frozen=True)
@@ -48,8 +46,8 @@ class _Gain:
     """A method's gain in one scenario, at the longest schedule it was run at."""
 
     scenario: str
-    row: Row
     difference: Difference
+    beyond: int | None  # source-only's longest schedule, where even that took less time
 
 
 def claims(records: Iterable[Record]) -> list[Claim]:
@@ -102,12 +100,19 @@ def _gains_over(
             of_row = gain(row)
             if of_row and of_row.n >= ENOUGH_SEEDS and math.isfinite(of_row.low):
                 methods = oracles if row.method == ORACLE else by_method
-                name = _name(row, table)
-                methods[name].append(_Gain(table.scenario.title, row, of_row))
+                beyond = row.gain_beyond if of_row is row.gain_at_seconds else None
+                gained = _Gain(table.scenario.title, of_row, beyond)
+                methods[_name(row, table)].append(gained)
     alike: dict[tuple[str, tuple[str, ...]], dict[str, list[_Gain]]] = defaultdict(dict)
     for name, each in by_method.items():
         alike[_verdict(each), tuple(one.scenario for one in each)][name] = each
-    sentences = {"above": _clear, "below": _clear, "mixed": _clear, "untold": _untold}
+    sentences = {
+        "above": _clear,
+        "below": _clear,
+        "longest": _clear,
+        "mixed": _clear,
+        "untold": _untold,
+    }
     texts = [
         sentence(verdict, methods)
         for verdict, sentence in sentences.items()
@@ -124,6 +129,8 @@ def _gains_over(
 
 def _verdict(each: Sequence[_Gain]) -> str:
     """Of one method's gains: the same in every scenario, or mixed."""
+    if all(map(_told_here_alone, each)):
+        return "longest"
     told = {
         0 if not one.difference.significant else 1 if one.difference.mean > 0 else -1
         for one in each
@@ -137,10 +144,17 @@ def _clear(verdict: str, methods: dict[str, list[_Gain]]) -> str:
     what = {
         "above": f"beyond chance above {BASELINE}",
         "below": f"beyond chance below {BASELINE}",
+        "longest": f"beyond chance from {BASELINE} at this length, not at every one",
         "mixed": f"beyond chance from {BASELINE} in one scenario, not so in another",
     }[verdict]
+    if verdict == "longest":  # said once, and not by a mark at each
+        methods = {name: [_lasting(one) for one in each] for name, each in methods.items()}
     listed = "; ".join(f"{name} by {_points(each)}" for name, each in methods.items())
     return f"{what}: {listed} ({_sizes(methods)})."
+
+
+def _lasting(gain: _Gain) -> _Gain:
+    return replace(gain, difference=replace(gain.difference, lasts=True))
 
 
 def _untold(_: str, methods: dict[str, list[_Gain]]) -> str:
@@ -153,12 +167,8 @@ def _untold(_: str, methods: dict[str, list[_Gain]]) -> str:
     )
     reach = signed(min(means)) + (f" to {signed(max(means))}" if len(means) > 1 else "")
     where = f"not told from {BASELINE} on {joined(scenarios)}"
-    names = [
-        f"{name} ({NOT_EVERYWHERE})" if any(map(_told_here_alone, each)) else name
-        for name, each in methods.items()
-    ]
     return (
-        f"{where}: {joined(names)}, {reach} points, 95 % intervals within [{low:.1f}, "
+        f"{where}: {joined(list(methods))}, {reach} points, 95 % intervals within [{low:.1f}, "
         f"{high:.1f}] ({_sizes(methods).partition(';')[0]})."
     )
 
@@ -176,10 +186,10 @@ def _points(each: Sequence[_Gain]) -> str:
 
 def _asides(gain: _Gain) -> Iterator[str]:
     """Where even source-only's longest schedule took less time, or another length says no."""
-    if gain.difference is gain.row.gain_at_seconds and gain.row.gain_beyond:
-        yield f"beyond x{gain.row.gain_beyond}"
+    if gain.beyond:
+        yield f"beyond x{gain.beyond}"
     if _told_here_alone(gain):
-        yield NOT_EVERYWHERE
+        yield "told at this length, not at every one"
 
 
 def _told_here_alone(gain: _Gain) -> bool:

@@ -179,6 +179,11 @@ def _kernels(weight: Tensor, matrix: Matrix) -> Tensor:
     return (_both_ways(matrix, weight) @ taps).view(IN * IN, *weight.shape[:2])
 
 
+def _every(tiles: int) -> Iterator[slice]:
+    """Of each of so many tiles along a side the first cell, then the second, up to the sixth."""
+    return (slice(i, i + OUT * (tiles - 1) + 1, OUT) for i in range(IN))
+
+
 def _to_tile(cells: Sequence[Tensor], out: Sequence[Tensor]) -> None:
     """Six cells along a side of a tile, transformed into `out`: the paper's B^T."""
     a, b, c, d, e, f = cells
@@ -242,13 +247,11 @@ class _Grid:
         """Tiles of inputs x (B, C, H, W), which overlap, transformed: (36, tiles, C)."""
         rows = self._rows(x, OUT * strip.start - 1, OUT * strip.stop + 1, 1)
         images, _, d, columns, _, channels = rows.shape
-        down = x.new_empty(IN, images, d, columns, d, channels)  # a row of tiles stays in the cache
-        tiles = x.new_empty(IN, IN, images, strip.stop - strip.start, d, self.columns, d, channels)
-        last = OUT * (self.columns - 1) + 1
-        for number in range(tiles.shape[3]):
-            _to_tile([rows[:, OUT * number + i] for i in range(IN)], down.unbind())
-            across = [down[:, :, :, i : i + last : OUT] for i in range(IN)]
-            _to_tile(across, tiles[:, :, :, number].unbind(1))
+        high = strip.stop - strip.start
+        down = x.new_empty(IN, images, high, d, columns, d, channels)
+        tiles = x.new_empty(IN, IN, images, high, d, self.columns, d, channels)
+        _to_tile([rows[:, one] for one in _every(high)], down.unbind())
+        _to_tile([down[:, :, :, :, one] for one in _every(self.columns)], tiles.unbind(1))
         return tiles.view(IN * IN, -1, channels)
 
     def outputs(self, gradient: Tensor, strip: slice) -> Tensor:

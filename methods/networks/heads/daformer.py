@@ -8,6 +8,7 @@ published checkpoints.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -50,26 +51,22 @@ class SeparableASPP(nn.Module):
         """
         finest = features[0]
         if inference_on_cpu(self, finest):
-            plain = (
-                pointwise_of_embedded(branch.conv, embeddings, features, finest)
-                for branch in self._plain()
+            plain = partial(
+                pointwise_of_embedded, embeddings=embeddings, features=features, like=finest
             )
             separable = self._separable_in_slices(features, embeddings)
         else:
             maps = [embed(x) for embed, x in zip(embeddings, features, strict=True)]
-            plain = (pointwise(branch.conv, maps, finest) for branch in self._plain())
+            plain = partial(pointwise, maps=maps, like=finest)
             x = torch.cat([resize_to(one, finest) for one in maps], dim=1)
             separable = (branch(x) for branch in self._separable())
         branches = [
-            norm_relu_(branch.bn, next(plain))
+            norm_relu_(branch.bn, plain(branch.conv))
             if isinstance(branch, ConvBNReLU)
             else next(separable)
             for branch in self.aspp_modules
         ]
         return norm_relu_(self.bottleneck.bn, concatenated(self.bottleneck.conv, branches))
-
-    def _plain(self) -> list[ConvBNReLU]:
-        return [b for b in self.aspp_modules if isinstance(b, ConvBNReLU)]
 
     def _separable(self) -> list[SeparableConvBNReLU]:
         return [b for b in self.aspp_modules if isinstance(b, SeparableConvBNReLU)]

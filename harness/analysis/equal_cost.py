@@ -2,17 +2,19 @@
 
 A method's step costs more than source-only's, and a frozen teacher trains before it. What it gains
 is held against source-only trained for as long: its score over schedules of several lengths, each
-a run of its own, linear between them in the logarithm of seconds, and never extrapolated.
+a run of its own, linear between them in the logarithm of steps, and never extrapolated. How many of
+its steps a method's seconds are is known where both ran on one machine.
 """
 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from harness.records.schema import Record, Training
+from harness.records.schema import Record, Training, hardware
 
 
 @dataclass(frozen=True)
@@ -20,16 +22,16 @@ class Point:
     """Source-only at one length of the schedule."""
 
     length: int  # times the profile's schedule
-    seconds: float  # of training
+    steps: float  # of training
     scores: Mapping[int, float]  # mIoU in percent by seed
 
 
 @dataclass(frozen=True)
-class AtSeconds:
-    """Source-only at some seconds of training."""
+class AtSteps:
+    """Source-only at some number of training steps."""
 
     scores: dict[int, float]  # mIoU in percent by seed
-    longest: int | None  # the curve's last length, where it ends before those seconds
+    longest: int | None  # the curve's last length, where it ends before those steps
 
 
 def seconds_a_step(runs: Iterable[Record]) -> float | None:
@@ -51,6 +53,26 @@ def training_seconds(runs: Sequence[Record]) -> float | None:
     return step * runs[0].spec.profile.iterations + median(known)
 
 
+def seconds_by_machine(runs: Iterable[Record]) -> dict[str, float]:
+    """`training_seconds` of a row's runs on each machine that ran some, where they are known."""
+    seconds = {machine: training_seconds(own) for machine, own in by_machine(runs).items()}
+    return {machine: known for machine, known in seconds.items() if known is not None}
+
+
+def times_as_long(a: Mapping[str, float], b: Mapping[str, float]) -> float | None:
+    """What `seconds_by_machine` of one row are of another's; None where they share no machine."""
+    ratios = [a[machine] / b[machine] for machine in a if b.get(machine)]
+    return median(ratios) if ratios else None
+
+
+def by_machine(runs: Iterable[Record]) -> dict[str, list[Record]]:
+    """The runs of each machine, by the name of its GPU or processor."""
+    machines: dict[str, list[Record]] = defaultdict(list)
+    for run in runs:
+        machines[hardware(run)].append(run)
+    return machines
+
+
 def seconds_of(training: Training) -> float:
     """Of one training: on a CPU those that it computed, which other work does not lengthen."""
     if training.processor_seconds is not None:
@@ -69,27 +91,34 @@ def teacher_seconds(record: Record) -> float | None:
 
 def curve(rows: Iterable[Sequence[Record]]) -> list[Point]:
     """The points of source-only's rows, one a length; empty for fewer than two lengths."""
-    by_length = {runs[0].spec.profile.length: runs for runs in rows}
-    step = seconds_a_step(run for runs in by_length.values() for run in runs)
-    if step is None or len(by_length) < 2:
-        return []
-    return [
-        Point(length, step * runs[0].spec.profile.iterations, by_seed(runs))
-        for length, runs in sorted(by_length.items())
+    points = [
+        Point(runs[0].spec.profile.length, runs[0].spec.profile.iterations, by_seed(runs))
+        for runs in rows
     ]
+    return sorted(points, key=lambda point: point.length) if len(points) > 1 else []
 
 
-def at_seconds(points: Sequence[Point], seconds: float) -> AtSeconds:
-    """The curve at those seconds: before its first point the first, after its last the last."""
-    after = next((i for i, point in enumerate(points) if point.seconds >= seconds), len(points))
+def steps_of_as_long(seconds: Mapping[str, float], floor: Iterable[Record]) -> float | None:
+    """Steps of source-only that take as long as a row's run, by `seconds_by_machine` of the row.
+
+    Of machines that ran some of `floor`, source-only's runs of every length; the median over them.
+    None where there is none.
+    """
+    step = {machine: seconds_a_step(runs) for machine, runs in by_machine(floor).items()}
+    return times_as_long(seconds, {machine: known for machine, known in step.items() if known})
+
+
+def at_steps(points: Sequence[Point], steps: float) -> AtSteps:
+    """The curve at those steps: before its first point the first, after its last the last."""
+    after = next((i for i, point in enumerate(points) if point.steps >= steps), len(points))
     if after in (0, len(points)):
         end = points[0] if after == 0 else points[-1]
-        return AtSeconds(dict(end.scores), end.length if after else None)
+        return AtSteps(dict(end.scores), end.length if after else None)
     low, high = points[after - 1], points[after]
-    share = math.log(seconds / low.seconds) / math.log(high.seconds / low.seconds)
+    share = math.log(steps / low.steps) / math.log(high.steps / low.steps)
     both = [seed for seed in low.scores if seed in high.scores]
     scores = {s: (1 - share) * low.scores[s] + share * high.scores[s] for s in both}
-    return AtSeconds(scores, None)
+    return AtSteps(scores, None)
 
 
 def by_seed(runs: Iterable[Record]) -> dict[int, float]:

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from harness.analysis.comparison import newest, same_conditions, spelled_differences
-from harness.analysis.equal_cost import by_seed, seconds_a_step, teacher_seconds, training_seconds
+from harness.analysis.equal_cost import (
+    by_machine,
+    by_seed,
+    seconds_a_step,
+    teacher_seconds,
+    training_seconds,
+)
 from harness.analysis.provenance import mixture
 from harness.analysis.rows import ENOUGH_SEEDS, by_label, rows_of, shared_noise, table_rows
 from harness.analysis.statistics import Difference, Noise, corrected, difference, noise
@@ -83,12 +89,13 @@ def head_to_head(
     rows = rows_of(next(alike for alike in same_conditions(candidates) if a[0] in alike))
     shared = shared_noise(rows)
     spec = a[0].spec
+    a_cost, b_cost = map(_cost, _on_one_machine(a, b))
     return HeadToHead(
         scenario=spec.scenario.name,
         profile=spec.profile.name,
         convention=spec.scenario.convention,
-        a=_side(of_run[a[0].run_id], a),
-        b=_side(of_run[b[0].run_id], b),
+        a=_side(of_run[a[0].run_id], a, a_cost),
+        b=_side(of_run[b[0].run_id], b, b_cost),
         difference=difference(by_seed(b), by_seed(a), shared),
         noise=shared,
         classes=_classes(a, b, rows),
@@ -140,7 +147,7 @@ def _one_row(name: str, runs: Sequence[Record]) -> list[Record]:
     return next(iter(rows.values()))
 
 
-def _side(label: str, runs: Sequence[Record]) -> Side:
+def _side(label: str, runs: Sequence[Record], cost: TrainingCost | None) -> Side:
     scores = by_seed(runs)
     names = dict.fromkeys(name for r in runs if r.metrics for name in r.metrics.student.iou)
     by_class = {name: list(_class_by_seed(runs, name).values()) for name in names}
@@ -149,7 +156,7 @@ def _side(label: str, runs: Sequence[Record]) -> Side:
         seeds=tuple(scores),
         scores=tuple(scores.values()),
         iou={name: fmean(values) if values else None for name, values in by_class.items()},
-        cost=_cost(runs),
+        cost=cost,
     )
 
 
@@ -168,6 +175,18 @@ def _classes(
         shared = noise(_class_by_seed(runs, name).values() for runs in rows)
         differences.append(difference(of_b, of_a, shared) if of_a and of_b else None)
     return dict(zip(names, corrected(differences, ENOUGH_SEEDS), strict=True))
+
+
+def _on_one_machine(
+    a: Sequence[Record], b: Sequence[Record]
+) -> tuple[Sequence[Record], Sequence[Record]]:
+    """Of both the runs of the machine that ran most of both; all of them where none ran both."""
+    of_a, of_b = by_machine(a), by_machine(b)
+    both = [machine for machine in of_a if machine in of_b]
+    if not both:
+        return a, b
+    most = max(both, key=lambda machine: min(len(of_a[machine]), len(of_b[machine])))
+    return of_a[most], of_b[most]
 
 
 def _cost(runs: Sequence[Record]) -> TrainingCost | None:

@@ -100,9 +100,10 @@ def _length_notes(rows: Sequence[Row]) -> list[str]:
         notes.append(
             f"gain at equal seconds: over {BASELINE} trained for as long, the frozen teacher's "
             f"training included, by {BASELINE}'s own schedules, linear in the logarithm of seconds "
-            "between them; seconds are medians over runs. beyond xN: the method trained for longer "
-            f"than {BASELINE} xN, which it is held against."
+            "between them; seconds are medians over runs, of one machine. beyond xN: the method "
+            f"trained for longer than {BASELINE} xN, which it is held against."
         )
+    notes += _without_equal_seconds(rows)
     by_name: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         if row.gain or row.gain_at_seconds:
@@ -115,6 +116,29 @@ def _length_notes(rows: Sequence[Row]) -> list[str]:
             + (alone if once else "")
         )
     return notes
+
+
+def _without_equal_seconds(rows: Sequence[Row]) -> list[str]:
+    """Rows whose seconds are those of a machine that ran no source-only."""
+    timed: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        if row.method == BASELINE and row.seconds_on:
+            timed[row.student].append(row)
+    elsewhere = [
+        row
+        for row in rows
+        if row.method != BASELINE
+        and row.seconds_on
+        and len(timed[row.student]) > 1
+        and not any(row.seconds_on.keys() & floor.seconds_on.keys() for floor in timed[row.student])
+    ]
+    if not elsewhere:
+        return []
+    machines = sorted({machine for row in elsewhere for machine in row.seconds_on})
+    return [
+        f"gain at equal seconds: not known of {', '.join(row.label for row in elsewhere)}, "
+        f"run on {', '.join(machines)}, where no {BASELINE} ran; run one of any length there."
+    ]
 
 
 def gain_notes(gains: Sequence[Difference], shared: Noise | None) -> list[str]:

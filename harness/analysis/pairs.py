@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from harness.analysis.comparison import Table
+from harness.analysis.equal_cost import times_as_long
 from harness.analysis.rows import ENOUGH_SEEDS, Row
 from harness.analysis.statistics import Difference, corrected, difference
 from harness.analysis.wording import interval, joined, sizes
@@ -114,6 +115,5 @@ def _more(gain: Difference) -> str:
 
 
 def _times(row: Row, other: Row) -> str:
-    if row.train_seconds is None or not other.train_seconds:
-        return ""
-    return f" at {row.train_seconds / other.train_seconds:.2g} times its training seconds"
+    times = times_as_long(row.seconds_on, other.seconds_on)
+    return f" at {times:.2g} times its training seconds" if times is not None else ""

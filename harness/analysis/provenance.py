@@ -82,13 +82,13 @@ def _aspects(rows: Mapping[str, Sequence[Record]]) -> list[_Aspect]:
     figures = "a difference between them may be in the figures"
     lengths = {run.spec.profile.length for runs in rows.values() for run in runs}
     by_seconds = " and gains at equal seconds" if len(lengths) > 1 else ""
-    speeds = f"speeds{by_seconds} are not comparable between them"
+    apart = "are not comparable between them"
     return [
         _Aspect("versions of the code", figures, code),
         _Aspect("versions of torch", figures, _torch),
         _Aspect("TF32 settings", figures, _tf32),
-        _Aspect("machines", speeds, hardware),
-        _Aspect("kinds of sweep", speeds, _side_by_side),
+        _Aspect("machines", f"speeds {apart}", hardware),  # gains' seconds are of one machine
+        _Aspect("kinds of sweep", f"speeds{by_seconds} {apart}", _side_by_side),
     ]
 
 

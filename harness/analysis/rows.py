@@ -7,14 +7,17 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from statistics import fmean, median
 from typing import Any
 
 from harness.analysis.equal_cost import (
-    AtSeconds,
-    at_seconds,
+    AtSteps,
+    at_steps,
     by_seed,
     curve,
+    seconds_by_machine,
+    steps_of_as_long,
     teacher_seconds,
     training_seconds,
 )
@@ -50,6 +53,7 @@ class Row:
     gain_at_seconds: Difference | None  # over source_only trained for as long; see equal_cost
     gain_beyond: int | None  # the longest source_only, where the row trained longer than that
     train_seconds: float | None  # of a run, its frozen teachers' training included
+    seconds_on: dict[str, float]  # the same of each machine that ran some of its seeds, by its name
     ema_miou: Summary | None
     conventions: dict[str, float]
     figures: dict[str, Summary]  # of registered metrics, by name
@@ -228,12 +232,11 @@ def _gain(
     return gain if math.isfinite(gain.mean) else None
 
 
-def _at_equal_seconds(
-    runs: Sequence[Record], baseline: dict[int, list[Record]]
-) -> AtSeconds | None:
+def _at_equal_seconds(runs: Sequence[Record], baseline: dict[int, list[Record]]) -> AtSteps | None:
     """Source-only at the training seconds of these runs; None where too little is known."""
-    seconds, points = training_seconds(runs), curve(baseline.values())
-    return at_seconds(points, seconds) if points and seconds is not None else None
+    points = curve(baseline.values())
+    steps = steps_of_as_long(seconds_by_machine(runs), chain(*baseline.values()))
+    return at_steps(points, steps) if points and steps is not None else None
 
 
 def _baselines(record: Record, groups: Iterable[list[Record]]) -> dict[int, list[Record]]:
@@ -286,6 +289,7 @@ def _row(runs: Sequence[Record], variant: dict[str, Any]) -> Row:
         gain_at_seconds=None,
         gain_beyond=None,
         train_seconds=training_seconds(runs),
+        seconds_on=seconds_by_machine(runs),
         ema_miou=summary(ema) if ema else None,
         conventions={
             name: fmean(s.conventions[name] for s in students)

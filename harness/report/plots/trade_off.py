@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from harness.analysis.comparison import Table
 from harness.analysis.rows import ORACLE, Row
 from harness.errors import BenchError
+from harness.records.schema import hardware
 from harness.report.plots.place import name_points
 from harness.report.plots.style import FAINT, GREY, colours_of, heading, new_figure, short
 
@@ -61,7 +62,9 @@ def draw(table: Table, axis: Axis, width: float) -> Figure:
         axes.step(*zip(*front, strict=True), where=where, color=FAINT, zorder=0, label=name)
         axes.legend(loc="lower right", bbox_to_anchor=(1, 1), borderpad=0, labelcolor=GREY)
     plain_ticks(axes, [x for x, _ in places])
-    axes.set_xlabel(axis.title)
+    machines = sorted({hardware(run) for runs in table.runs.values() for run in runs})
+    several = f"\nof {len(machines)} machines: {', '.join(machines)}" if len(machines) > 1 else ""
+    axes.set_xlabel(axis.title + several)
     axes.set_ylabel(f"mIoU % ({table.scenario.convention}), ± sd")
     axes.margins(0.12, 0.1)
     axes.grid(color="#eeeeee", lw=0.5)

@@ -6,7 +6,7 @@ import re
 
 import pytest
 from bench_cli import bench, refused
-from fake_records import fake_cost, fake_record, four_methods
+from fake_records import fake_cost, fake_provenance, fake_record, four_methods
 
 from harness.analysis.claims import claims
 from harness.analysis.wording import joined, signed
@@ -181,6 +181,12 @@ def test_whether_methods_add_up():
     assert said.startswith("dacs+mic scores 0.3 points more than dacs alone [")
     assert "] ~ at 1 times its training seconds and 3.3 points more than mic alone" in said
     assert said.endswith("on GTA5 -> Cityscapes (n = 3 seeds; ~: not told from chance).")
+
+
+def test_seconds_of_two_machines_are_not_divided():
+    elsewhere = runs("dacs+mic", 34.3, provenance=fake_provenance("Other CPU"))
+    (said,) = texts([*table(36.0, 34.0), *runs("mic", 31.0), *elsewhere], "combined")
+    assert "times its training seconds" not in said
 
 
 def test_no_claim_is_made_of_few_seeds_and_none_lacks_n_and_interval():

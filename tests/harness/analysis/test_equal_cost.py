@@ -3,14 +3,14 @@
 import math
 
 import pytest
-from fake_records import fake_cost, fake_record
+from fake_records import fake_cost, fake_provenance, fake_record
 
 from harness.analysis.comparison import comparison
-from harness.analysis.equal_cost import Point, at_seconds, curve, training_seconds
+from harness.analysis.equal_cost import Point, at_steps, curve, training_seconds
 from harness.records.schema import Record, TeacherCost
 from harness.report.formats import render
 
-POINTS = [Point(1, 100.0, {0: 30.0, 1: 32.0}), Point(2, 200.0, {0: 34.0, 1: 40.0})]
+POINTS = [Point(1, 100, {0: 30.0, 1: 32.0}), Point(2, 200, {0: 34.0, 1: 40.0})]
 
 
 def run(method: str, length: int, seed: int, miou: float, *, step: float = 0.1, **spec) -> Record:
@@ -30,22 +30,22 @@ def row(records: list[Record], label: str):
     return next(row for row in table.rows if row.label == label)
 
 
-def test_between_two_lengths_the_score_is_linear_in_the_logarithm_of_seconds():
-    between = at_seconds(POINTS, 100 * math.sqrt(2))
+def test_between_two_lengths_the_score_is_linear_in_the_logarithm_of_steps():
+    between = at_steps(POINTS, 100 * math.sqrt(2))
     assert between.scores == pytest.approx({0: 32.0, 1: 36.0})
     assert between.longest is None
 
 
 def test_beyond_the_longest_nothing_is_extrapolated():
-    assert at_seconds(POINTS, 200.0).longest is None
-    assert at_seconds(POINTS, 201.0).scores == {0: 34.0, 1: 40.0}
-    assert at_seconds(POINTS, 201.0).longest == 2
-    assert at_seconds(POINTS, 60.0).scores == {0: 30.0, 1: 32.0}
+    assert at_steps(POINTS, 200.0).longest is None
+    assert at_steps(POINTS, 201.0).scores == {0: 34.0, 1: 40.0}
+    assert at_steps(POINTS, 201.0).longest == 2
+    assert at_steps(POINTS, 60.0).scores == {0: 30.0, 1: 32.0}
 
 
 def test_a_seed_that_only_one_of_two_lengths_has_is_left_out():
-    points = [POINTS[0], Point(2, 200.0, {0: 34.0})]
-    assert set(at_seconds(points, 150.0).scores) == {0}
+    points = [POINTS[0], Point(2, 200, {0: 34.0})]
+    assert set(at_steps(points, 150.0).scores) == {0}
 
 
 def test_a_curve_needs_two_lengths():
@@ -93,6 +93,39 @@ def test_between_two_schedules_of_source_only_the_table_has_the_score_at_those_s
     assert shown.gain.mean == pytest.approx(10)
     assert shown.gain_at_seconds.mean == pytest.approx(4)
     assert shown.gain_beyond is None
+
+
+def on(machine: str, records: list[Record]) -> list[Record]:
+    provenance = fake_provenance(machine)
+    return [record.model_copy(update={"provenance": provenance}) for record in records]
+
+
+def test_seconds_are_those_of_source_only_on_the_methods_own_machine():
+    """There a step of source-only takes 0.25 s: 400 seconds are x2, and here x5."""
+    there = on(
+        "Slow", [run("source_only", 2, 1, 36, step=0.25), run("daformer", 1, 0, 40, step=0.5)]
+    )
+    shown = row([*floor(0), *there], "daformer")
+    assert shown.seconds_on == {"Slow": pytest.approx(400)}
+    assert shown.gain_at_seconds.mean == pytest.approx(40 - 34)
+
+
+def test_a_row_of_two_machines_takes_as_long_as_their_median_says():
+    floor_there = [run("source_only", n, 1, 26 + 4 * n, step=0.2) for n in (1, 2)]
+    there = on("Slow", [*floor_there, run("daformer", 1, 1, 40, step=0.4)])
+    shown = row([*floor(0), run("daformer", 1, 0, 40, step=0.2), *there], "daformer")
+    assert shown.gain_at_seconds.mean == pytest.approx(6), "x2 on each of them"
+
+
+def test_without_source_only_on_a_methods_machine_its_gain_at_equal_seconds_is_not_known():
+    (table,) = comparison([*floor(0), *on("Slow", [run("daformer", 1, 0, 40)])])
+    (shown,) = (row for row in table.rows if row.method == "daformer")
+    assert shown.gain
+    assert shown.gain_at_seconds is None
+    assert (
+        "gain at equal seconds: not known of daformer, run on Slow, where no source_only ran; run "
+        "one of any length there."
+    ) in table.notes
 
 
 def test_the_cell_says_where_the_method_trained_for_longer_than_any_source_only():

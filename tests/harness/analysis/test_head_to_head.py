@@ -92,6 +92,18 @@ def test_costs_of_other_machines_are_not_divided():
     assert said.endswith("; costs are of other machines, Test CPU against Other CPU.")
 
 
+def test_costs_are_those_of_a_machine_that_ran_both():
+    elsewhere = fake_provenance("Other CPU")
+    cheap, dear = fake_cost(wall_seconds=40.0), fake_cost(wall_seconds=400.0)
+    a = [*runs("daformer", DAFORMER[:2], cost=cheap),
+         fake_record("daformer", 2, DAFORMER[2], cost=dear, provenance=elsewhere)]  # fmt: skip
+    b = runs("dualkd", DUALKD, cost=fake_cost(wall_seconds=80.0))
+    said = sentence(head_to_head(NAMES, a, b, []))
+    assert "at 2 times the training time" in said
+    of_one = [r.model_copy(update={"provenance": elsewhere}) for r in b]
+    assert "at 0.2 times the training time" in sentence(head_to_head(NAMES, a, of_one, []))
+
+
 def test_what_the_code_of_both_differs_in_is_noted():
     old, new = ({**fake_provenance(), "versions": {"torch": v}} for v in ("2.9.0", "9.9.9"))
     a = runs("daformer", provenance=old)

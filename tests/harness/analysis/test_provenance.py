@@ -78,13 +78,13 @@ def test_other_conditions_are_named(one, other, said):
     assert said in line
 
 
-def test_gains_at_equal_seconds_are_of_one_machine_too():
-    def run(method, model, length):
+def test_gains_at_equal_seconds_are_of_one_kind_of_sweep_too():
+    def run(method, count, length):
         profile = {"iterations": 800 * length, "length": length}
-        provenance = fake_provenance() | {"cpu": {"model": model}}
+        provenance = fake_provenance() | {"side_by_side": count}
         return fake_record(method, 0, 30.0, profile=profile, provenance=provenance)
 
-    records = [run("source_only", "A", 1), run("source_only", "A", 2), run("daformer", "B", 2)]
+    records = [run("source_only", 1, 1), run("source_only", 1, 2), run("daformer", 2, 2)]
     (line,) = warnings(*records)
     assert line.endswith("speeds and gains at equal seconds are not comparable between them.")
 

@@ -1,5 +1,5 @@
 import pytest
-from fake_records import fake_cost, fake_record, four_methods
+from fake_records import fake_cost, fake_provenance, fake_record, four_methods
 
 from harness.analysis.comparison import comparison
 from harness.errors import BenchError
@@ -57,3 +57,14 @@ def test_records_without_a_speed_are_said_to_lack_it():
     (table,) = comparison([fake_record(cost=cost)])
     with styled(), pytest.raises(BenchError, match="inference speed"):
         draw(table, INFERENCE, 3.35)
+
+
+def test_points_of_several_machines_are_said_to_be_so():
+    def x_label(records):
+        (table,) = comparison(records)
+        with styled():
+            return draw(table, COST, WIDTHS["column"]).axes[0].get_xlabel()
+
+    elsewhere = fake_record("mic", 0, 30, provenance=fake_provenance("Other CPU"))
+    assert "machines" not in x_label(four_methods())
+    assert x_label([*four_methods(), elsewhere]).endswith("\nof 2 machines: Other CPU, Test CPU")

@@ -18,8 +18,9 @@ from harness.data.datasets import Dataset
 from harness.data.loader import normalise
 from harness.data.store import StoredPixels
 from harness.evaluation import validators
-from harness.evaluation.inference import Views, class_scores, most_likely
+from harness.evaluation.inference import Views, class_scores
 from harness.evaluation.metrics import confusion
+from harness.evaluation.most_likely import most_likely
 from harness.evaluation.scoring import score
 from harness.records.schema import (
     Curve,

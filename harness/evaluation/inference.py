@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.config.schema import Profile, Scales, Slide
 from harness.errors import BenchError, explain
+from harness.evaluation.most_likely import most_likely, most_likely_resized
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,8 +43,6 @@ class Views(BaseModel):
 
 
 WHOLE = Views()
-#: Of logits, whose most likely class at twice their sides a CPU looks for together.
-ROWS = 32
 
 
 def class_scores(
@@ -90,65 +89,42 @@ def predicted(
     if views.flip or len(views.scales) > 1:
         return most_likely(class_scores(network, images, size, views, autocast))
     (image,) = images
-    return _most_likely_at(size, _logits(network, image, views.slide, autocast))
-
-
-def most_likely(scores: Tensor) -> Tensor:
-    """Class of the highest score of each pixel: (B, C, H, W) -> (B, H, W) int64, ties lowest id."""
-    return scores.max(1)[1]  # on a CPU a third of arg max's time, two thirds if channels are last
-
-
-def _most_likely_at(size: tuple[int, ...], logits: Tensor) -> Tensor:
-    """`most_likely` of logits (B, C, h, w) resized to `size`.
-
-    A CPU doubles their sides a few rows at a time: scores of the whole image, 152 MiB of 19 classes
-    at 1024 x 2048, are never made. A strip sees a row more on either side, so that it is the same
-    to the bit.
-    """
-    import torch
-
-    from methods.networks.eager import eager_on_cpu
-    from methods.parts.losses import upsample
-
-    height, width = logits.shape[-2:]
-    if not eager_on_cpu(logits) or tuple(size) != (2 * height, 2 * width):
-        return most_likely(upsample(logits, size))
-    strips = []
-    for top in range(0, height, ROWS):
-        bottom = min(top + ROWS, height)
-        above, below = max(top - 1, 0), min(bottom + 1, height)
-        scores = upsample(logits[..., above:below, :], (2 * (below - above), 2 * width))
-        strips.append(most_likely(scores[..., 2 * (top - above) : 2 * (bottom - above), :]))
-    return torch.cat(strips, dim=-2)
+    if views.slide is not None:
+        logits = _logits(network, image, views.slide, autocast)
+        return most_likely_resized(logits, [size])
+    return most_likely_resized(_forward(network, image, autocast), [image.shape[-2:], size])
 
 
 def _logits(network: Segmentor, image: Tensor, slide: Slide | None, autocast: Autocast) -> Tensor:
     """image: (B, 3, H, W) -> logits (B, C, H, W), in windows the mean of those that overlap."""
     from methods.parts.losses import upsample
 
-    def forward(part: Tensor) -> Tensor:
-        with autocast():
-            logits = network(part).logits.float()
-        if bool(logits.isnan().any()):  # the highest of them would be called the first class
-            raise BenchError(
-                "the network gives NaN for class scores; expected finite ones. Its "
-                "weights are too large: the training has diverged (try a smaller lr), or the "
-                "precision is too low (--set precision=fp32)."
-            )
-        return upsample(logits, part.shape[-2:])
-
     if slide is None:
-        return forward(image)
+        return upsample(_forward(network, image, autocast), image.shape[-2:])
     total: Tensor | None = None
     count = image.new_zeros(image.shape[-2:])  # (H, W)
     for rows, columns in windows(image.shape[-2:], slide):
-        logits = forward(image[..., rows, columns])
+        part = image[..., rows, columns]
+        logits = upsample(_forward(network, part, autocast), part.shape[-2:])
         if total is None:
             total = logits.new_zeros(*logits.shape[:2], *image.shape[-2:])
         total[..., rows, columns] += logits
         count[rows, columns] += 1
     assert total is not None
     return total.div_(count)
+
+
+def _forward(network: Segmentor, image: Tensor, autocast: Autocast) -> Tensor:
+    """image: (B, 3, H, W) -> float32 logits at the network's stride. BenchError for NaN."""
+    with autocast():
+        logits = network(image).logits.float()
+    if bool(logits.isnan().any()):  # the highest of them would be called the first class
+        raise BenchError(
+            "the network gives NaN for class scores; expected finite ones. Its "
+            "weights are too large: the training has diverged (try a smaller lr), or the "
+            "precision is too low (--set precision=fp32)."
+        )
+    return logits
 
 
 @contextmanager

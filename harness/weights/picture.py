@@ -21,7 +21,7 @@ from harness.data.scenes.writer import train_ids_of
 from harness.data.sources import find_sources
 from harness.data.transforms import PixelArray
 from harness.errors import BenchError
-from harness.evaluation.inference import most_likely
+from harness.evaluation.most_likely import most_likely
 from harness.files import written_whole
 from harness.records import store
 from harness.records.schema import Record

@@ -63,7 +63,7 @@ def claims(records: Iterable[Record]) -> list[Claim]:
         "together": _together,
         "teachers": lambda tables: [text for table in tables for text in teacher_sizes(table)],
         "combined": lambda tables: [text for table in tables for text in combined(table)],
-        "mixture": lambda tables: [text for table in tables for text in mixture(table.runs)],
+        "mixture": _mixtures,
     }
     found = (
         Claim(about, _place(tables[0]), text)
@@ -72,6 +72,18 @@ def claims(records: Iterable[Record]) -> list[Claim]:
         for text in answers[about](tables)
     )
     return list(dict.fromkeys(found))  # what is said of two scenarios alike is said once
+
+
+def _mixtures(tables: Sequence[Table]) -> list[str]:
+    """Warnings of what runs differ in, with the scenario where another has not the same."""
+    warnings = [(table.scenario.title, mixture(table.runs)) for table in tables]
+    return [
+        text
+        if all(text in others for _, others in warnings)
+        else text.replace("Warning:", f"Warning, on {title}:", 1)
+        for title, texts in warnings
+        for text in texts
+    ]
 
 
 def _place(table: Table) -> str:

@@ -67,6 +67,10 @@ def test_what_holds_of_two_scenarios_alike_is_said_once():
         records[place] = record.model_copy(update={"provenance": made_by})
     (note,) = texts(records, "mixture")
     assert "2.9.0 in dacs" in note
+    assert note.startswith("Warning: ")
+    elsewhere = [r for r in records if (r.spec.method, r.spec.scenario.name) != ("dacs", "gta2cs")]
+    (note,) = texts([*elsewhere, *runs("dacs", 30.4)], "mixture")
+    assert note.startswith("Warning, on SYNTHIA -> Cityscapes: ")
 
 
 def test_the_sentences_change_with_the_records():

@@ -92,6 +92,14 @@ def test_every_kind_says_the_same(picture, weights, tmp_path):
     assert np.abs(overlay - mean).max() <= 0.5
 
 
+def test_freed_blocks_are_kept_as_in_a_run(picture, weights, tmp_path, monkeypatch):
+    """The maps of one image serve the next; the system would zero them again."""
+    asked = []
+    monkeypatch.setattr("harness.weights.predict.keep_freed_blocks", lambda: asked.append(True))
+    assert run(picture, weights, tmp_path / "out").code == 0
+    assert asked
+
+
 def test_the_network_sees_the_size_asked_for_and_the_file_has_the_images_own(
     picture, weights, tmp_path
 ):

@@ -8,22 +8,26 @@ import ctypes
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _LARGEST_MMAP_THRESHOLD = 32 << 20  # above it older versions refuse
 _NEVER = 2**31 - 1
+#: Bytes of the largest block that a process which trains nothing keeps.
+WITHOUT_TRAINING = 72 << 20
 
 
-def keep_freed_blocks() -> None:
-    """Let freed blocks serve the next step instead of going back to the kernel.
+def keep_freed_blocks(largest: int = _LARGEST_MMAP_THRESHOLD) -> None:
+    """Let freed blocks of up to `largest` bytes serve again instead of going back to the kernel.
 
     By default glibc maps every large block anew, and each training step pays thousands of page
     faults for zeroed pages: on a CPU 24 % of a mini_m step (108 -> 82 ms), at the same peak
-    memory, and 2 to 5 % of drawing a generated scene. A higher threshold, which newer versions
-    take, costs memory: 72 MiB make a step of MiT-B0 at 2 x 256 x 256 0.77 as long at 1.27 times the
-    peak, and hardly change one of MiT-B5. Nothing happens where the C library is another one.
+    memory, and 2 to 5 % of drawing a generated scene. More than 32 MiB, which older versions do not
+    take, costs a training memory: 72 MiB make a step of MiT-B0 at 2 x 256 x 256 0.77 as long at
+    1.27 times the peak, and hardly change one of MiT-B5. Nothing happens where the C library is
+    another one.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError, TypeError):
         return
-    mallopt(_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD)
+    if not mallopt(_M_MMAP_THRESHOLD, largest):
+        mallopt(_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD)
     mallopt(_M_TRIM_THRESHOLD, _NEVER)
 
 

@@ -22,7 +22,7 @@ from harness.data.walk import SUFFIXES, is_image_name, leave_out, walk
 from harness.errors import BenchError
 from harness.evaluation.inference import Views, predicted, within_memory
 from harness.files import written_whole
-from harness.measure.allocator import keep_freed_blocks
+from harness.measure.allocator import WITHOUT_TRAINING, keep_freed_blocks
 from harness.report.figures import side_by_side
 from harness.training.precision import autocast
 from methods.contract import Segmentor
@@ -168,7 +168,7 @@ def predict(
     precision: fp32, bf16 or fp16, what the forward passes are computed in.
     BenchError for a file that is no image; what was written before it stays.
     """
-    keep_freed_blocks()
+    keep_freed_blocks(WITHOUT_TRAINING)
     fewer = within_memory("windows (--slide 512,512,341,341), or a smaller --size")
     with fewer, evaluating(network), torch.inference_mode():
         for done, task in enumerate(tasks, 1):

@@ -21,7 +21,7 @@ from harness.evaluation.registry import measured
 from harness.evaluation.scoring import score
 from harness.files import file_hash
 from harness.measure import environment
-from harness.measure.allocator import keep_freed_blocks
+from harness.measure.allocator import WITHOUT_TRAINING, keep_freed_blocks
 from harness.records.schema import RecordModel, Scores
 from harness.report.columns import NONE, Grid
 from harness.report.progress import Reporter
@@ -112,7 +112,7 @@ def evaluate(
     with report.counting(f"drawing street scenes, {target.ref.dataset}-like") as progress:
         dataset = target.open("val", progress)
     quick_check(dataset)
-    keep_freed_blocks()
+    keep_freed_blocks(WITHOUT_TRAINING)
     set_float32(profile.tf32)
     fewer = within_memory("--set slide=512,512,341,341, or a smaller --set image_size")
     scoring = report.counting(f"scoring {target.ref.dataset}")

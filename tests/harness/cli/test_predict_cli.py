@@ -95,7 +95,7 @@ def test_every_kind_says_the_same(picture, weights, tmp_path):
 def test_freed_blocks_are_kept_as_in_a_run(picture, weights, tmp_path, monkeypatch):
     """The maps of one image serve the next; the system would zero them again."""
     asked = []
-    monkeypatch.setattr("harness.weights.predict.keep_freed_blocks", lambda: asked.append(True))
+    monkeypatch.setattr("harness.weights.predict.keep_freed_blocks", asked.append)
     assert run(picture, weights, tmp_path / "out").code == 0
     assert asked
 

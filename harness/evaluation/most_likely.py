@@ -37,7 +37,8 @@ def most_likely_resized(logits: Tensor, sizes: Sequence[tuple[int, ...]]) -> Ten
     batch, classes, height, width = logits.shape
     rows = _weights([size[0] for size in sizes], height)
     columns = _weights([size[1] for size in sizes], width)
-    if rows is None or columns is None or not eager_on_cpu(logits):
+    infinite = bool(logits.isinf().any())  # a class left out: nothing times it is no number
+    if rows is None or columns is None or infinite or not eager_on_cpu(logits):
         for size in sizes:
             logits = upsample(logits, size)
         return most_likely(logits)

@@ -63,3 +63,11 @@ def test_other_sizes_are_resized_as_they_are(sizes):
     logits = smooth(8, 10, 2)
     expected = most_likely(resized(logits, sizes))
     assert torch.equal(most_likely_resized(logits, sizes), expected)
+
+
+def test_infinite_scores_are_resized_as_they_are():
+    logits = smooth(8, 10, 2)
+    logits[:, 3] = -torch.inf
+    sizes = sized(8, 10, (4, 4), (8, 8))
+    expected = most_likely(resized(logits, sizes))
+    assert torch.equal(most_likely_resized(logits, sizes), expected)

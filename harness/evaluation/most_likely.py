@@ -37,8 +37,9 @@ def most_likely_resized(logits: Tensor, sizes: Sequence[tuple[int, ...]]) -> Ten
     batch, classes, height, width = logits.shape
     rows = _weights([size[0] for size in sizes], height)
     columns = _weights([size[1] for size in sizes], width)
-    infinite = bool(logits.isinf().any())  # a class left out: nothing times it is no number
-    if rows is None or columns is None or infinite or not eager_on_cpu(logits):
+    # Nothing times infinity is no number. Asked last, of a CPU alone: a GPU would have to wait.
+    fits = eager_on_cpu(logits) and not logits.isinf().any()
+    if rows is None or columns is None or not fits:
         for size in sizes:
             logits = upsample(logits, size)
         return most_likely(logits)

@@ -13,6 +13,7 @@ from real_formats import write_camvid, write_cityscapes
 
 from harness.data.sources import find_target
 from harness.evaluation.metrics import evaluate, scores
+from harness.measure.allocator import WITHOUT_TRAINING
 from harness.records import store
 from methods.networks import zoo
 from methods.networks.weights import save_weights
@@ -71,7 +72,7 @@ def test_our_own_file_says_its_network(own_file, monkeypatch):
     kept = []  # freed blocks, as in a run: the maps of one batch serve the next
     monkeypatch.setattr("harness.weights.score.keep_freed_blocks", kept.append)
     result = evaluation("--checkpoint", own_file, "--scenario", "synthia2cs", *SET)
-    assert kept
+    assert kept == [WITHOUT_TRAINING]
     assert result["network"] == "test_mit"
     assert result["format"] == "uda-bench weights"
     assert result["target"]["generated"]

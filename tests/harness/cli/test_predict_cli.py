@@ -21,6 +21,7 @@ from harness.data.loader import normalise
 from harness.data.scenes import write_dataset
 from harness.evaluation.inference import Views, class_scores
 from harness.evaluation.metrics import confusion, evaluate, iou
+from harness.measure.allocator import WITHOUT_TRAINING
 from harness.report.figures import CAPTION, GAP
 from harness.training.precision import autocast
 from harness.weights.predict import write_prediction
@@ -97,7 +98,7 @@ def test_freed_blocks_are_kept_as_in_a_run(picture, weights, tmp_path, monkeypat
     asked = []
     monkeypatch.setattr("harness.weights.predict.keep_freed_blocks", asked.append)
     assert run(picture, weights, tmp_path / "out").code == 0
-    assert asked
+    assert asked == [WITHOUT_TRAINING]
 
 
 def test_the_network_sees_the_size_asked_for_and_the_file_has_the_images_own(

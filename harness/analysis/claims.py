@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
-from typing import Literal, get_args
+from typing import Literal
 
 from harness.analysis.aggregate import OverScenarios, aggregates
 from harness.analysis.comparison import Table, comparison
@@ -22,9 +22,7 @@ from harness.analysis.statistics import Difference, smallest_difference
 from harness.analysis.wording import interval, joined, signed, sizes
 from harness.records.schema import Record
 
-#: The last is no question: what the runs of a table differ in, where they do.
-Question = Literal["gains", "power", "together", "teachers", "combined", "mixture"]
-QUESTIONS: tuple[Question, ...] = get_args(Question)
+Question = Literal["gains", "power", "together", "teachers", "combined"]
 PLACES = {
     "generated data": "On generated data",
     "generated source": "On photographs, learning from generated streets",
@@ -36,7 +34,7 @@ PLACES = {
 class Claim:
     """A sentence, or two that belong together."""
 
-    about: Question
+    about: Question | None  # None: a warning of what the runs differ in, whatever is asked
     place: str  # where it holds: the data and the profile
     text: str
 
@@ -57,19 +55,19 @@ def claims(records: Iterable[Record]) -> list[Claim]:
         if table.rows:
             conditions = [table.profile_name, table.generated, table.differs]
             groups[json.dumps(conditions, sort_keys=True)].append(table)
-    answers: dict[Question, Callable[[Sequence[Table]], list[str]]] = {
+    answers: dict[Question | None, Callable[[Sequence[Table]], list[str]]] = {
         "gains": _gains,
         "power": _power,
         "together": _together,
         "teachers": lambda tables: [text for table in tables for text in teacher_sizes(table)],
         "combined": lambda tables: [text for table in tables for text in combined(table)],
-        "mixture": _mixtures,
+        None: _mixtures,
     }
     found = (
         Claim(about, _place(tables[0]), text)
         for tables in groups.values()
-        for about in QUESTIONS
-        for text in answers[about](tables)
+        for about, answer in answers.items()
+        for text in answer(tables)
     )
     return list(dict.fromkeys(found))  # what is said of two scenarios alike is said once
 

@@ -80,8 +80,8 @@ def claims(
         suite=suite,
     )
     asked = [question.value for question in about or About]
-    said = [claim for claim in made_of(kept) if claim.about in {*asked, "mixture"}]
-    if all(claim.about == "mixture" for claim in said):
+    said = [claim for claim in made_of(kept) if claim.about in {*asked, None}]
+    if not any(claim.about for claim in said):
         raise BenchError(
             f"{len(kept)} of {count} records in {where} let one say nothing about "
             f"{', '.join(asked)}; expected a method and source_only on three seeds each, in one "

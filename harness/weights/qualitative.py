@@ -17,9 +17,10 @@ from harness.data.sources import find_target
 from harness.data.transforms import PixelArray, resize_image, resize_label
 from harness.errors import BenchError, in_one_line
 from harness.evaluation.inference import Views, predicted, within_memory
+from harness.measure.allocator import WITHOUT_TRAINING, keep_freed_blocks
 from harness.records.schema import Record
 from harness.report.plots.qualitative import Example
-from harness.training.precision import autocast
+from harness.training.precision import autocast, set_float32
 from harness.weights.find import find_checkpoint, load_network, network_name
 from methods.networks.modes import evaluating
 
@@ -135,6 +136,8 @@ def _predict(
     profile = record.spec.profile
     views, size = Views.of(profile), profile.image_size[dataset.name]
     predictions: list[PixelArray] = []
+    keep_freed_blocks(WITHOUT_TRAINING)
+    set_float32(profile.tf32)
     with within_memory("--device cpu"), evaluating(network), torch.inference_mode():
         for index in chosen:
             image = dataset.read_image(index)

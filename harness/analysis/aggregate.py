@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.analysis.comparison import Table
-from harness.analysis.rows import BASELINE, Row
+from harness.analysis.rows import BASELINE, Row, at_every_length
 from harness.analysis.statistics import (
     Difference,
     Noise,
@@ -68,14 +68,19 @@ def _aggregate(tables: Sequence[Table]) -> Aggregate:
                             if n not in shared)  # fmt: skip
     over = [[rows[name] for rows in by_table] for name in shared]
     means = [{str(i): row.miou.mean for i, row in enumerate(rows)} for rows in over]
-    left = noise_within_blocks(means) if means else None
+    settings_of = [str((rows[0].name, rows[0].student, rows[0].teachers)) for rows in over]
+    # A method deviates alike at all of its lengths.
+    left = noise_within_blocks(means, len(set(settings_of))) if means else None
     baselines = [_baseline(rows[0], over) for rows in over]
-    gains = corrected(
-        [
-            _gain(rows, baseline, left) if baseline and left else None
-            for rows, baseline in zip(over, baselines, strict=True)
-        ],
-        ENOUGH_SCENARIOS,
+    gains = at_every_length(
+        corrected(
+            [
+                _gain(rows, baseline, left) if baseline and left else None
+                for rows, baseline in zip(over, baselines, strict=True)
+            ],
+            ENOUGH_SCENARIOS,
+        ),
+        settings_of,
     )
     return Aggregate(
         scenarios=tuple(table.scenario.title for table in tables),
@@ -117,7 +122,7 @@ def _gain(rows: Sequence[Row], baseline: Sequence[Row], left: Noise) -> Differen
     count = len(rows)
     pairs = zip(rows, baseline, strict=True)
     mean = sum(row.miou.mean - floor.miou.mean for row, floor in pairs) / count
-    return pooled_difference(mean, count, count, left)
+    return pooled_difference(mean, count, count, left, left)
 
 
 def _improvement(rows: Sequence[Row], baseline: Sequence[Row]) -> float:

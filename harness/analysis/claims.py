@@ -229,7 +229,7 @@ def _power(tables: Sequence[Table]) -> list[str]:
         tested = [gain for gain in gains if math.isfinite(gain.p_holm)]
         if tested and table.noise:
             n, count = min(gain.n for gain in tested), len(tested)
-            points = smallest_difference(table.noise, n, count)
+            points = smallest_difference(table.noise.methods, table.noise.baseline, n, count)
             comparisons = f"{count} comparison{'s' if count > 1 else ''}"
             seen.append(
                 f"{points:.1f} points on {table.scenario.title} (n = {n} seeds, {comparisons})"

@@ -13,7 +13,7 @@ from typing import Any
 from harness.analysis.notes import shared_lines, table_notes
 from harness.analysis.provenance import device_kind, mixture
 from harness.analysis.rows import Row, by_label, table_rows
-from harness.analysis.statistics import Noise
+from harness.analysis.statistics import Deviations
 from harness.config import catalogue
 from harness.config.schema import CHANGE_NO_FIGURE, Profile, RunSpec, Scenario
 from harness.records.schema import Record
@@ -42,7 +42,7 @@ class Table:
     failed: list[str]
     shared: list[str] = field(default_factory=list)  # what all rows have in common, said above them
     notes: list[str] = field(default_factory=list)
-    noise: Noise | None = None  # of a single run, over all rows
+    noise: Deviations | None = None  # of a single run, over all rows
     runs: dict[str, list[Record]] = field(default_factory=dict)  # each row's, by a name of its own
 
     @property

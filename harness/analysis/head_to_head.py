@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean
 
 from harness.analysis.comparison import newest, same_conditions, spelled_differences
@@ -16,10 +17,18 @@ from harness.analysis.equal_cost import (
     training_seconds,
 )
 from harness.analysis.provenance import mixture
-from harness.analysis.rows import ENOUGH_SEEDS, by_label, rows_of, shared_noise, table_rows
-from harness.analysis.statistics import Difference, Noise, corrected, difference, noise
+from harness.analysis.rows import (
+    BASELINE,
+    ENOUGH_SEEDS,
+    by_label,
+    noise_of,
+    rows_of,
+    shared_noise,
+    table_rows,
+)
+from harness.analysis.statistics import Deviations, Difference, Noise, corrected, difference
 from harness.errors import BenchError
-from harness.records.schema import Record, hardware, unlabelled
+from harness.records.schema import Record, ScoredNetwork, hardware, unlabelled
 
 #: Options of the command line that narrow a choice of runs, by the condition that they name.
 OPTIONS = {"scenario": "--scenario", "profile": "--profile"}
@@ -57,19 +66,34 @@ class HeadToHead:
     a: Side
     b: Side
     difference: Difference  # b - a
-    noise: Noise | None
+    noise: Deviations | None
+    pooled_rows: int  # whose deviation the test takes
     classes: dict[str, Difference | None]  # b - a; p_holm over the classes
     notes: list[str]  # what their code and machines differ in
 
 
 def head_to_head(
-    names: tuple[str, str], a: Sequence[Record], b: Sequence[Record], others: Sequence[Record]
+    names: tuple[str, str],
+    a: Sequence[Record],
+    b: Sequence[Record],
+    others: Sequence[Record],
+    network: ScoredNetwork = "student",
 ) -> HeadToHead:
     """Compare the runs of b with those of a, as the rows of one table.
 
     `names` is what the user calls them, `others` the records whose rows share the noise: those
-    that are comparable are used. BenchError where the two may not be compared, or are several rows.
+    that are comparable are used. With `network` "ema_teacher" every run is scored by that, and
+    source-only, which has none, by its student. BenchError where the two may not be compared, or
+    are several rows.
     """
+    if network == "ema_teacher":
+        a, b, others = map(_by_ema_teacher, (a, b, others))
+        for name, runs in zip(names, (a, b), strict=True):
+            if not runs:
+                raise BenchError(
+                    f"{name} has no EMA teacher to compare; expected a method that trains one, or "
+                    f"{BASELINE}."
+                )
     a, b = _comparable_runs(names, _done(a), _done(b))
     a, b = _one_row(names[0], a), _one_row(names[1], b)
     if all(map(unlabelled, [*a, *b])):
@@ -90,17 +114,39 @@ def head_to_head(
     shared = shared_noise(rows)
     spec = a[0].spec
     a_cost, b_cost = map(_cost, _on_one_machine(a, b))
+    noises = _noises(b, a, shared)
     return HeadToHead(
         scenario=spec.scenario.name,
         profile=spec.profile.name,
         convention=spec.scenario.convention,
-        a=_side(of_run[a[0].run_id], a, a_cost),
-        b=_side(of_run[b[0].run_id], b, b_cost),
-        difference=difference(by_seed(b), by_seed(a), shared),
+        a=_side(_named(of_run[a[0].run_id], a, network), a, a_cost),
+        b=_side(_named(of_run[b[0].run_id], b, network), b, b_cost),
+        difference=difference(by_seed(b), by_seed(a), *noises),
         noise=shared,
+        pooled_rows=sum({id(one): one.rows for one in noises if one}.values()),
         classes=_classes(a, b, rows),
         notes=mixture({of_run[runs[0].run_id]: runs for runs in (a, b)}),
     )
+
+
+def _by_ema_teacher(records: Sequence[Record]) -> list[Record]:
+    """The runs as their EMA teachers score, and source-only's as they are."""
+    return [
+        record
+        if record.spec.method == BASELINE
+        else record.model_copy(
+            update={"metrics": record.metrics.model_copy(update={"student": teacher})}
+        )
+        for record in records
+        if record.metrics
+        for teacher in [record.metrics.ema_teacher]
+        if teacher or record.spec.method == BASELINE
+    ]
+
+
+def _named(label: str, runs: Sequence[Record], network: ScoredNetwork) -> str:
+    of_teacher = network == "ema_teacher" and runs[0].spec.method != BASELINE
+    return f"{label}'s EMA teacher" if of_teacher else label
 
 
 def _done(records: Sequence[Record]) -> list[Record]:
@@ -160,7 +206,7 @@ def _side(label: str, runs: Sequence[Record], cost: TrainingCost | None) -> Side
     )
 
 
-def _class_by_seed(runs: Sequence[Record], name: str) -> dict[int, float]:
+def _class_by_seed(runs: Iterable[Record], name: str) -> dict[int, float]:
     scores = {r.spec.seed: r.metrics.student.iou.get(name) for r in runs if r.metrics}
     return {seed: value for seed, value in scores.items() if value is not None}
 
@@ -172,9 +218,16 @@ def _classes(
     differences: list[Difference | None] = []
     for name in names:
         of_a, of_b = _class_by_seed(a, name), _class_by_seed(b, name)
-        shared = noise(_class_by_seed(runs, name).values() for runs in rows)
-        differences.append(difference(of_b, of_a, shared) if of_a and of_b else None)
+        shared = shared_noise(rows, partial(_class_by_seed, name=name))
+        noises = _noises(b, a, shared)
+        differences.append(difference(of_b, of_a, *noises) if of_a and of_b else None)
     return dict(zip(names, corrected(differences, ENOUGH_SEEDS), strict=True))
+
+
+def _noises(
+    a: Sequence[Record], b: Sequence[Record], shared: Deviations | None
+) -> tuple[Noise | None, Noise | None]:
+    return noise_of(a[0].spec.method, shared), noise_of(b[0].spec.method, shared)
 
 
 def _on_one_machine(
@@ -224,7 +277,7 @@ def _evidence(result: HeadToHead) -> str:
     test = {
         "paired t": "paired t",
         "Welch t": "Welch's t",
-        "pooled t": f"t, deviation of {result.noise.rows if result.noise else 0} comparable rows",
+        "pooled t": f"t, deviation of {result.pooled_rows} comparable rows",
     }[gain.test]
     p = "p < 0.001" if gain.p < 0.001 else f"p = {gain.p:.2g}"
     return f"95 % interval {gain.low:.1f} to {gain.high:.1f}; {test}, {n}, {p}"

@@ -10,6 +10,7 @@ from harness.analysis.rows import BASELINE, ENOUGH_SEEDS, Row, commonest_student
 from harness.analysis.statistics import (
     PAIRED_FROM,
     POOLED_FROM,
+    Deviations,
     Difference,
     Noise,
     smallest_difference,
@@ -28,7 +29,7 @@ def shared_lines(records: Sequence[Record], rows: Sequence[Row]) -> list[str]:
 
 
 def table_notes(
-    records: Sequence[Record], rows: Sequence[Row], shared: Noise | None, repeated: int
+    records: Sequence[Record], rows: Sequence[Row], shared: Deviations | None, repeated: int
 ) -> list[str]:
     """What a reader has to know before believing the figures."""
     notes = []
@@ -141,7 +142,7 @@ def _without_equal_seconds(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def gain_notes(gains: Sequence[Difference], shared: Noise | None) -> list[str]:
+def gain_notes(gains: Sequence[Difference], shared: Deviations | None) -> list[str]:
     """How a table's gains were tested, and what its seeds can see at all."""
     if not gains:
         return []
@@ -149,9 +150,7 @@ def gain_notes(gains: Sequence[Difference], shared: Noise | None) -> list[str]:
     tests = sorted({gain.test for gain in gains if gain.test})
     if tests and shared:
         how = {
-            "pooled t": "t-test with one deviation of a run, "
-            f"{shared.sd:.2g} points, pooled over {shared.rows} rows ({shared.freedom} degrees of "
-            "freedom)",
+            "pooled t": _pooled(shared),
             "Welch t": f"Welch's t-test: fewer than {POOLED_FROM} rows to pool, or {PAIRED_FROM} "
             "seeds and more that differ",
             "paired t": "t-test paired over seeds",
@@ -161,12 +160,26 @@ def gain_notes(gains: Sequence[Difference], shared: Noise | None) -> list[str]:
     tested = [gain for gain in gains if math.isfinite(gain.p_holm)]
     if tested and shared:
         n, count = min(gain.n for gain in tested), len(tested)
+        smallest = smallest_difference(shared.methods, shared.baseline, n, count)
         notes.append(
             f"~ cannot be told from chance: p >= 0.05, corrected over {count} comparisons (Holm). "
-            f"n = {n} finds a true difference of {smallest_difference(shared, n, count):.1f} "
-            "points with 80 % power."
+            f"n = {n} finds a true difference of {smallest:.1f} points with 80 % power."
         )
     return notes
+
+
+def _pooled(shared: Deviations) -> str:
+    """The deviation of a run that gains were tested with."""
+    if shared.baseline is shared.methods:
+        return f"t-test with one deviation of a run, {_spelled_noise(shared.methods)}"
+    return (
+        f"t-test with the deviation of a run of {BASELINE}, {_spelled_noise(shared.baseline)}, "
+        f"and that of the methods, {_spelled_noise(shared.methods)}"
+    )
+
+
+def _spelled_noise(of: Noise) -> str:
+    return f"{of.sd:.2g} points, pooled over {of.rows} rows ({of.freedom} degrees of freedom)"
 
 
 def aggregate_notes(gains: Sequence[Difference], left: Noise | None) -> list[str]:
@@ -174,7 +187,7 @@ def aggregate_notes(gains: Sequence[Difference], left: Noise | None) -> list[str
     if not gains or not left:
         return []
     n, count = gains[0].n, len(gains)
-    smallest = smallest_difference(left, n, count)
+    smallest = smallest_difference(left, left, n, count)
     return [
         f"gain: points over {BASELINE}, mean over {n} scenarios. [low, high] is its 95 % interval "
         f"with scenarios as a random effect: t-test with {left.sd:.2g} points of a method's own "

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from harness.analysis.comparison import Table
 from harness.analysis.equal_cost import times_as_long
-from harness.analysis.rows import ENOUGH_SEEDS, Row
+from harness.analysis.rows import ENOUGH_SEEDS, Row, noise_of
 from harness.analysis.statistics import Difference, corrected, difference
 from harness.analysis.wording import interval, joined, sizes
 
@@ -100,7 +100,15 @@ def combined(table: Table) -> list[str]:
 
 def _differences(pairs: Sequence[tuple[Row, Row]], table: Table) -> list[Difference]:
     """Of each pair the first less the second, corrected over them; empty where seeds are few."""
-    compared = [difference(_by_seed(a), _by_seed(b), table.noise) for a, b in pairs]
+    compared = [
+        difference(
+            _by_seed(a),
+            _by_seed(b),
+            noise_of(a.method, table.noise),
+            noise_of(b.method, table.noise),
+        )
+        for a, b in pairs
+    ]
     if any(one.n < ENOUGH_SEEDS or not math.isfinite(one.low) for one in compared):
         return []
     return [one for one in corrected(compared, ENOUGH_SEEDS) if one]

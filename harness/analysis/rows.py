@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from statistics import fmean, median
@@ -22,12 +22,13 @@ from harness.analysis.equal_cost import (
     training_seconds,
 )
 from harness.analysis.statistics import (
+    Deviations,
     Difference,
     Noise,
     Summary,
     corrected,
+    deviations,
     difference,
-    noise,
     summary,
 )
 from harness.analysis.variants import settings, spelled, variant
@@ -104,12 +105,29 @@ def _parts(record: Record, length: int | None) -> str:
     return json.dumps(parts, sort_keys=True)
 
 
-def shared_noise(groups: Iterable[Iterable[Record]]) -> Noise | None:
-    """Of a single run, over the rows that such groups of records make."""
-    return noise(by_seed(runs).values() for runs in groups)
+def shared_noise(
+    groups: Iterable[Sequence[Record]],
+    scores: Callable[[Iterable[Record]], Mapping[int, float]] = by_seed,
+) -> Deviations | None:
+    """Of a single run, over the rows that such groups of records make, by their `scores`."""
+    methods: list[Iterable[float]] = []
+    baseline: list[Iterable[float]] = []
+    for runs in groups:
+        side = baseline if runs[0].spec.method == BASELINE else methods
+        side.append(scores(runs).values())
+    return deviations(methods, baseline)
 
 
-def table_rows(records: Sequence[Record]) -> tuple[list[tuple[Row, list[Record]]], Noise | None]:
+def noise_of(method: str, shared: Deviations | None) -> Noise | None:
+    """Of a row of this method."""
+    if shared is None:
+        return None
+    return shared.baseline if method == BASELINE else shared.methods
+
+
+def table_rows(
+    records: Sequence[Record],
+) -> tuple[list[tuple[Row, list[Record]]], Deviations | None]:
     """Each row with the runs that it is of, in a table's order, and the noise they share."""
     groups = rows_of(records)
     shared = shared_noise(groups)
@@ -225,10 +243,11 @@ def at_every_length(
 
 
 def _gain(
-    runs: Sequence[Record], floor: dict[int, float], shared: Noise | None
+    runs: Sequence[Record], floor: dict[int, float], shared: Deviations | None
 ) -> Difference | None:
     """None where either side's mIoU is no number."""
-    gain = difference(by_seed(runs), floor, shared)
+    own, of_floor = noise_of(runs[0].spec.method, shared), noise_of(BASELINE, shared)
+    gain = difference(by_seed(runs), floor, own, of_floor)
     return gain if math.isfinite(gain.mean) else None
 
 

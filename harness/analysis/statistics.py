@@ -5,9 +5,11 @@ interval is over seeds (Bouthillier et al., Accounting for Variance in Machine L
 MLSys 2021; Colas et al., How Many Random Seeds?, arXiv:1806.08295).
 
 Which test is fixed here, by sizes alone and never by what it would say (docs/statistics.md has the
-simulation behind the two numbers):
+simulations behind the numbers):
 
-- n < PAIRED_FROM seeds and POOLED_FROM rows or more: Student's t with one variance of all rows;
+- n < PAIRED_FROM seeds and POOLED_FROM rows or more: Student's t with one variance of all rows, or,
+  where both have APART_FROM degrees of freedom, with one of the baseline's rows and one of the
+  methods', as Welch's;
 - n < PAIRED_FROM seeds, fewer rows: Welch's t;
 - PAIRED_FROM seeds or more: paired where the seeds are the same, else Welch's.
 """
@@ -28,6 +30,9 @@ NAN = math.nan
 PAIRED_FROM = 10
 #: Rows from which their common variance replaces the two of a comparison.
 POOLED_FROM = 4
+#: Degrees of freedom from which the baseline has a variance of its own: a noisier one would make
+#: every interval of its table too narrow.
+APART_FROM = 8
 
 Test = Literal["pooled t", "Welch t", "paired t", ""]
 
@@ -50,6 +55,14 @@ class Noise:
     sd: float
     freedom: int  # its degrees of freedom
     rows: int
+
+
+@dataclass(frozen=True)
+class Deviations:
+    """The noise of a table's rows; `baseline`'s equals the methods' where it is not known apart."""
+
+    methods: Noise
+    baseline: Noise
 
 
 @dataclass(frozen=True)
@@ -99,41 +112,77 @@ def noise(samples: Iterable[Iterable[float]]) -> Noise | None:
     return Noise(math.sqrt(variance), freedom, len(known))
 
 
-def noise_within_blocks(samples: Sequence[Mapping[str, float]]) -> Noise | None:
+def deviations(
+    methods: Sequence[Iterable[float]], baseline: Sequence[Iterable[float]]
+) -> Deviations | None:
+    """Of a table's rows; None where no row has two values."""
+    of_methods, of_baseline = noise(methods), noise(baseline)
+    if of_methods and of_baseline and min(of_methods.freedom, of_baseline.freedom) >= APART_FROM:
+        return Deviations(of_methods, of_baseline)
+    together = noise([*methods, *baseline])
+    return Deviations(together, together) if together else None
+
+
+def noise_within_blocks(
+    samples: Sequence[Mapping[str, float]], independent: int | None = None
+) -> Noise | None:
     """What is left of samples over the same keys once a mean for each key is taken out.
 
     The residual of a two-way table without replication (Fisher, Statistical Methods, 1925).
+    `independent` is how many of the samples are, where some deviate alike: it counts as freedom.
     """
-    if len(samples) < 2 or len(samples[0]) < 2:
+    independent = len(samples) if independent is None else independent
+    if independent < 2 or len(samples[0]) < 2:
         return None
     means = {key: fmean(sample[key] for sample in samples) for key in samples[0]}
     rest = [[sample[key] - means[key] for key in means] for sample in samples]
     squares = sum((value - fmean(row)) ** 2 for row in rest for value in row)
-    freedom = (len(samples) - 1) * (len(means) - 1)
-    return Noise(math.sqrt(squares / freedom), freedom, len(samples))
+    variance = squares / ((len(samples) - 1) * (len(means) - 1))
+    return Noise(math.sqrt(variance), (independent - 1) * (len(means) - 1), len(samples))
 
 
 def difference(
-    a: Mapping[int, float], b: Mapping[int, float], shared: Noise | None = None
+    a: Mapping[int, float],
+    b: Mapping[int, float],
+    of_a: Noise | None = None,
+    of_b: Noise | None = None,
 ) -> Difference:
     """Compare two methods, each a mapping seed -> score, by the test that their sizes ask for.
 
-    `shared` is the noise of all rows of their table. Equal seeds share data order and initial
-    weights, so they may be paired (Dietterich, Neural Computation 1998). Unequal variances: Welch,
-    Biometrika 1947.
+    `of_a` and `of_b` are the noise of the rows that each is one of. Equal seeds share data order
+    and initial weights, so they may be paired (Dietterich, Neural Computation 1998).
     """
     n = min(len(a), len(b))
     if n >= PAIRED_FROM and a.keys() == b.keys():
         return _paired([a[seed] - b[seed] for seed in sorted(a)])
-    if n and n < PAIRED_FROM and shared and shared.rows >= POOLED_FROM:
-        return pooled_difference(fmean(a.values()) - fmean(b.values()), len(a), len(b), shared)
+    if n and n < PAIRED_FROM and of_a and of_b and (of_a is not of_b or of_a.rows >= POOLED_FROM):
+        return pooled_difference(fmean(a.values()) - fmean(b.values()), len(a), len(b), of_a, of_b)
     return _welch(summary(a.values()), summary(b.values()))
 
 
-def pooled_difference(mean: float, n_a: int, n_b: int, shared: Noise) -> Difference:
-    """A difference of two means of n_a and n_b values, with the noise that all rows share."""
-    error = shared.sd * math.sqrt(1 / n_a + 1 / n_b)
-    return _difference(mean, error, shared.freedom, min(n_a, n_b), "pooled t")
+def pooled_difference(mean: float, n_a: int, n_b: int, of_a: Noise, of_b: Noise) -> Difference:
+    """A difference of two means of n_a and n_b values, with the noise of the rows of each."""
+    error, freedom = _error(n_a, n_b, of_a, of_b)
+    return _difference(mean, error, freedom, min(n_a, n_b), "pooled t")
+
+
+def _error(n_a: int, n_b: int, of_a: Noise, of_b: Noise) -> tuple[float, float]:
+    """Of a difference of two means, and its degrees of freedom."""
+    if of_a is of_b:
+        return of_a.sd * math.sqrt(1 / n_a + 1 / n_b), of_a.freedom
+    return _unequal(of_a.sd**2 / n_a, of_b.sd**2 / n_b, of_a.freedom, of_b.freedom)
+
+
+def _unequal(
+    variance_a: float, variance_b: float, freedom_a: float, freedom_b: float
+) -> tuple[float, float]:
+    """Error and degrees of freedom of a difference of means of unequal variances.
+
+    Welch, Biometrika 1947.
+    """
+    spread = variance_a**2 / freedom_a + variance_b**2 / freedom_b
+    freedom = (variance_a + variance_b) ** 2 / spread if spread else freedom_a + freedom_b
+    return math.sqrt(variance_a + variance_b), freedom
 
 
 def _paired(differences: list[float]) -> Difference:
@@ -145,10 +194,8 @@ def _welch(a: Summary, b: Summary) -> Difference:
     mean, n = a.mean - b.mean, min(a.n, b.n)
     if n < 2:
         return Difference(mean, NAN, NAN, NAN, n, "")
-    variance_a, variance_b = a.sd**2 / a.n, b.sd**2 / b.n
-    spread = variance_a**2 / (a.n - 1) + variance_b**2 / (b.n - 1)
-    freedom = (variance_a + variance_b) ** 2 / spread if spread else a.n + b.n - 2
-    return _difference(mean, math.sqrt(variance_a + variance_b), freedom, n, "Welch t")
+    error, freedom = _unequal(a.sd**2 / a.n, b.sd**2 / b.n, a.n - 1, b.n - 1)
+    return _difference(mean, error, freedom, n, "Welch t")
 
 
 def _difference(mean: float, error: float, freedom: float, n: int, test: Test) -> Difference:
@@ -177,18 +224,21 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def smallest_difference(shared: Noise, n: int, comparisons: int = 1) -> float:
+def smallest_difference(of_a: Noise, of_b: Noise, n: int, comparisons: int = 1) -> float:
     """The true difference that n seeds each find with 80 % power, at Holm's first, hardest step.
 
     With fewer rows than POOLED_FROM the test has 2n - 2 degrees of freedom at most.
     """
     from scipy.special import nctdtrinc
 
-    freedom = shared.freedom if shared.rows >= POOLED_FROM else min(shared.freedom, 2 * n - 2)
-    if n < 2 or not shared.sd:
-        return NAN if n < 2 else 0.0
-    errors = nctdtrinc(freedom, 1 - POWER, _quantile(freedom, comparisons))
-    return float(errors) * shared.sd * math.sqrt(2 / n)
+    if n < 2:
+        return NAN
+    error, freedom = _error(n, n, of_a, of_b)
+    if of_a is of_b and of_a.rows < POOLED_FROM:
+        freedom = min(freedom, 2 * n - 2)
+    if not error:
+        return 0.0
+    return float(nctdtrinc(freedom, 1 - POWER, _quantile(freedom, comparisons))) * error
 
 
 def interquartile_mean(values: Iterable[float]) -> float:

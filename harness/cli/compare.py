@@ -32,6 +32,7 @@ app = typer.Typer()
     epilog=examples(
         "bench compare source_only dualkd --scenario gta2cs",
         "bench compare daformer dualkd results/records --format markdown",
+        "bench compare daformer dualkd results/records --network ema",
     )
 )
 def compare(
@@ -66,6 +67,13 @@ def compare(
             metavar="N", min=1, help="Take only schedules N times as long as the profile's."
         ),
     ] = None,
+    network: Annotated[
+        Literal["student", "ema"],
+        typer.Option(
+            help="Whose scores are compared: students', or EMA teachers' (source_only, which has "
+            "none, is held against one by its student).",
+        ),
+    ] = "student",
     suite: SuiteName = None,
     plugin: Plugins = None,
     data_root: DataRoot = None,
@@ -92,7 +100,13 @@ def compare(
         for r in matching
         if (teacher is None or _has_teacher(r, teacher)) and length in (None, r.spec.profile.length)
     ]
-    result = head_to_head((a, b), _runs(a, kept, where), _runs(b, kept, where), kept)
+    result = head_to_head(
+        (a, b),
+        _runs(a, kept, where),
+        _runs(b, kept, where),
+        kept,
+        "student" if network == "student" else "ema_teacher",
+    )
     if format_ == "json":
         print(as_json(result))
     elif format_ == "markdown":

@@ -205,7 +205,8 @@ def _json(tables: list[Table], per_class: bool, published: bool, aggregate: bool
         {
             "heading": table.heading,
             **_conditions(table),
-            "noise": asdict(table.noise) if table.noise else None,
+            "noise": asdict(table.noise.methods) if table.noise else None,
+            "baseline_noise": asdict(table.noise.baseline) if table.noise else None,
             "rows": [_values(row, per_class) for row in table.rows],
             "failed": table.failed,
             "shared": table.shared,

@@ -61,6 +61,33 @@ def test_the_unit_of_a_gain_is_the_scenario():
     assert (gain.low, gain.high) == (pytest.approx(low), pytest.approx(high))
 
 
+def test_a_method_of_several_lengths_counts_once_and_is_told_where_all_of_them_are():
+    longer = {"source_only": (40, 41, 39), "b": (40, 39, 41)}  # b gains nothing there
+    twice = [
+        fake_record(
+            *(method, seed, score),
+            scenario=scenario,
+            conventions=BOTH,
+            profile={"length": 2, "iterations": 1600},
+        )
+        for scenario in SCORES
+        for method, scores in longer.items()
+        for seed, score in enumerate(scores)
+    ]
+    many = [
+        fake_record(f"c{i}", seed, 31 + 0.01 * i, scenario=scenario, conventions=BOTH)
+        for scenario in SCORES
+        for i in range(30)
+        for seed in range(3)
+    ]
+    (aggregate,) = aggregates(comparison([*records(), *many, *twice]))
+    once, again = (r.gain for r in aggregate.rows if r.label.startswith("b"))
+    assert once.told_here
+    assert not once.significant
+    assert not again.told_here
+    assert aggregate.noise.freedom == len({r.label.split()[0] for r in aggregate.rows}) - 1
+
+
 def test_a_row_of_one_scenario_is_left_out_and_named():
     text = render(records(without=[("synthia2cs", "a")]), "markdown", aggregate=True)
     over = text.partition("### Over")[2]

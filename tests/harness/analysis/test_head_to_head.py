@@ -2,6 +2,7 @@
 
 import pytest
 from fake_records import fake_cost, fake_provenance, fake_record, fake_training, without_labels
+from scipy import stats as scipy_stats
 
 from harness.analysis.comparison import comparison
 from harness.analysis.head_to_head import head_to_head, sentence
@@ -40,9 +41,57 @@ def test_comparable_records_share_the_deviation_and_others_do_not():
     elsewhere = runs("mic", (10, 60, 90), scenario="synthia2cs")
     result = head_to_head(NAMES, runs("daformer"), runs("dualkd", DUALKD), [*others, *elsewhere])
     shared = noise([DAFORMER, DUALKD, (21, 25, 24), (48, 52, 52)])
-    expected = difference(dict(enumerate(DUALKD)), dict(enumerate(DAFORMER)), shared)
+    expected = difference(dict(enumerate(DUALKD)), dict(enumerate(DAFORMER)), shared, shared)
     assert result.difference == expected
     assert "deviation of 4 comparable rows, n = 3 seeds" in sentence(result)
+
+
+def test_a_well_known_baseline_keeps_its_deviation_to_itself():
+    lengths = [{"length": n, "iterations": 800 * n} for n in (1, 2, 4, 8)]
+    floor = [run for n in lengths for run in runs("source_only", (10, 30, 20), profile=n)]
+    methods = [*runs("oracle", (48, 52, 52)), *runs("mic", (31, 30, 32))]
+    result = head_to_head(NAMES, runs("daformer"), runs("dualkd", DUALKD), [*floor, *methods])
+    shared = noise([DAFORMER, DUALKD, (48, 52, 52), (31, 30, 32)])
+    assert result.difference.high - result.difference.low == pytest.approx(
+        2 * scipy_stats.t.ppf(0.975, 8) * shared.sd * (2 / 3) ** 0.5
+    )
+    assert "deviation of 4 comparable rows" in sentence(result)
+
+
+def with_teachers(records, more):
+    """Each run with an EMA teacher that scores so many points more."""
+    changed = []
+    for run in records:
+        student = run.metrics.student
+        teacher = student.model_copy(update={"miou": student.miou + more})
+        metrics = run.metrics.model_copy(update={"ema_teacher": teacher})
+        changed.append(run.model_copy(update={"metrics": metrics}))
+    return changed
+
+
+def test_ema_teachers_are_compared_with_one_another_and_with_source_onlys_student():
+    a, b = with_teachers(runs("daformer"), 6), with_teachers(runs("dualkd", DUALKD), 1)
+    result = head_to_head(NAMES, a, b, [], "ema_teacher")
+    assert result.difference.mean == pytest.approx(103.3 / 3 - 79.6 / 3 - 5)
+    assert sentence(result).startswith(
+        "dualkd's EMA teacher scores 2.9 points more than daformer's EMA teacher"
+    )
+    floor = runs("source_only", (21, 25, 24))
+    over_floor = head_to_head(("source_only", "daformer"), floor, a, [], "ema_teacher")
+    assert sentence(over_floor).startswith(
+        "daformer's EMA teacher scores 9.2 points more than source_only ("
+    )
+
+
+def test_a_method_without_an_ema_teacher_is_refused():
+    with pytest.raises(BenchError, match="advent has no EMA teacher to compare; expected a method"):
+        head_to_head(
+            ("daformer", "advent"),
+            with_teachers(runs("daformer"), 6),
+            runs("advent"),
+            [],
+            "ema_teacher",
+        )
 
 
 def test_a_difference_that_chance_explains_is_called_so():

@@ -9,6 +9,7 @@ from harness.analysis.statistics import (
     PAIRED_FROM,
     Noise,
     corrected,
+    deviations,
     difference,
     holm,
     interquartile_mean,
@@ -44,13 +45,14 @@ def test_too_few_values_give_nan_not_a_false_zero(values, mean):
 def test_few_seeds_in_a_table_of_few_rows_are_compared_by_welchs_test():
     expected = scipy_stats.ttest_ind(list(A.values()), list(B.values()), equal_var=False)
     low, high = expected.confidence_interval(0.95)
-    d = difference(A, B, replace(FOUR_ROWS, rows=3))
+    three_rows = replace(FOUR_ROWS, rows=3)
+    d = difference(A, B, three_rows, three_rows)
     assert (d.test, d.n, d.p) == ("Welch t", 3, pytest.approx(expected.pvalue))
     assert (d.low, d.high) == (pytest.approx(low), pytest.approx(high))
 
 
 def test_few_seeds_in_a_table_of_more_rows_share_its_variance():
-    d = difference(A, B, FOUR_ROWS)
+    d = difference(A, B, FOUR_ROWS, FOUR_ROWS)
     error = 1.5 * math.sqrt(2 / 3)
     low, high = scipy_stats.t.interval(0.95, 8, d.mean, error)
     assert (d.test, d.mean) == ("pooled t", pytest.approx(2.9667, abs=1e-4))
@@ -58,15 +60,36 @@ def test_few_seeds_in_a_table_of_more_rows_share_its_variance():
     assert (d.low, d.high) == (pytest.approx(low), pytest.approx(high))
 
 
+def test_a_baseline_of_many_runs_has_a_variance_of_its_own():
+    """Welch's error and degrees of freedom, by hand."""
+    of_baseline = Noise(sd=3.0, freedom=10, rows=3)
+    d = difference(A, B, FOUR_ROWS, of_baseline)
+    parts = 1.5**2 / 3, 3.0**2 / 3
+    freedom = sum(parts) ** 2 / (parts[0] ** 2 / 8 + parts[1] ** 2 / 10)
+    low, high = scipy_stats.t.interval(0.95, freedom, d.mean, math.sqrt(sum(parts)))
+    assert d.test == "pooled t"
+    assert (d.low, d.high) == (pytest.approx(low), pytest.approx(high))
+
+
+def test_methods_and_baseline_are_pooled_apart_where_both_are_known_well():
+    methods = [[1.0, 2.0, 4.0]] * 4
+    few, many = [[1.0, 5.0, 3.0]] * 3, [[1.0, 5.0, 3.0]] * 4
+    apart, together = deviations(methods, many), deviations(methods, few)
+    assert (apart.methods, apart.baseline) == (noise(methods), noise(many))
+    assert together.methods is together.baseline
+    assert together.methods == noise([*methods, *few])
+    assert deviations([[1.0]], []) is None
+
+
 def test_many_equal_seeds_are_paired_whatever_their_order():
     expected = scipy_stats.ttest_rel(list(TEN_A.values()), list(TEN_B.values()))
-    d = difference(TEN_A, dict(reversed(TEN_B.items())), FOUR_ROWS)
+    d = difference(TEN_A, dict(reversed(TEN_B.items())), FOUR_ROWS, FOUR_ROWS)
     assert (d.test, d.p) == ("paired t", pytest.approx(expected.pvalue))
 
 
 def test_many_seeds_that_differ_are_compared_by_welchs_test():
     other = {seed + 1: score for seed, score in TEN_B.items()}
-    assert difference(TEN_A, other, FOUR_ROWS).test == "Welch t"
+    assert difference(TEN_A, other, FOUR_ROWS, FOUR_ROWS).test == "Welch t"
 
 
 def test_no_spread_at_all():
@@ -102,13 +125,23 @@ def test_noise_within_blocks_is_what_no_block_explains():
     assert left.sd * math.sqrt(2 / 3) == pytest.approx(paired)
 
 
+def test_samples_that_deviate_alike_count_once_as_freedom():
+    a, b = {"x": 30.0, "y": 41.0}, {"x": 28.0, "y": 40.0}
+    left = noise_within_blocks([a, a, b, b], independent=2)
+    assert left.freedom == 1
+    assert left.sd == noise_within_blocks([a, a, b, b]).sd
+
+
 def test_holm_is_the_papers():
     """statsmodels' multipletests(method="holm") of the same values."""
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
 
 
 def test_p_is_corrected_over_those_with_seeds_enough():
-    many, few = difference(A, B, FOUR_ROWS), difference({0: 29.0, 1: 29.0}, B, FOUR_ROWS)
+    many, few = (
+        difference(A, B, FOUR_ROWS, FOUR_ROWS),
+        difference({0: 29.0, 1: 29.0}, B, FOUR_ROWS, FOUR_ROWS),
+    )
     first, missing, second, third = corrected([many, None, few, many], 3)
     assert missing is None
     assert first.p_holm == third.p_holm == pytest.approx(2 * many.p)

@@ -6,9 +6,11 @@ its `timeout` too: a batch that a worker has sent is still fetched from that wor
 
 from __future__ import annotations
 
+import signal
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import Any
 
 import cv2
@@ -76,6 +78,57 @@ def _forget(batches: Iterator[Any]) -> None:
     """End the workers: torch raises for a dead one that it still knows, whatever then goes on."""
     with suppress(RuntimeError, OSError, EOFError):
         getattr(batches, "_shutdown_workers", lambda: None)()
+
+
+class WorkerEnds:
+    """Holds torch's word of a worker that has ended back, but where a batch is waited for.
+
+    Its handler of SIGCHLD raises wherever the main thread is: a signal to all processes of a run
+    would end it in the middle of a step, of which no state can be kept.
+    """
+
+    def __init__(self) -> None:
+        self._handler: Callable[[int, FrameType | None], Any] | None = None  # torch's
+        self._waits = self._ended = False
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Inside, a worker's end is told in `told` alone."""
+        self._take()
+        try:
+            yield
+        finally:
+            if self._handler:
+                signal.signal(signal.SIGCHLD, self._handler)
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Inside `held`, around the wait for a batch: RuntimeError for a worker that has ended."""
+        self._waits = True
+        try:
+            if self._ended:
+                self._receive(signal.SIGCHLD, None)
+            yield
+        finally:
+            self._waits = False
+            self._take()  # a loader's first batch sets torch's handler
+
+    def _take(self) -> None:
+        if not hasattr(signal, "SIGCHLD") or not _in_main_thread():
+            return
+        handler = signal.getsignal(signal.SIGCHLD)
+        if callable(handler) and handler != self._receive:
+            self._handler = handler
+            signal.signal(signal.SIGCHLD, self._receive)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self._ended = not self._waits
+        if self._waits and self._handler:
+            self._handler(number, frame)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 class _Watch:

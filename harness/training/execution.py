@@ -33,7 +33,7 @@ def prepare(method: Method, profile: Profile, device: torch.device) -> list[str]
 
     Returns a line for each setting that this machine does not support.
     """
-    unmet = []
+    unmet = _not_on(device, profile)
     if processes() > 1 and profile.sync_batchnorm and (left := join_norms(method)):
         unmet.append(f"sync_batchnorm=true: {', '.join(left)} cannot: statistics of each device")
     for module in method.modules():
@@ -59,6 +59,23 @@ def prepare(method: Method, profile: Profile, device: torch.device) -> list[str]
     return unmet
 
 
+def _not_on(device: torch.device, profile: Profile) -> list[str]:
+    """Precisions that this device has no units for."""
+    on_gpu = device.type == "cuda"
+    unmet = []
+    if profile.tf32 and not (on_gpu and torch.cuda.get_device_capability(device) >= (8, 0)):
+        where = "this GPU is older" if on_gpu else f"not {device.type}"
+        unmet.append(f"tf32=true needs a GPU of compute capability 8.0, {where}: fp32 in full")
+    if profile.precision == "bf16" and on_gpu and not _has_bf16(device):
+        unmet.append("precision=bf16: this GPU has no units for it: emulated, and slow")
+    return unmet
+
+
+def _has_bf16(device: torch.device) -> bool:
+    with torch.cuda.device(device):
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+
+
 def _compile(method: Method, choice: str, device: torch.device) -> list[str]:
     """Compile every network's encoder and head, at their first call; say why not."""
     unmet = []
@@ -67,7 +84,9 @@ def _compile(method: Method, choice: str, device: torch.device) -> list[str]:
         choice = "default"
     if why := _no_compiler(device):
         return [f"compile={choice}: torch.compile does not work here ({why}): eager instead"]
-    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, RECOMPILATIONS)
+    config = torch._dynamo.config
+    limit = "recompile_limit" if hasattr(config, "recompile_limit") else "cache_size_limit"  # 2.5
+    setattr(config, limit, max(getattr(config, limit), RECOMPILATIONS))
     for network in _segmentors(method):
         for part in (network.encoder, network.head):
             part.compile(**OPTIONS[choice])

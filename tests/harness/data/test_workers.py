@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import time
@@ -11,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, dataloader
 
 from harness.data import workers
-from harness.data.workers import patient
+from harness.data.workers import WorkerEnds, patient
 from harness.errors import BenchError, explained
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
@@ -69,6 +70,29 @@ def test_a_killed_worker_is_said_with_advice():
     with pytest.raises((RuntimeError, BenchError)) as error:
         batches(die)
     assert "--set workers=0" in (explained(error.value) or str(error.value))
+
+
+@pytest.mark.parametrize("before_the_first", [True, False])
+def test_a_workers_end_is_told_where_a_batch_is_waited_for_and_nowhere_else(before_the_first):
+    """Torch's handler would raise in the middle of a step, of which no state can be kept."""
+    ends = WorkerEnds()
+    if not before_the_first:  # another loader has set torch's handler already
+        assert len(batches(lambda: None)) == 6
+    handler = signal.getsignal(signal.SIGCHLD)
+    with ends.held():
+        loaded = patient(DataLoader(Numbers(lambda: None), num_workers=2, prefetch_factor=1))
+        with ends.told():
+            next(loaded)
+        for worker in multiprocessing.active_children():
+            worker.kill()
+        for worker in multiprocessing.active_children():
+            worker.join()
+        assert sum(range(1000)) == 499500  # a step, in which the handler would have its turn
+        with pytest.raises(RuntimeError, match="DataLoader worker"), ends.told():
+            next(loaded)
+    assert before_the_first or signal.getsignal(signal.SIGCHLD) == handler
+    with pytest.raises((RuntimeError, BenchError)):  # afterwards it is as it was
+        batches(die)
 
 
 @pytest.mark.parametrize("error", [ConnectionResetError("reset"), EOFError(), FileNotFoundError()])

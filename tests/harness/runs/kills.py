@@ -47,6 +47,7 @@ class Process:
         self.pid = os.fork()
         if self.pid:
             return
+        os.setsid()
         code = 70
         try:
             os.environ["UDA_BENCH_CACHE"] = str(cache)
@@ -78,6 +79,10 @@ class Process:
 
     def send_signal(self, number: int) -> None:
         os.kill(self.pid, number)
+
+    def send_signal_to_all(self, number: int) -> None:
+        """To its workers too, as a scheduler does."""
+        os.killpg(self.pid, number)
 
 
 def wait_for(process: Process, moment: Callable[[], bool]) -> bool:

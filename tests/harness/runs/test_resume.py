@@ -147,7 +147,7 @@ def test_states_do_not_rename_a_run(tmp_path):
 def test_a_run_that_is_ended_killed_and_killed_again_is_one_that_nobody_disturbed(
     tmp_path, own_environment
 ):
-    """In processes of its own, with a loader's worker: SIGTERM, then SIGKILL in two stages."""
+    """In processes of its own, with a loader's worker: SIGTERM to all, SIGKILL in two stages."""
     cache, said = os.environ["UDA_BENCH_CACHE"], tmp_path / "said.txt"
     arguments = command("dacs", tmp_path / "cut", "workers=1", "iterations=12")
     said.touch()
@@ -161,7 +161,10 @@ def test_a_run_that_is_ended_killed_and_killed_again_is_one_that_nobody_disturbe
         process = Process(arguments, cache, said)
         assert wait_for(process, reached), said.read_text()
         children = psutil.Process(process.pid).children(recursive=True)
-        process.send_signal(number)
+        if number == signal.SIGTERM:
+            process.send_signal_to_all(number)
+        else:
+            process.send_signal(number)
         ends.append(process.wait(60))
         if number == signal.SIGTERM:
             _, alive = psutil.wait_procs(children, timeout=10)

@@ -161,9 +161,15 @@ def gain_notes(gains: Sequence[Difference], shared: Deviations | None) -> list[s
     if tested and shared:
         n, count = min(gain.n for gain in tested), len(tested)
         smallest = smallest_difference(shared.methods, shared.baseline, n, count)
+        lengths = (
+            "at that length or at another of the method's, "
+            if any(gain.told_here and not gain.lasts for gain in tested)
+            else ""
+        )
         notes.append(
-            f"~ cannot be told from chance: p >= 0.05, corrected over {count} comparisons (Holm). "
-            f"n = {n} finds a true difference of {smallest:.1f} points with 80 % power."
+            f"~ cannot be told from chance: p >= 0.05, {lengths}corrected over {count} "
+            f"comparisons (Holm). n = {n} finds a true difference of {smallest:.1f} points with "
+            "80 % power."
         )
     return notes
 

@@ -56,6 +56,8 @@ class Row:
     train_seconds: float | None  # of a run, its frozen teachers' training included
     seconds_on: dict[str, float]  # the same of each machine that ran some of its seeds, by its name
     ema_miou: Summary | None
+    second_split: str | None  # further images that all runs were scored on
+    second_miou: Summary | None  # of the student there
     conventions: dict[str, float]
     figures: dict[str, Summary]  # of registered metrics, by name
     label_free: dict[str, Summary]  # of the student, where the target has no labels
@@ -310,6 +312,7 @@ def _row(runs: Sequence[Record], variant: dict[str, Any]) -> Row:
         train_seconds=training_seconds(runs),
         seconds_on=seconds_by_machine(runs),
         ema_miou=summary(ema) if ema else None,
+        **_second(metrics),
         conventions={
             name: fmean(s.conventions[name] for s in students)
             for name in students[0].conventions
@@ -333,6 +336,18 @@ def _row(runs: Sequence[Record], variant: dict[str, Any]) -> Row:
         teacher_miou=summary(taught) if taught else None,
         teacher_seconds=_mean([teacher_seconds(r) for r in runs]),
     )
+
+
+def _second(metrics: Sequence[Metrics]) -> dict[str, Any]:
+    """Figures of the second split, where every run has one and it is the same."""
+    seconds = [m.second for m in metrics if m.second]
+    splits = {second.split for second in seconds}
+    if len(splits) != 1 or len(seconds) < len(metrics):
+        return {"second_split": None, "second_miou": None}
+    return {
+        "second_split": splits.pop(),
+        "second_miou": summary(second.student.miou for second in seconds),
+    }
 
 
 def _label_free(metrics: Sequence[Metrics]) -> dict[str, Summary]:

@@ -80,7 +80,7 @@ def _changed(record: Record, rule: str) -> Record | None:
     scores = {network: _scores(record, rule, network) for network in get_args(ScoredNetwork)}
     if scores["student"] is None:
         return None
-    metrics = record.metrics.model_copy(update={"selection": rule, **scores})
+    metrics = record.metrics.model_copy(update={"selection": rule, "second": None, **scores})
     return record.model_copy(update={"metrics": metrics})
 
 

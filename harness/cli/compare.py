@@ -42,8 +42,11 @@ def compare(
     b: Annotated[str, typer.Argument(metavar="B", help="The same; it is held against the first.")],
     records_: Records = None,
     format_: Annotated[
-        Literal["rich", "markdown", "json"],
-        typer.Option("--format", help="The form of the answer; rich is for a terminal."),
+        Literal["rich", "markdown", "json", "sentence"],
+        typer.Option(
+            "--format",
+            help="The form of the answer; rich is for a terminal, sentence has no table by class.",
+        ),
     ] = "rich",
     scenario: Annotated[
         str | None,
@@ -83,8 +86,9 @@ def compare(
 
     The deviation of a run is that of every comparable record found, as in `bench table`.
     """
-    from harness.analysis.head_to_head import head_to_head
+    from harness.analysis.head_to_head import head_to_head, sentence
     from harness.report.versus import as_json, as_markdown, print_versus
+    from harness.text import plain
 
     matching, _, where = select(
         records_,
@@ -111,6 +115,8 @@ def compare(
         print(as_json(result))
     elif format_ == "markdown":
         print(as_markdown(result))
+    elif format_ == "sentence":
+        print(plain(sentence(result)))
     else:
         from rich.console import Console
 

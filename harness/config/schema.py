@@ -90,6 +90,9 @@ class Scenario(Strict):
     source_split: str = Field("train", description="images of the source set to learn from")
     target_split: str = Field("train", description="images of the target set to adapt on")
     eval_split: str = Field("val", description="images of the target set to score")
+    second_split: str = Field(
+        "", description="further images of it, scored too where they are there, for one column more"
+    )
     scored: str = Field(
         "", description="data set that is scored in the target's place, where that has no labels"
     )
@@ -349,6 +352,7 @@ class RunSpec(Strict):
         for field in CHANGE_NO_FIGURE:
             spec["profile"].pop(field, None)
         spec["scenario"].pop("datasets", None)  # the fingerprints of the data say more
+        spec["scenario"].pop("second_split", None)  # a figure more changes no other
         if isinstance(classes := self.scenario.classes, ClassSet):
             ways = {k: way.model_dump(mode="json") for k, way in classes.ways_to_score.items()}
             spec["scenario"]["classes"] = [list(classes.names), list(classes.things), ways]

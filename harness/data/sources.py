@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 GENERATED = ("gta5", "synthia", "cityscapes", "acdc", "darkzurich")
 
 
-#: What a run does with images: learn from them, or score on them.
-Role = Literal["train", "val"]
+#: What a run does with images: learn from them, score on them, or score on them in second place.
+Role = Literal["train", "val", "second"]
 
 
 @dataclass(frozen=True)
@@ -181,6 +181,7 @@ def _find(
         val = open_once(name, data_root, splits["val"], labels) if "val" in splits else None
         val = scored.open("val") if scored else val
         fingerprint = train.fingerprint() + (val.fingerprint() if val else "")
+        splits |= _second(scenario, name, data_root, labels) if "val" in splits else {}
         ref = DataRef(
             dataset=name,
             generated=False,
@@ -196,6 +197,18 @@ def _find(
             "where to get it."
         )
     return _generated(name, profile, domain, splits, labels)
+
+
+def _second(scenario: Scenario, name: str, root: Path, labels: Labels) -> dict[Role, str]:
+    """The target's further split to score; empty where the scenario or the folder has none."""
+    split = scenario.second_split
+    if not split or split == scenario.eval_split:
+        return {}
+    try:
+        open_once(name, root, split, labels)
+    except DataError:  # a figure less: the run is about the other split
+        return {}
+    return {"second": split}
 
 
 def _size(name: str, profile: Profile) -> tuple[int, int]:

@@ -108,6 +108,15 @@ class Curve(RecordModel):
     )
 
 
+class SecondSplit(RecordModel):
+    """The networks on further images of the target, beside those that the run is scored on."""
+
+    split: str = Field(description="of the target's data set")
+    images: int
+    student: Scores
+    ema_teacher: Scores | None = None
+
+
 class Metrics(RecordModel):
     convention: str
     student: Scores
@@ -120,6 +129,9 @@ class Metrics(RecordModel):
     golden: Golden | None = Field(None, description="the golden losses of the whole schedule")
     curve: Curve | None = Field(None, description="scores while training, where score_every asks")
     label_free: LabelFree | None = Field(default=None, description="of a target that has no labels")
+    second: SecondSplit | None = Field(
+        default=None, description="where the scenario has a second_split"
+    )
 
 
 #: What speeds were taken by; own time leaves out waiting for a processor core that others use.

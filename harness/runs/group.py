@@ -15,6 +15,7 @@ import torch
 import torch.distributed as dist
 
 from harness.config.planning import Plan
+from harness.data.sources import Role
 from harness.errors import BenchError
 from harness.evaluation.scoring import score
 from harness.measure.allocator import keep_freed_blocks
@@ -178,11 +179,11 @@ class _Follower:
         if self.plan.spec.profile.lora_rank:
             merge_adapters(self.method)  # as rank 0, whose weights this one scores
 
-    def score(self, role: str, name: str) -> None:
+    def score(self, role: str, name: str, images: Role) -> None:
         network = (
             getattr(self.method, role) if self.method else zoo.build(name, len(self.plan.classes))
         )
         copy_weights(network.to(self.workplace.device))
         spec = self.plan.spec
-        validation = self.plan.sources.target.open("val")
-        score(network, validation, spec.scenario, spec.profile, self.workplace.device)
+        scored = self.plan.sources.target.open(images)
+        score(network, scored, spec.scenario, spec.profile, self.workplace.device)

@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError
 
 from harness.config.planning import Plan
+from harness.data.sources import Role as ImagesRole
 from harness.errors import in_one_line
 from harness.evaluation.metrics import unscored
 from harness.evaluation.scoring import score
@@ -29,6 +30,7 @@ from harness.records.schema import (
     Metrics,
     Record,
     Scores,
+    SecondSplit,
     TeacherCost,
 )
 from harness.runs.inference import BATCH, inference_speed
@@ -223,6 +225,8 @@ def _score_stage(plan: Plan, workplace: Workplace, trained: _Networks, folder: P
         golden=outcome.golden,
         curve=outcome.curve if outcome.run_id == spec.run_id else None,
     )
+    if "second" in plan.sources.target.splits:
+        metrics.second = _second_split(student, trained.ema_teacher, plan, workplace)
     if has_no_labels(plan):
         networks = [student, *([trained.ema_teacher] if trained.ema_teacher else [])]
         metrics.label_free = label_free(networks, plan, workplace)
@@ -304,14 +308,37 @@ def _keep_record(record: Record, workplace: Workplace, folder: Path, whole: bool
     tidy(folder, record.run_id)
 
 
+def _second_split(
+    student: Segmentor, ema_teacher: Segmentor | None, plan: Plan, workplace: Workplace
+) -> SecondSplit:
+    """The scores of the networks on the scenario's second split."""
+    split = plan.sources.target.splits["second"]
+    shown = f"{workplace.role} on {split}", f"EMA teacher on {split}"
+    return SecondSplit(
+        split=split,
+        images=len(plan.sources.target.open("second")),
+        student=_scores("student", shown[0], student, plan, workplace, "second"),
+        ema_teacher=_scores("ema_teacher", shown[1], ema_teacher, plan, workplace, "second")
+        if ema_teacher
+        else None,
+    )
+
+
 @failing_together()
-def _scores(role: str, shown: str, network: Segmentor, plan: Plan, workplace: Workplace) -> Scores:
+def _scores(
+    role: str,
+    shown: str,
+    network: Segmentor,
+    plan: Plan,
+    workplace: Workplace,
+    on: ImagesRole = "val",
+) -> Scores:
     """Of the student or the EMA teacher, as `role` says, by all processes of the run."""
     spec = plan.spec
     if not spec.target.val_images:
         return unscored(plan.classes, spec.scenario.convention)
-    images = plan.sources.target.open("val")
-    ask("score", role, network.name)
+    images = plan.sources.target.open(on)
+    ask("score", role, network.name, on)
     copy_weights(network)
     with workplace.report.counting(f"scoring {shown}") as scored:
         return score(network, images, spec.scenario, spec.profile, workplace.device, scored)

@@ -107,6 +107,8 @@ def check_data(plan: Plan, report: Reporter) -> None:
     quick_check(unlabelled, labels=method.needs_target_labels)
     if plan.spec.target.val_images:
         quick_check(target.open("val"))
+    if "second" in target.splits:
+        quick_check(target.open("second"))
     if plan.spec.profile.rare_class_sampling and method.uses_source:
         with report.counting(f"counting the classes of {source.ref.dataset}, once") as progress:
             class_statistics(labelled, progress)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import pytest
 import torch
@@ -184,6 +185,45 @@ def test_what_does_not_fit_is_refused_in_one_line(own_file, published_file, tmp_
     (tmp_path / "broken.pth").write_text("not weights")
     broken = bench("eval", "--checkpoint", tmp_path / "broken.pth", *here)
     assert "neither a safetensors nor a torch file" in refused(broken)
+
+
+def test_camvids_validation_frames_are_a_second_column(tmp_path):
+    camvid = write_camvid(tmp_path / "data", 3)
+    for folder in ("val", "valannot"):
+        (camvid / folder / "0016E5_07959.png").unlink()
+    data = ["--data-root", tmp_path / "data"]
+    options = ["--scenario", "gta2camvid", "--profile", "tiny", *data]
+    results = ["--results", tmp_path / "runs"]
+    run = bench("run", "--method", "daformer", *options, *results, *QUICK)
+    assert run.code == 0, run.err
+    (record,) = store.read_all(tmp_path / "runs" / "records")
+    second = record.metrics.second
+    assert (second.split, second.images) == ("val", 2)
+    asked = ["--checkpoint", record.run_id, *results, *data, "--set", "eval_split=val"]
+    on_val = evaluation(*asked)
+    assert second.student.confusion == on_val["scores"]["confusion"]
+    assert second.student.confusion != record.metrics.student.confusion
+    by_ema = evaluation(*asked, "--part", "ema")
+    assert second.ema_teacher.confusion == by_ema["scores"]["confusion"]
+    shown = bench("table", *results, "--format", "markdown").out
+    assert "mIoU % on val" in shown
+    renamed = record.spec.model_copy(
+        update={"scenario": record.spec.scenario.model_copy(update={"second_split": ""})}
+    )
+    assert renamed.run_id == record.run_id
+
+
+def test_frames_of_a_second_split_that_are_not_there_are_a_column_less(tmp_path):
+    camvid = write_camvid(tmp_path / "data", 3)
+    for folder in ("val", "valannot"):
+        shutil.rmtree(camvid / folder)
+    options = ["--scenario", "gta2camvid", "--profile", "tiny", "--data-root", tmp_path / "data"]
+    results = ["--results", tmp_path / "runs"]
+    run = bench("run", "--method", "source_only", *options, *results, *QUICK)
+    assert run.code == 0, run.err
+    (record,) = store.read_all(tmp_path / "runs" / "records")
+    assert record.metrics.second is None
+    assert " on val" not in bench("table", *results, "--format", "markdown").out
 
 
 def test_camvid_at_dusk_from_training_to_another_split(tmp_path):

@@ -18,6 +18,16 @@ def test_a_sentence_then_the_classes():
     assert "truck" in outcome.out
 
 
+def test_a_sentence_alone_and_of_ema_teachers():
+    by_student, by_ema = (
+        bench("compare", "daformer", "dualkd", *NARROWED, "--format", "sentence", *network)
+        for network in ((), ("--network", "ema"))
+    )
+    assert by_student.out.startswith("dualkd scores 4.1 points more than daformer (95 %")
+    assert by_ema.out.startswith("dualkd's EMA teacher scores ")
+    assert len(by_student.out.splitlines()) == len(by_ema.out.splitlines()) == 1
+
+
 def test_json_holds_the_sentences_figures_and_no_nan():
     outcome = bench("compare", "daformer", "dualkd", *NARROWED, "--format", "json")
     values = json.loads(outcome.out, parse_constant=pytest.fail)

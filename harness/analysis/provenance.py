@@ -78,7 +78,8 @@ class _Aspect:
 
 
 def _aspects(rows: Mapping[str, Sequence[Record]]) -> list[_Aspect]:
-    code = _versions_of_the_code([run for runs in rows.values() for run in runs])
+    records = [run for runs in rows.values() for run in runs]
+    code = _versions_of_the_code(records)
     figures = "a difference between them may be in the figures"
     lengths = {run.spec.profile.length for runs in rows.values() for run in runs}
     by_seconds = " and gains at equal seconds" if len(lengths) > 1 else ""
@@ -87,9 +88,27 @@ def _aspects(rows: Mapping[str, Sequence[Record]]) -> list[_Aspect]:
         _Aspect("versions of the code", figures, code),
         _Aspect("versions of torch", figures, _torch),
         _Aspect("TF32 settings", figures, _tf32),
-        _Aspect("machines", f"speeds {apart}", hardware),  # gains' seconds are of one machine
+        _Aspect("machines", f"speeds {apart}", _machines(records)),  # gains' seconds are of one
         _Aspect("kinds of sweep", f"speeds{by_seconds} {apart}", _side_by_side),
     ]
+
+
+def _machines(records: Sequence[Record]) -> Callable[[Record], str]:
+    """What names a record's machine: with the cores that it might use, where one had several."""
+    cores = {record.run_id: provenance(record, "cpu").get("usable") for record in records}
+    several = {
+        machine
+        for machine in map(hardware, records)
+        if len({cores[r.run_id] for r in records if hardware(r) == machine} - {None}) > 1
+    }
+
+    def name(record: Record) -> str:
+        machine, usable = hardware(record), cores[record.run_id]
+        if machine not in several or not usable or device_kind(record) != "CPU":
+            return machine
+        return f"{machine} with {usable} core{'s' if usable > 1 else ''}"
+
+    return name
 
 
 def _versions_of_the_code(records: Sequence[Record]) -> Callable[[Record], str | None]:

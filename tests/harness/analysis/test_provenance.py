@@ -64,6 +64,16 @@ def test_code_of_equal_fingerprints_is_one_version_whatever_its_commit():
     [
         ({"versions": {"torch": "2.4"}}, {"versions": {"torch": "2.5"}}, "torch 2.5 in daformer"),
         ({"cpu": {"model": "A"}}, {"cpu": {"model": "B"}}, "2 machines: A, but B in daformer"),
+        (
+            {"cpu": {"model": "A", "usable": 2}},
+            {"cpu": {"model": "A", "usable": 1}},
+            "2 machines: A with 2 cores, but A with 1 core in daformer",
+        ),
+        (
+            {"cpu": {"model": "A", "usable": 2}},
+            {"cpu": {"model": "B", "usable": 1}},
+            "2 machines: A, but B in daformer",
+        ),
         ({"side_by_side": 4}, {"side_by_side": 1}, "one run at a time in daformer"),
         (
             {"gpu": {"name": "G"}, "environment": {"tf32": {"cudnn": True, "matmul": False}}},

@@ -81,7 +81,11 @@ class DualKD(DAFormer):
         pixel_mask: Literal["none", "things"] = Field("none", description="pixels that are taught")
         lambda_kd: float = Field(10.0, ge=0, description="weight of the distillation")
         kd_warmup: float = Field(0.0, ge=0, description="share of the schedule that ramps it up")
-        lambda_fd: float = Field(0.0, ge=0, description="the frozen teacher takes its place")
+        lambda_fd: float = Field(
+            0.0,
+            ge=0,
+            description="weight of the ImageNet feature distance: none, as the frozen teacher teaches",
+        )
 
     config: Config
 

@@ -84,7 +84,7 @@ class DualKD(DAFormer):
         lambda_fd: float = Field(
             0.0,
             ge=0,
-            description="weight of the ImageNet feature distance: none, as the frozen teacher teaches",
+            description="of the ImageNet feature distance: the teacher takes its place",
         )
 
     config: Config

@@ -79,6 +79,8 @@ def test_rows_whose_classes_contradicted_their_mean_have_the_mean_alone(scenario
         ("synthia2cs", "QuadMix", {13, 16}),
         ("cs2darkzurich", "ECAP (MIC)", {19}),
         ("synthia2cs", "FREDOM", {13, 16}),
+        ("gta2cs", "IntraDA", {19}),
+        ("gta2cs", "DIGA (test-time adaptation)", {19}),
     ],
 )
 def test_methods_of_recent_years_are_there(scenario, method, classes):

@@ -53,7 +53,7 @@ def check(
 ) -> None:
     """Compare with a baseline of records.
 
-    Exit codes: 0 it holds, 1 regression, 2 error, 3 nothing measured.
+    Exit codes: 0 it holds, 1 regression, 2 error, 3 a run was not measured.
     """
     from harness.runs.check import gate, gate_against, measure_again, update_baseline
 

@@ -79,9 +79,9 @@ class Report:
         shown = [finding for verdict in order for finding in self.of(verdict)]
         counts = {verdict: len(self.of(verdict)) for verdict in (*order, "holds")}
         summary = ", ".join(f"{n} {verdict}" for verdict, n in counts.items() if n)
-        title = {HOLDS: "The baseline holds", REGRESSION: "Regression"}.get(
-            self.exit_code, "Nothing measured"
-        )
+        some = len(self.of("not measured")) < len(self.findings)
+        missing = "Not all measured" if some else "Nothing measured"
+        title = {HOLDS: "The baseline holds", REGRESSION: "Regression"}.get(self.exit_code, missing)
         line = f"{title}: {summary or 'no run'}."
         style = "pipe" if format == "markdown" else "simple"
         harmless = markdown_text if format == "markdown" else plain

@@ -202,6 +202,9 @@ def test_a_baseline_is_held_against_stored_records(tmp_path):
     report, code = check(path, tmp_path / "empty")
     assert code == NOTHING_MEASURED
     assert report.render().startswith("Nothing measured: 1 not measured.")
+    some = compare([fake_record(), fake_record("daformer")], [fake_record()])
+    assert some.exit_code == NOTHING_MEASURED
+    assert some.render().startswith("Not all measured: 1 not measured, ")
 
 
 def test_a_useless_baseline_is_the_users_error(tmp_path):

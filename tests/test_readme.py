@@ -10,6 +10,9 @@ import pytest
 from bench_cli import QUICK, bench
 from documented import ROOT, blocks, page
 
+from harness.analysis.comparison import comparison
+from harness.analysis.rows import ORACLE
+from harness.records import store
 from methods import registry
 from methods.testing import cases
 
@@ -78,19 +81,41 @@ def test_the_readme_has_120_lines_and_its_tables_are_what_their_commands_make(mo
         assert len(rows.splitlines()) == 2 + 24, "source_only at four lengths, ten at two"
 
 
+def test_the_readmes_sentence_under_the_table_is_what_its_marks_say():
+    """Beyond chance at equal seconds at each of its lengths: on GTA5, and there and on SYNTHIA."""
+    paths = [ROOT / one for one in page("results/tables/edition2/main.txt").split()]
+    told = [
+        {
+            row.method
+            for row in table.rows
+            for gain in [row.gain_at_seconds]
+            if gain and gain.significant and gain.mean > 0 and row.method != ORACLE
+        }
+        for table in comparison(store.read_all(paths))
+    ]
+    listed = sorted(told[0])
+    assert f"seconds `{'`, `'.join(listed[:-1])}` and `{listed[-1]}` do" in " ".join(README.split())
+    (alone,) = told[0] & told[1]
+    assert f"`{alone}` alone on SYNTHIA too" in README
+
+
 #: The page of sentences that records let one say.
 SAID = page("results/README.md")
 CLAIMS = re.findall(r"<!-- bench (claims .*?) -->\n(.*?)\n<!-- /bench claims -->", SAID, re.S)
+COMPARED = re.findall(r"<!-- bench (compare .*?) -->\n(.*?)\n<!-- /bench compare -->", SAID, re.S)
 
 
-@pytest.mark.parametrize(("command", "shown"), CLAIMS, ids=[command for command, _ in CLAIMS])
+@pytest.mark.parametrize(
+    ("command", "shown"), CLAIMS + COMPARED, ids=[command for command, _ in CLAIMS + COMPARED]
+)
 def test_a_claim_is_what_its_command_makes_of_the_records(command, shown, monkeypatch):
     monkeypatch.chdir(ROOT)
     assert printed(command) == shown
 
 
 def test_claims_are_made_and_none_is_left_open():
-    assert len(CLAIMS) == SAID.count("<!-- bench claims") == SAID.count("<!-- /bench claims")
+    for verb, found in (("claims", CLAIMS), ("compare", COMPARED)):
+        assert len(found) == SAID.count(f"<!-- bench {verb}") == SAID.count(f"<!-- /bench {verb}")
     said = "".join(shown for _, shown in CLAIMS)
     for question in ("Beyond chance above", "larger frozen teacher", " alone ", "On photographs"):
         assert question in said

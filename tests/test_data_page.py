@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from bench_cli import bench, refused
 from documented import commands, files, page
 
@@ -135,6 +136,21 @@ def test_own_sets_are_cached_by_their_files(here):
     assert "of your own, copy" in refused(
         bench("subset", "--scenario", "street_scenario.toml", "--out", "few")
     )
+
+
+def test_no_verb_plans_weeks_on_a_cpu_unasked(here, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for name in ("summer", "winter"):
+        bench("data", "new", name, "--images", f"{name}/photos", "--labels", f"{name}/masks")
+    words = ["--method", "source_only", "--scenario", "fields.toml", *MICRO]
+    done = bench("run", *words)
+    assert done.code == 0, done.err
+    assert done.out.startswith("profile photo, as none was named and there is no GPU")
+    assert "warning" not in done.err
+    assert records()["source_only"].spec.profile.name == "photo"
+    for asked in (("run", *words, "--dry-run"), ("data", "cache", "fields.toml", "--dry-run")):
+        assert "profile photo, as none was named" in bench(*asked).out
+    assert "profile photo, as none was named" not in bench("run", *words, "--profile", "tiny").out
 
 
 def test_two_sets_of_one_name_are_refused(here):

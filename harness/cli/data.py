@@ -9,7 +9,7 @@ import typer
 
 from harness.cli.completion import profile_names, scenario_names
 from harness.cli.grouped import GroupedVerbs, examples
-from harness.cli.options import DataRoot, Seed
+from harness.cli.options import DEFAULT_PROFILE, DataRoot, Seed
 
 app = typer.Typer()
 data_app = typer.Typer(
@@ -135,7 +135,7 @@ def data_cache(
         typer.Option(
             metavar="NAME",
             help="The profile whose image sizes are used.",
-            show_default="paper with real data, else tiny",
+            show_default=f"that of a run here: {DEFAULT_PROFILE}",
             autocompletion=profile_names,
         ),
     ] = None,

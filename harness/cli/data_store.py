@@ -10,10 +10,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness.config import catalogue
+from harness.config.planning import default_profile, profile_of_real_data
 from harness.config.schema import Scenario
 from harness.data import cache
 from harness.data.datasets import Dataset, has_dataset, open_once, splits_there
-from harness.data.sources import find_sources, is_real, root_of, sized, sized_for
+from harness.data.sources import find_sources, root_of, sized, sized_for
 from harness.data.store import FileKind, Format, Store, stores, stores_folder
 from harness.data.store_build import build, check_room, estimate, missing, size_text
 from harness.errors import DataError, unknown
@@ -67,7 +68,7 @@ def build_or_remove(
     """
     stored = [
         (Store(dataset, size, format_), parts)
-        for dataset, size, parts in _wanted(what, profile, data_root)
+        for dataset, size, parts in _wanted(what, profile, data_root, console)
     ]
     for store, parts in stored:
         if remove:
@@ -108,12 +109,17 @@ def _title(store: Store) -> str:
     return f"{store.dataset.name} {store.dataset.split} in {width} x {height}, {store.format}"
 
 
-def _wanted(what: str, profile_name: str | None, data_root: Path | None) -> list[Wanted]:
-    """What runs of a scenario read while they train and are scored, or all of a data set."""
+def _wanted(
+    what: str, profile_name: str | None, data_root: Path | None, console: Console
+) -> list[Wanted]:
+    """What runs of a scenario read while they train and are scored, or all of a data set.
+
+    Where no profile is named, it is that of a run on this machine, and a line says which.
+    """
     scenarios = catalogue.names("scenarios")
     own = what.endswith(".toml")
     if what in scenarios or (own and "target" in catalogue.read("scenarios", what)):
-        return _wanted_of_scenario(catalogue.scenario(what), profile_name, data_root)
+        return _wanted_of_scenario(catalogue.scenario(what), profile_name, data_root, console)
     if own:
         described = catalogue.own_data_set(Path(what))
         catalogue.use_data_sets({described.name: described})
@@ -125,7 +131,8 @@ def _wanted(what: str, profile_name: str | None, data_root: Path | None) -> list
             f"found no {what} in {data_root or 'any data root'}; expected its folder there: point "
             "--data-root or UDA_BENCH_DATA at it, or name a scenario to cache generated data."
         )
-    profile = sized_for([what], catalogue.profile(profile_name or "paper"), data_root)
+    name = profile_name or _said(profile_of_real_data(), console)
+    profile = sized_for([what], catalogue.profile(name), data_root)
     if what not in profile.image_size:
         raise DataError(
             f"profile {profile.name!r} has no image size for {what}; expected an entry under "
@@ -139,10 +146,10 @@ def _wanted(what: str, profile_name: str | None, data_root: Path | None) -> list
 
 
 def _wanted_of_scenario(
-    scenario: Scenario, profile_name: str | None, data_root: Path | None
+    scenario: Scenario, profile_name: str | None, data_root: Path | None, console: Console
 ) -> list[Wanted]:
-    default = "paper" if is_real(scenario, data_root) else "tiny"
-    profile = sized(scenario, catalogue.profile(profile_name or default), data_root)
+    name = profile_name or _said(default_profile(scenario, data_root), console)
+    profile = sized(scenario, catalogue.profile(name), data_root)
     sources = find_sources(scenario, profile, data_root)
     opened: list[tuple[Dataset, tuple[FileKind, ...]]] = [
         (sources.source.open("train"), ("image", "label")),
@@ -151,6 +158,14 @@ def _wanted_of_scenario(
     if sources.target.ref.val_images:
         opened.append((sources.target.open("val"), ("image",)))
     return [Wanted(d, profile.image_size[d.name], parts) for d, parts in opened]
+
+
+def _said(default: tuple[str, str], console: Console) -> str:
+    """The name of a profile that nobody named; its note is printed."""
+    name, note = default
+    if note:
+        _say(console, note)
+    return name
 
 
 def _say(console: Console, text: str) -> None:

@@ -38,6 +38,8 @@ def show(
     report = Reporter(Console())
     if plan.sources.notice:
         report.say(plan.sources.notice)
+    if plan.profile_note:
+        report.say(plan.profile_note)
     for line in (*_cost_lines(each, device, results), _gpu(plan, each, device), *_warnings(plan)):
         report.say(line)
     spec = plan.spec
@@ -160,7 +162,7 @@ def _as_json(
         "differs": {
             name: {"value": value, "default": default} for name, (value, default) in differs.items()
         },
-        "notes": [*filter(None, [plan.sources.notice]), *_warnings(plan)],
+        "notes": [*filter(None, [plan.sources.notice, plan.profile_note]), *_warnings(plan)],
         "spec": plan.spec.model_dump(mode="json"),
     }
 
@@ -171,8 +173,8 @@ def confirm_long_run(plan: Plan, device: torch.device) -> None:
         return
     warning = (
         f"profile {plan.spec.profile.name} on this CPU takes more than {duration(seconds)} "
-        f"({seconds / 86400:.1f} days) of training, reckoned from its operations; --profile tiny "
-        "is made for a CPU, --dry-run says more"
+        f"({seconds / 86400:.1f} days) of training, reckoned from its operations; --profile tiny, "
+        "and photo for photographs, are made for a CPU; --dry-run says more"
     )
     if sys.stdin.isatty() and sys.stdout.isatty():
         typer.echo(warning)

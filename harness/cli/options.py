@@ -25,6 +25,8 @@ def _use_plugins(paths: list[Path] | None) -> list[Path] | None:
 
 #: What stands for start weights: a file, those that the network has here, or random ones.
 WEIGHTS = "FILE|imagenet|none"
+#: What --profile is where a run trains and none is named, as `default_profile` decides.
+DEFAULT_PROFILE = "with real data paper on a GPU and photo without one, else tiny"
 
 #: To declare it is enough: the methods are known before the verb is called.
 Plugins = Annotated[

@@ -15,6 +15,7 @@ from harness.cli.completion import (
 )
 from harness.cli.grouped import examples
 from harness.cli.options import (
+    DEFAULT_PROFILE,
     WEIGHTS,
     DataRoot,
     Device,
@@ -67,7 +68,7 @@ def run(
         typer.Option(
             metavar="NAME",
             help="Image sizes, schedule and default networks; `bench list profiles` lists them.",
-            show_default="paper with real data, else tiny",
+            show_default=DEFAULT_PROFILE,
             autocompletion=profile_names,
         ),
     ] = None,
@@ -172,12 +173,14 @@ def run(
     )
     watching = loggers(log or ()) if own_rank() == 0 else []
     with hashing_shown():
-        plan = resolve(request, data_root)
+        plan = resolve(request, data_root, device=device)
     console = Console(quiet=own_rank() > 0)
     if dry_run:
         from harness.cli.dry_run import show
 
-        plain = resolve(Request(method=method, scenario=scenario, profile=profile), data_root)
+        plain = resolve(
+            Request(method=method, scenario=scenario, profile=profile), data_root, device=device
+        )
         show(plan, plain, choose_device(device), results, format_)
         return
     if format_ != "text":

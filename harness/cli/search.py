@@ -11,6 +11,7 @@ import typer
 from harness.cli.completion import method_names, network_names, profile_names, scenario_names
 from harness.cli.grouped import examples
 from harness.cli.options import (
+    DEFAULT_PROFILE,
     WEIGHTS,
     DataRoot,
     Device,
@@ -97,7 +98,7 @@ def search(
         typer.Option(
             metavar="NAME",
             help="Image sizes, schedule and default networks.",
-            show_default="paper with real data, else tiny",
+            show_default=DEFAULT_PROFILE,
             autocompletion=profile_names,
         ),
     ] = None,
@@ -178,10 +179,12 @@ def search(
     ]
     with hashing_shown():
         searches = method_searches(
-            requests, budget, lambda request: resolve(request, data_root), str(space)
+            requests, budget, lambda request: resolve(request, data_root, device=device), str(space)
         )
     console = Console()
     workplace = Workplace(results, choose_device(device), Reporter(console), keep_other_code)
+    if note := searches[0].plan(searches[0].request).profile_note:
+        workplace.report.say(note)
     workplace.report.say(_announced(searches))
     if dry_run:
         workplace.report.say(_cost(searches, workplace.device))

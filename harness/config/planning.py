@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,6 +92,7 @@ class Plan:
     init: Path | None = None  # weights that the student's encoder starts from
     companions: tuple[Companion, ...] = ()
     teacher_init: Start | None = None  # what networks beside the student were asked to start from
+    profile_note: str = ""  # which profile was taken of real data, and why; "" where one was named
 
     @property
     def classes(self) -> ClassSet:
@@ -111,12 +112,59 @@ class Plan:
         )
 
 
-def resolve(request: Request, data_root: Path | None = None) -> Plan:
-    """Resolve a request. BenchError for unknown names, knobs or values, and for missing data."""
+def default_profile(
+    scenario: Scenario, data_root: Path | None, device: str | None = None
+) -> tuple[str, str]:
+    """The profile of a run that names none, and of real data the line that says why; else "".
+
+    `device` is what --device says.
+    """
+    if not is_real(scenario, data_root):
+        return "tiny", ""
+    return profile_of_real_data(device)
+
+
+def profile_of_real_data(device: str | None = None) -> tuple[str, str]:
+    """The same where data is real: `paper` takes a CPU weeks, and is not taken there unasked."""
+    from harness.measure.environment import choose_device
+
+    if choose_device(device).type == "cpu":
+        return "photo", (
+            "profile photo, as none was named and there is no GPU to train on: real data in "
+            "minutes on a CPU; --profile paper is the literature's protocol, which takes a GPU "
+            "hours and a CPU weeks"
+        )
+    return "paper", (
+        "profile paper, as none was named and there is a GPU: real data by the literature's "
+        "protocol, in hours; --profile photo takes minutes"
+    )
+
+
+def resolve(request: Request, data_root: Path | None = None, *, device: str | None = None) -> Plan:
+    """Resolve a request. BenchError for unknown names, knobs or values, and for missing data.
+
+    `device` is what --device says, by which a request without a profile gets one.
+    """
+    if request.profile:
+        return _resolved(request, data_root)
+    find_method(request.method)  # of two mistakes the first option's is named
+    default, note = default_profile(catalogue.scenario(request.scenario), data_root, device)
+    try:
+        made = _resolved(request.model_copy(update={"profile": default}), data_root)
+    except BenchError as error:
+        files = request.init, request.teacher_init, request.teacher_checkpoint
+        if not note or not any(files):
+            raise
+        # Most likely weights for the networks of the profile that was not taken.
+        raise type(error)(f"{str(error).rstrip('.')}; {note}.") from error
+    return replace(made, profile_note=note)
+
+
+def _resolved(request: Request, data_root: Path | None) -> Plan:
+    """The plan of a request that names its profile."""
     config_class = find_method(request.method).Config
     scenario = catalogue.scenario(request.scenario)
-    default = "paper" if is_real(scenario, data_root) else "tiny"
-    profile = catalogue.profile(request.profile or default)
+    profile = catalogue.profile(request.profile or "")
     if request.student:
         profile = profile.model_copy(update={"student": request.student})
     knobs = catalogue.knobs_for(profile, scenario.target)

@@ -53,6 +53,8 @@ class Reporter:
         spec = plan.spec
         if plan.sources.notice:
             self.say(plan.sources.notice)
+        if plan.profile_note:
+            self.say(plan.profile_note)
         teachers = "".join(f", frozen teacher {t.network}" for t in plan.teachers)
         self.say(
             f"{spec.method} on {spec.scenario.title}, profile {spec.profile.name}, student "

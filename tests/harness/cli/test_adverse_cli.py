@@ -74,7 +74,7 @@ def test_real_files_in_their_published_folders(tmp_path):
         assert not record.spec.target.generated
     assert sorted(data.rglob("*")) == before
     planned = resolve(Request(method="daformer", scenario="cs2acdc"), data)
-    assert planned.spec.profile.name == "paper"
+    assert planned.spec.profile.name == "photo"  # of real data, without a GPU
 
 
 def test_the_papers_sizes_are_daformers():

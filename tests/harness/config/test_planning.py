@@ -38,17 +38,39 @@ def test_the_default_profile_is_tiny_on_generated_data():
     assert spec.target.generated
 
 
-def test_the_default_profile_is_paper_only_with_both_sets_real(tmp_path):
+def a_gpu(monkeypatch, there: bool) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+
+
+@pytest.mark.parametrize("gpu", [True, False])
+def test_the_default_profile_is_not_tiny_only_with_both_sets_real(tmp_path, monkeypatch, gpu):
+    a_gpu(monkeypatch, gpu)
     write_cityscapes(tmp_path, 2, 1)
     with pytest.raises(DataError, match="gta5"):
         plan("daformer", root=tmp_path)
     write_gta5(tmp_path, 2)
     planned = plan("daformer", root=tmp_path)
-    assert planned.spec.profile.name == "paper"
+    assert planned.spec.profile.name == ("paper" if gpu else "photo")
+    assert planned.profile_note.startswith(f"profile {planned.spec.profile.name}, as none was nam")
     assert planned.sources.notice is None
     assert (planned.spec.source.generated, planned.spec.target.generated) == (False, False)
     assert planned.spec.source.train_images == 2
     assert planned.spec.target.val_images == 1
+
+
+def test_weeks_on_a_cpu_are_for_those_who_ask_for_them(tmp_path, monkeypatch):
+    a_gpu(monkeypatch, False)
+    write_cityscapes(tmp_path, 2, 1)
+    write_gta5(tmp_path, 2)
+    named = plan("daformer", root=tmp_path, profile="paper")
+    assert (named.spec.profile.name, named.profile_note) == ("paper", "")
+    # Weights of the literature's network do not fit the profile that was taken: that is said.
+    weights = start_weights(tmp_path / "b5.pth")
+    with pytest.raises(BenchError, match=r"profile photo, as none was named.*--profile paper"):
+        plan("daformer", root=tmp_path, init=str(weights))
+    a_gpu(monkeypatch, True)
+    asked = resolve(Request(method="daformer", scenario="gta2cs"), tmp_path, device="cpu")
+    assert asked.spec.profile.name == "photo"
 
 
 def test_camvid_alone_gets_a_generated_source_and_the_tiny_profile(tmp_path):

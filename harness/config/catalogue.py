@@ -24,6 +24,12 @@ from harness.files import read_text
 
 #: The class set of scenarios that name none, and of weights that say nothing of their classes.
 DEFAULT_CLASSES = "cityscapes19"
+#: The command that lists the names of a kind; of the others an error lists them itself.
+LISTED_BY = {
+    "scenarios": "bench list scenarios",
+    "profiles": "bench list profiles",
+    "suites": "bench list suites",
+}
 #: What one of a folder is called in messages.
 SINGULAR = {"classes": "class set", "datasets": "data set"}
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -67,11 +73,14 @@ def _missing(kind: str, name: str) -> BenchError:
         found = "a folder" if path.is_dir() else "no such file"
         if path.is_file():
             found = "not called .toml"
-        return BenchError(
-            f"{name}: {found}; expected the TOML file of a {what}, or a name that "
-            f"`bench list {kind}` prints."
-        )
-    return unknown(what, name, names(kind), f"bench list {kind}")
+        if kind == "datasets":  # those that are shipped have no file to name
+            known = "as `bench data new` writes it"
+        elif command := LISTED_BY.get(kind):
+            known = f"or a name that `{command}` prints"
+        else:
+            known = f"or one of {', '.join(names(kind))}"
+        return BenchError(f"{name}: {found}; expected the TOML file of a {what}, {known}.")
+    return unknown(what, name, names(kind), LISTED_BY.get(kind, ""))
 
 
 def scenario(name: str) -> Scenario:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -90,6 +91,26 @@ def test_a_binary_task_scores_both_classes(here):
     scores = records()["source_only"].metrics.student
     assert list(scores.iou) == ["background", "foreground"]
     assert scores.miou == pytest.approx(np.nanmean([v or 0 for v in scores.iou.values()]), abs=0.01)
+
+
+def test_a_runs_own_scenario_is_found_by_its_file_or_asked_for(here, monkeypatch):
+    carry_out("before", "after", "flood")
+    run_id = records()["source_only"].run_id
+    asked = ["eval", "--checkpoint", run_id, "--results", here / "runs", "--format", "json"]
+    scores = records()["source_only"].metrics.student
+    assert json.loads(bench(*asked).out)["scores"]["miou"] == pytest.approx(scores.miou, abs=0.01)
+    (here / "other").mkdir()
+    monkeypatch.chdir(here / "other")
+    for more in ([], ["--on", "after"]):
+        said = refused(bench(*asked, *more))
+        assert "after is a data set of your own" in said
+        assert "flood.toml" in said
+        assert "--scenario FILE.toml" in said
+    done = bench(*asked, "--scenario", here / "flood.toml")
+    assert done.code == 0, done.err
+    # Another's file of that name is not taken for the run's.
+    Path("flood.toml").write_text((here / "fields.toml").read_text())
+    assert "after is a data set of your own" in refused(bench(*asked))
 
 
 def test_a_target_without_labels_is_not_scored(here):

@@ -137,6 +137,23 @@ def own_data_set(path: Path) -> DataSet:
     return described.model_copy(update={"folder": str(folder)})
 
 
+def found_again(recorded: Scenario) -> Scenario:
+    """A record's scenario with the folders of the user's own sets, of which a record holds none.
+
+    They are those of the file NAME.toml in the current folder, where it describes the same sets;
+    else the scenario is as it was.
+    """
+    if not recorded.datasets or not Path(f"{recorded.name}.toml").is_file():
+        return recorded
+    try:
+        there = scenario(f"{recorded.name}.toml").datasets
+    except BenchError:
+        return recorded  # edited since, or another's file of that name
+    placeless = {name: s.model_copy(update={"folder": None}) for name, s in there.items()}
+    same = placeless == recorded.datasets
+    return recorded.model_copy(update={"datasets": there}) if same else recorded
+
+
 def use_data_sets(described: dict[str, DataSet]) -> None:
     """Know the user's own data sets by their names from now on, in place of those before."""
     _OWN_DATA_SETS.update(described)

@@ -190,6 +190,8 @@ def _find(
             val_images=len(val) if val else 0,
         )
         return Source(ref, data_root, {}, size, labels, splits, scored)
+    if name in scenario.datasets:
+        raise _of_a_record(name, scenario)
     if name not in GENERATED or scored:
         raise DataError(
             f"{name} has no generated rendering and no data root was given; expected a folder "
@@ -252,6 +254,8 @@ def _scored(scenario: Scenario, profile: Profile, data_root: Path | None) -> Sou
     """The data set that is scored in the target's place."""
     name = scenario.scored
     root = root_of(name, data_root)
+    if root is None and name in scenario.datasets:
+        raise _of_a_record(name, scenario)
     if root is None or not has_dataset(name, root):
         raise DataError(
             f"found no {name}, which the scenario scores, in {root or 'any data root'}; expected "
@@ -268,6 +272,15 @@ def _scored(scenario: Scenario, profile: Profile, data_root: Path | None) -> Sou
     )
     size = _size(name, profile)
     return Source(ref, root, {}, size, labels, {"val": scenario.eval_split})
+
+
+def _of_a_record(name: str, scenario: Scenario) -> DataError:
+    """The error for a set of the user's own that is known from a record, and so without a place."""
+    return DataError(
+        f"{name} is a data set of your own, and a record holds no folders; expected the file of "
+        f"the run's scenario, {scenario.name}.toml, with the same sets: start the command in its "
+        "folder, or give `bench eval` the file with --scenario FILE.toml."
+    )
 
 
 def _counts(profile: Profile, domain: Literal["source", "target"]) -> dict[str, int]:

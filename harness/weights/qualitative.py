@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from harness.analysis.comparison import Table
+from harness.config import catalogue
 from harness.data.datasets import Dataset
 from harness.data.eval_loader import at_scales
 from harness.data.loader import normalise
@@ -68,7 +69,8 @@ def gallery(
 
 def _validation_images(record: Record, data_root: Path | None) -> Dataset:
     spec = record.spec
-    target = find_target(spec.scenario, spec.profile, None if spec.target.generated else data_root)
+    scenario = catalogue.found_again(spec.scenario)
+    target = find_target(scenario, spec.profile, None if spec.target.generated else data_root)
     if target.ref.fingerprint != spec.target.fingerprint:
         raise BenchError(
             f"run {record.run_id} was scored on {spec.target.dataset} of fingerprint "

@@ -138,7 +138,7 @@ def conditions(question: Question) -> tuple[Scenario, Profile, Path | None]:
     if question.scenario:
         scenario = catalogue.scenario(question.scenario)
     elif record:
-        scenario = record.spec.scenario
+        scenario = catalogue.found_again(record.spec.scenario)
         if record.spec.target.generated and not question.on:
             data_root = None  # it may come from the environment: a generated run stays one
     else:

@@ -75,6 +75,17 @@ REMEDIES = {
 }
 
 
+def of_a_file(error: OSError) -> str:
+    """An error of the operating system in words, with the file that it is about."""
+    if error.filename is None or not error.strerror:
+        return in_one_line(error)
+    name = " ".join(plain(str(error.filename)).split())
+    return (
+        f"{name}: {error.strerror}; expected a path that can be read or written: correct it, or "
+        "the rights to it."
+    )
+
+
 def explained(error: BaseException) -> str:
     """A library's error in words of the command line, where a user can act on it; else ""."""
     text = in_one_line(error)

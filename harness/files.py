@@ -12,6 +12,7 @@ import secrets
 import shutil
 import socket
 import stat
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
@@ -113,6 +114,51 @@ _BLOCK = 32
 ABANDONED_SECONDS = 24 * 3600
 
 
+def check_output_file(option: str, path: Path) -> None:
+    """BenchError, before any work is done, unless a file can be written there.
+
+    `option` is what named it. Folders above may be missing: they are made when it is written.
+    """
+    if path.is_dir():
+        raise BenchError(f"{option} {path} is a folder; expected a file: add a name to it.")
+    _check_above(option, path, path.parent)
+
+
+def check_output_folder(option: str, path: Path) -> None:
+    """The same for a folder, which may be there."""
+    if not path.is_dir() and (path.exists() or path.is_symlink()):
+        raise BenchError(f"{option} {path} is a file; expected a folder, it is made where missing.")
+    _check_above(option, path, path)
+
+
+def _check_above(option: str, path: Path, folder: Path) -> None:
+    """BenchError where the folder, or the nearest above it that is there, takes no new file."""
+    folder = folder.absolute()
+    there = next(each for each in (folder, *folder.parents) if os.path.lexists(each))
+    if not there.is_dir():
+        raise BenchError(
+            f"{option} {path}: {there} is a file, and nothing can lie below it; expected a path of "
+            "folders: name another."
+        )
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise BenchError(
+            f"{option} {path}: nothing can be written to {there} ({error.strerror}); expected a "
+            "folder that takes files: name another, or allow writing to it."
+        ) from error
+
+
+@contextmanager
+def _of_path(path: Path) -> Iterator[None]:
+    """An OSError that names `path`, which a user knows, in the place of a temporary name."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """Yield an empty temporary file beside `path`; at the end of the block it is renamed to `path`.
@@ -121,10 +167,12 @@ def written_whole(path: Path) -> Iterator[Path]:
     as it was. The file's mode is 0666 less the umask, whatever the writer set; its content is on
     the disk before the rename. OSError where the folder cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = temporary_name(path)
+    with _of_path(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        partial.touch(exist_ok=False)
+        with _of_path(path):
+            partial.touch(exist_ok=False)
         mode = partial.stat().st_mode & 0o777
         yield partial
         with partial.open("rb") as file:
@@ -144,9 +192,10 @@ def folder_written_whole(
     `path` may be an empty folder. `rename(temporary, path)` is for callers that know what to do
     when `path` has appeared meanwhile. OSError where the folder cannot be written or renamed.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     building = temporary_name(path)
-    building.mkdir()
+    with _of_path(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        building.mkdir()
     try:
         yield building
         rename(building, path)
@@ -165,8 +214,7 @@ def folder_replaced_whole(
     `what` (`is_ours`) that holds files of these `names` alone; and where it cannot be renamed.
     """
     path = path.resolve()
-    if path.exists() and not path.is_dir():
-        raise BenchError(f"{option} {path} is a file; expected a folder, it is made where missing.")
+    check_output_folder(option, path)
     there = {file.name for file in path.iterdir()} if path.exists() else set()
     if foreign := sorted(there - names if there and is_ours(path) else there):
         raise BenchError(

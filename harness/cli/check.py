@@ -55,11 +55,13 @@ def check(
 
     Exit codes: 0 it holds, 1 regression, 2 error, 3 a run was not measured.
     """
+    from harness.files import check_output_file
     from harness.runs.check import gate, gate_against, measure_again, update_baseline
 
     if against is not None and (records is not None or update):
         raise BenchError("--against: expected without --records and --update: it makes its runs.")
     if update:
+        check_output_file("--baseline", baseline)
         if records is not None:
             count = update_baseline(baseline, records)
         else:

@@ -41,7 +41,9 @@ def data_make(
     from rich.console import Console
 
     from harness.cli.data_reports import make
+    from harness.files import check_output_folder
 
+    check_output_folder("--out", out)
     make(out, profile, seed, Console())
 
 
@@ -65,7 +67,9 @@ def data_new(
 ) -> None:
     """Look at your images and labels and write the file that describes them, to start from."""
     from harness.data.describe import describe
+    from harness.files import check_output_folder
 
+    check_output_folder("--out", out)
     print(describe(name, images, labels, out))
 
 
@@ -194,8 +198,10 @@ def subset(
 
     from harness.config import catalogue
     from harness.data.subset import subset as cut
+    from harness.files import check_output_folder
     from harness.report.progress import Reporter
 
+    check_output_folder("--out", out)
     console = Console()
     counting = Reporter(console).counting
     cut(catalogue.scenario(scenario), data_root, out, images, seed, console, counting)

@@ -59,6 +59,7 @@ def export(
     """Write a student for use elsewhere: safetensors, ONNX, and how to use them as JSON."""
     if out is None and hub is None:
         raise BenchError("expected --out DIR, --hub DIR, or both: where to write to.")
+    from harness.files import check_output_folder
     from harness.weights.checkpoint_classes import classes_in
     from harness.weights.export import CARD
     from harness.weights.export import export as write
@@ -70,6 +71,9 @@ def export(
         own_size,
     )
 
+    for option, folder in (("--out", out), ("--hub", hub)):
+        if folder is not None:
+            check_output_folder(option, folder)
     weights = find_checkpoint(checkpoint, results, part)
     pixels = width_and_height(size) or own_size(weights) or (1024, 512)
     classes, name = classes_in(weights), network_name(weights, student)

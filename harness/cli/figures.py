@@ -88,11 +88,13 @@ def plot(
     weights and data.
     """
     from harness.analysis.comparison import comparison
+    from harness.files import check_output_file
     from harness.report.plots.kinds import figures
     from harness.report.plots.style import WIDTHS, save, styled, suffix_of
 
     target = out or Path(f"{kind}.png")
     suffix_of(target)
+    check_output_file("--out", target)
     kept, count, where = select(
         records_, results, data_root, methods=method, scenarios=scenario,
         profile=profile, student=student, suite=suite,
@@ -212,9 +214,11 @@ def report(
     from rich.console import Console
 
     from harness.analysis.comparison import comparison
+    from harness.files import check_output_folder
     from harness.report.progress import Reporter
     from harness.report.site.build import build
 
+    check_output_folder("--out", out)
     kept, count, where = select(
         records_, results, data_root, methods=method, scenarios=scenario,
         profile=profile, student=student, suite=suite,

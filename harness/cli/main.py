@@ -28,7 +28,15 @@ from harness.cli import (
 )
 from harness.cli.grouped import GroupedVerbs, examples
 from harness.cli.options import DataRoot, Plugins
-from harness.errors import CTRL_C, BenchError, Interrupted, explained, in_one_line, unexpected
+from harness.errors import (
+    CTRL_C,
+    BenchError,
+    Interrupted,
+    explained,
+    in_one_line,
+    of_a_file,
+    unexpected,
+)
 from harness.text import any_terminal
 
 ListFormat = Annotated[
@@ -188,7 +196,7 @@ def main() -> None:
     except (BenchError, OSError) as error:
         if os.environ.get("UDA_BENCH_DEBUG"):
             raise
-        _refuse(in_one_line(error))
+        _refuse(of_a_file(error) if isinstance(error, OSError) else in_one_line(error))
     except Exception as error:
         if os.environ.get("UDA_BENCH_DEBUG"):
             raise

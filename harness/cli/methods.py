@@ -24,8 +24,10 @@ def new_method(
     ] = Path(),
 ) -> None:
     """Write a small method that runs, and its test, to change into your own."""
+    from harness.files import check_output_folder
     from harness.plugins.new_method import write_method
 
+    check_output_folder("--out", out)
     method, test = write_method(name, out)
     print(f"{method} is a method that runs, {test} its test. Next:")
     print(f"  bench test-method {name} --plugin {method}")

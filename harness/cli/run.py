@@ -148,6 +148,7 @@ def run(
 
     from harness.cli.dry_run import confirm_long_run
     from harness.config.planning import Request, resolve
+    from harness.files import check_output_folder
     from harness.measure.environment import choose_device
     from harness.report.loggers import Logging, loggers
     from harness.report.progress import Reporter, hashing_shown
@@ -156,6 +157,7 @@ def run(
     from harness.runs.workplace import Workplace, is_current, record_of
     from harness.training.distributed import asked, own_device, own_rank
 
+    check_output_folder("--results", results)
     overrides = tuple(set_ or ())
     if devices or asked() > 1:
         overrides += (f"devices={devices or asked()}",)

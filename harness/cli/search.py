@@ -146,6 +146,7 @@ def search(
 
     from harness.config.planning import Request, find_method, resolve
     from harness.config.search_space import read_space
+    from harness.files import check_output_folder
     from harness.measure.environment import choose_device
     from harness.report.loggers import loggers
     from harness.report.progress import Reporter, hashing_shown
@@ -153,6 +154,7 @@ def search(
     from harness.runs.search import search as carry_out
     from harness.runs.workplace import Workplace
 
+    check_output_folder("--results", results)
     sampling_library()
     loggers(log or ())  # refuses a name that is none, and a package that is missing, now
     seen, others = _seeds("--seeds", seeds), _seeds("--held-out", held_out or "")

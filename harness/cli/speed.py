@@ -101,6 +101,7 @@ def speed(
     """
     from rich.console import Console
 
+    from harness.files import check_output_file, write_text
     from harness.measure.environment import choose_device
     from harness.report.formats import print_grid
     from harness.runs.speed.cases import cross as crossed
@@ -108,6 +109,9 @@ def speed(
     from harness.runs.speed.session import EXTRAS, SpeedOptions
     from harness.runs.speed.tables import failures, grids
 
+    for option, file in (("--json", json_), ("--trace", trace)):
+        if file:
+            check_output_file(option, file)
     cases = crossed(
         method.split(","),
         profile,
@@ -133,8 +137,6 @@ def speed(
         cases, options, compare, lambda line: say(line, highlight=False, markup=False)
     )
     if json_:
-        from harness.files import write_text
-
         write_text(json_, report.model_dump_json(indent=1) + "\n")
     console = Console()
     for grid in [*grids(report), *([change] if change else [])]:

@@ -114,6 +114,7 @@ def sweep(
 
     from harness.analysis.provenance import origin
     from harness.config import catalogue
+    from harness.files import check_output_folder
     from harness.measure.environment import choose_device
     from harness.report import formats
     from harness.report.outcome import next_line
@@ -122,6 +123,7 @@ def sweep(
     from harness.runs.sweep import sweep as carry_out
     from harness.runs.workplace import Workplace
 
+    check_output_folder("--results", results)
     console = Console()
     wishes = _slurm_wishes(launcher, jobs, time, slurm)
     chosen = _changed_suite(

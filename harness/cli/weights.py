@@ -94,7 +94,7 @@ def eval_(
     """Score a checkpoint on a scenario's validation images, or on several data sets."""
     from rich.console import Console
 
-    from harness.files import write_text
+    from harness.files import check_output_file, write_text
     from harness.measure.environment import choose_device
     from harness.records import store
     from harness.report import formats
@@ -104,6 +104,8 @@ def eval_(
     from harness.weights.score import Question, evaluate_checkpoint, evaluation_grids
     from harness.weights.score_several import evaluate_on_several, several_grids
 
+    if out:
+        check_output_file("--out", out)
     question = Question(
         find_checkpoint(checkpoint, results, part),
         scenario=scenario,
@@ -205,6 +207,7 @@ def predict_(
 
     from harness.data.walk import noting_left_out
     from harness.evaluation.inference import Views
+    from harness.files import check_output_folder
     from harness.measure.environment import choose_device
     from harness.report.figures import legend
     from harness.report.progress import Reporter
@@ -219,6 +222,7 @@ def predict_(
         with_truth,
     )
 
+    check_output_folder("--out", out)
     weights = find_checkpoint(checkpoint, results, part)
     name = network_name(weights, student)
     spec = weights.record.spec if weights.record else None

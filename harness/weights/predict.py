@@ -67,8 +67,6 @@ def plan_predictions(images: Sequence[Path], out: Path, rendering: Rendering) ->
                 f"--out {out} is the folder of the images; expected another one: predictions among "
                 "them would be taken for images."
             )
-    if out.exists() and not out.is_dir():
-        raise BenchError(f"--out {out} is a file; expected a folder, it is made where missing.")
     tasks: list[Prediction] = []
     inputs: list[Path] = []  # nothing is written over these, whether they are read or not
     for given in images:

@@ -141,7 +141,8 @@ def list_samples(name: str, root: Path, split: str) -> tuple[Path, list[Sample],
         samples = [Sample(*pair) for pair in list_pairs(layout, folder, split)]
     if not samples:
         others = (
-            ", or score others: --set eval_split=val"
+            ", or score others: `bench run` and `bench eval` take --set eval_split=val, every verb "
+            'a scenario file with eval_split = "val"'
             if split in layout.splits and layout.splits[split].optional
             else ""
         )

@@ -15,6 +15,7 @@ from real_formats import (
     write_synthia,
 )
 
+from harness.config import catalogue
 from harness.data.datasets import open_dataset
 from harness.data.rare_class import class_statistics
 from harness.data.scenes import write_dataset
@@ -197,3 +198,17 @@ def test_covering_takes_a_speck_where_there_is_nothing_better():
     counts[1, 16] = 3
     assert covering(counts, np.arange(2)) == [1]
     assert covering(np.zeros((2, 20), np.int64), np.arange(2)) == []
+
+
+def test_a_split_that_is_missing_is_answered_with_options_that_the_verb_has(tmp_path):
+    for path in sorted((write_camvid(tmp_path, 2)).glob("test*/*")):
+        path.unlink()
+    said = refused(cut(tmp_path, tmp_path / "few", scenario="gta2camvid"))
+    assert "`bench run` and `bench eval` take --set eval_split=val" in said
+    assert 'a scenario file with eval_split = "val"' in said
+    mine = tmp_path / "mine.toml"
+    shipped = (catalogue.BENCHMARKS / "scenarios" / "gta2camvid.toml").read_text()
+    lines = [line for line in shipped.splitlines() if not line.startswith("eval_split")]
+    mine.write_text("\n".join(['eval_split = "val"', *lines]))
+    done = cut(tmp_path, tmp_path / "few", "--images", "2", scenario=str(mine))
+    assert done.code == 0, done.err

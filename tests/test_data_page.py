@@ -130,6 +130,35 @@ def test_a_target_without_labels_is_not_scored(here):
     )
 
 
+def test_a_dry_run_refuses_what_the_run_refuses(here):
+    for name in ("summer", "winter"):
+        bench("data", "new", name, "--images", f"{name}/photos", "--labels", f"{name}/masks")
+    bench("data", "new", "street", "--images", "street")
+    Path("empty.pth").write_bytes(b"")
+    tiny = ["--profile", "tiny", *MICRO]
+    words = {
+        "street has no labels in its train split; expected": [
+            *("--method", "oracle", "--scenario", "street_scenario.toml"),
+        ],
+        "--teacher-checkpoint empty.pth is empty: expected weights": [
+            *("--method", "dualkd", "--scenario", "fields.toml"),
+            *("--teacher-checkpoint", "empty.pth"),
+        ],
+        "duda: --teacher-checkpoint empty.pth is empty: expected weights": [
+            *("--method", "duda", "--scenario", "fields.toml"),
+            *("--teacher-checkpoint", "empty.pth"),
+        ],
+        "winter (train) has 1 problem": ["--method", "oracle", "--scenario", "fields.toml"],
+    }
+    for said, of_run in words.items():
+        if said.startswith("winter"):
+            Path("winter/masks/img_001_mask.png").write_bytes(b"no PNG")
+        outcomes = [bench("run", *of_run, *tiny, *more) for more in ((), ("--dry-run",))]
+        assert all(outcome.code == 2 for outcome in outcomes), said
+        assert all(said.removeprefix("duda: ") in outcome.err for outcome in outcomes)
+    assert not Path("runs/artifacts").exists()
+
+
 def test_a_target_without_labels_is_scored_while_learning_by_what_needs_none(here):
     bench("data", "new", "summer", "--images", "summer/photos", "--labels", "summer/masks")
     bench("data", "new", "street", "--images", "street")

@@ -21,6 +21,7 @@ from harness.report.pace import duration
 from harness.report.progress import Reporter
 from harness.runs.estimate import CostEstimate, costs, reckoned_seconds
 from harness.runs.memory_estimate import gpu_memory
+from harness.runs.training import check_what_is_there
 
 #: A run that a CPU takes longer for is asked about first.
 LONG_SECONDS = 12 * 3600.0
@@ -30,6 +31,7 @@ def show(
     plan: Plan, plain: Plan, device: torch.device, results: Path, form: Literal["text", "json"]
 ) -> None:
     """Print the cost, then what differs from `plain`, the same run with nothing but defaults."""
+    check_what_is_there(plan)
     each = costs(plan, device)
     differs = dict(differences(plan, plain))
     if form == "json":

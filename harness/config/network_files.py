@@ -67,13 +67,13 @@ def recorded(name: str) -> str:
     return name
 
 
-def outline(name: str) -> Segmentor:
+def outline(name: str, classes: int = 19) -> Segmentor:
     """The network, without storage for its parameters where it can be. BenchError when unknown."""
     import torch
 
     try:
         with torch.device("cpu" if zoo.one_scale(name).startswith("mmseg:") else "meta"):
-            network = zoo.build(name)
+            network = zoo.build(name, classes)
     except ValueError as error:
         raise BenchError(f"{error}.") from error
     if name.startswith("timm:"):

@@ -24,6 +24,7 @@ from harness.config.schema import Profile, RunSpec, Scenario, Seed
 from harness.config.start_weights import (
     Start,
     check_init,
+    check_teacher,
     init_hash,
     located,
     sources,
@@ -156,7 +157,10 @@ def resolve(request: Request, data_root: Path | None = None, *, device: str | No
         if not note or not any(files):
             raise
         # Most likely weights for the networks of the profile that was not taken.
-        raise type(error)(f"{str(error).rstrip('.')}; {note}.") from error
+        taken = note.partition(":")[0]
+        raise type(error)(
+            f"{str(error).rstrip('.')}; {taken} (--profile names another)."
+        ) from error
     return replace(made, profile_note=note)
 
 
@@ -285,6 +289,7 @@ def plan(
             from methods.networks.weights import network_for
 
             network = network_for(network, checkpoint)
+            check_teacher(Path(checkpoint), network, catalogue.classes_of(scenario))
             teachers.append(Teacher(network, checkpoint=Path(checkpoint)))
             references.append({"network": network, "checkpoint_sha256": known_hash(checkpoint)})
         elif not trained:
@@ -317,6 +322,8 @@ def plan(
         network = _network(network)
         own_start = start_beside(network, profile.student, init, teacher_init)
         own_init = Path(checkpoint) if checkpoint else None
+        if own_init:
+            check_init(own_init, network, "--teacher-checkpoint")
         if own_start and not own_init:
             own_init = located(own_start, network, other_option)
             if own_init:

@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
+from harness.config.class_set import ClassSet
 from harness.config.network_files import outline
 from harness.errors import BenchError
 from harness.files import known_hash
@@ -173,14 +174,31 @@ def check_init(path: Path, network: str, option: str) -> None:
     _check_content(path, known_hash(path), network, option)
 
 
+def check_teacher(path: Path, network: str, classes: ClassSet) -> None:
+    """BenchError unless the file holds all of a frozen teacher, of these classes."""
+    from harness.weights.checkpoint_classes import check_classes
+    from harness.weights.find import Checkpoint
+
+    option = "--teacher-checkpoint"
+    _check_content(path, known_hash(path), network, option, "all", len(classes))
+    check_classes(Checkpoint(path), classes)
+
+
 @cache
-def _check_content(path: Path, sha256: str, network: str, option: str) -> None:
+def _check_content(
+    path: Path,
+    sha256: str,
+    network: str,
+    option: str,
+    part: Literal["encoder", "all"] = "encoder",
+    classes: int = 19,
+) -> None:
     """`check_init`, once a file's content: a suite's runs start from the same few files."""
     from methods.networks.weights import load_weights
 
     try:
         with warnings.catch_warnings():  # of weights that a network without storage ignores
             warnings.simplefilter("ignore", UserWarning)
-            load_weights(outline(network), path, part="encoder")
+            load_weights(outline(network, classes), path, part=part)
     except ValueError as error:
         raise BenchError(f"{option} {error}.") from error

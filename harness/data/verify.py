@@ -120,11 +120,7 @@ def quick_check(dataset: Dataset, labels: bool = True) -> None:
     nobody reads.
     """
     if labels and not dataset.has_labels:
-        raise DataError(
-            f"{dataset.name} was published without labels of its {dataset.split} split; expected "
-            "labels to learn from: choose a method that needs none of the target, unlike the "
-            "oracle, or another scenario"
-        )
+        raise without_labels(dataset.name, dataset.split)
     problems = list(_check_headers(dataset, dataset.samples, labels))
     if not problems and labels:
         first = images.read_header(dataset.samples[0].image)
@@ -134,6 +130,19 @@ def quick_check(dataset: Dataset, labels: bool = True) -> None:
     fatal = [problem for problem in problems if problem.fatal]
     if fatal:
         raise DataError(_summary(dataset, _gather(fatal)))
+
+
+def without_labels(name: str, split: str) -> DataError:
+    """The error for a split that a run must learn the labels of and that has none."""
+    if layout_of(name).folder:  # the user's own
+        found = f"{name} has no labels in its {split} split"
+        remedy = "describe it again with `bench data new --labels DIR`, "
+    else:
+        found, remedy = f"{name} was published without labels of its {split} split", ""
+    return DataError(
+        f"{found}; expected labels to learn from: {remedy}choose a method that needs none of the "
+        "target, unlike the oracle, or another scenario"
+    )
 
 
 def _summary(dataset: Dataset, problems: Sequence[Problem], lines: int = 10) -> str:

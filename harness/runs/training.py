@@ -13,10 +13,11 @@ from harness.config.planning import Plan
 from harness.config.schema import Profile
 from harness.data.cache import check_cache
 from harness.data.datasets import Dataset
+from harness.data.layouts import layout_of
 from harness.data.loader import TrainLoader
 from harness.data.rare_class import class_statistics
 from harness.data.store_build import ensure
-from harness.data.verify import quick_check
+from harness.data.verify import quick_check, without_labels
 from harness.errors import BenchError
 from harness.evaluation.curve import CurveMeter
 from harness.files import content_hash
@@ -112,6 +113,22 @@ def check_data(plan: Plan, report: Reporter) -> None:
     if plan.spec.profile.rare_class_sampling and method.uses_source:
         with report.counting(f"counting the classes of {source.ref.dataset}, once") as progress:
             class_statistics(labelled, progress)
+
+
+def check_what_is_there(plan: Plan) -> None:
+    """What of `check_data` needs no image drawn and leaves nothing behind. DataError as there."""
+    needs_labels = registry.load(plan.spec.method).needs_target_labels
+    source, target = plan.sources.source, plan.sources.target
+    if source.root is not None:
+        quick_check(source.open("train"))
+    if target.root is not None:
+        quick_check(target.open("train"), labels=needs_labels)
+        if plan.spec.target.val_images:
+            quick_check(target.open("val"))
+    elif needs_labels:
+        name, split = target.ref.dataset, target.splits["train"]
+        if not layout_of(name).is_labelled(split):
+            raise without_labels(name, split)
 
 
 def decode(method: Method, plan: Plan, workplace: Workplace) -> None:

@@ -66,7 +66,7 @@ def test_weeks_on_a_cpu_are_for_those_who_ask_for_them(tmp_path, monkeypatch):
     assert (named.spec.profile.name, named.profile_note) == ("paper", "")
     # Weights of the literature's network do not fit the profile that was taken: that is said.
     weights = start_weights(tmp_path / "b5.pth")
-    with pytest.raises(BenchError, match=r"profile photo, as none was named.*--profile paper"):
+    with pytest.raises(BenchError, match=r"profile photo, as none was named.*--profile names"):
         plan("daformer", root=tmp_path, init=str(weights))
     a_gpu(monkeypatch, True)
     asked = resolve(Request(method="daformer", scenario="gta2cs"), tmp_path, device="cpu")

@@ -54,6 +54,22 @@ def test_a_help_fits_and_is_in_sentences(words, width, monkeypatch):
         assert help_text.endswith("."), (words, parameter.name, help_text)
 
 
+@pytest.mark.parametrize("words", VERBS, ids=" ".join)
+def test_an_option_of_one_value_is_given_once(words):
+    for parameter in VERBS[words].params:
+        if parameter.param_type_name != "option" or (
+            parameter.is_flag and not parameter.secondary_opts
+        ):
+            continue
+        name = parameter.opts[0]
+        value = () if parameter.is_flag else ("1",)
+        outcome = bench(*words, name, *value, name, *value)
+        said = f"{'/'.join([name, *parameter.secondary_opts])} is given 2 times; expected once"
+        assert (said in outcome.err) != parameter.multiple, (words, name, outcome.err)
+        if not parameter.multiple:
+            refused(outcome)
+
+
 def test_every_verb_is_in_a_group():
     text = bench("--help").out
     assert all(f"{title}:\n" in text for title in GROUPS)

@@ -249,7 +249,9 @@ def test_the_packages_load(size):
 def test_a_file_is_checked_once_and_again_when_its_content_changes(tmp_path, monkeypatch):
     path, checks = tmp_path / "start.safetensors", []
     outline = start_weights.outline
-    monkeypatch.setattr(start_weights, "outline", lambda name: checks.append(name) or outline(name))
+    monkeypatch.setattr(
+        start_weights, "outline", lambda name, n: checks.append(name) or outline(name, n)
+    )
     save_weights(zoo.build("mini_xs"), path, {})
     for _ in range(2):
         start_weights.check_init(path, "mini_xs", "--init")

@@ -151,5 +151,5 @@ def explain(error: ValidationError) -> str:
         name = ".".join(map(str, e["loc"]))
         # What is missing has no value: pydantic gives all of its surroundings.
         value = "" if e["type"] == "missing" else f" = {shortened(e['input'])}"
-        clauses.append(f"{name}{value}: {e['msg']}")
+        clauses.append(f"{name}{value}: {e['msg'].removeprefix('Value error, ')}")
     return "; ".join(clauses)

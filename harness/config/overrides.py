@@ -25,6 +25,7 @@ FIXED = {
     "knobs": "Set the method's knobs themselves: --set KNOB=VALUE.",
     "target_knobs": "Set the method's knobs themselves: --set KNOB=VALUE.",
     "student": "Use --student NETWORK.",
+    "seed": "Use --seed N.",
 }
 
 
@@ -122,11 +123,14 @@ def _locate(key: str, fields: dict[str, Any]) -> tuple[str, str, str]:
     owners = [owner] if owner in fields and rest else list(fields)
     name, _, entry = (rest if len(owners) == 1 else key).partition(".")
     if name in FIXED:
-        raise BenchError(f"unknown key {key!r}; expected a knob. {FIXED[name]}")
+        raise BenchError(f"--set {key}: unknown key {key!r}; expected a knob. {FIXED[name]}")
     holders = [o for o in owners if name in fields[o]]
     if not holders:
         known = [n for o in owners for n in fields[o] if n not in FIXED]
-        raise unknown("key", key, known)
+        raise BenchError(
+            f"--set {key}: {unknown('key', key, known)} `bench info NAME` lists the knobs of a "
+            "method, a profile or a scenario."
+        )
     return holders[0], name, entry
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -38,11 +39,18 @@ Slide = Annotated[tuple[Side, Side, Side, Side], AfterValidator(_without_gaps)]
 MetricNames = Annotated[tuple[str, ...], AfterValidator(lambda names: tuple(sorted(set(names))))]
 Scales = Annotated[tuple[Annotated[float, Field(gt=0, le=16)], ...], Field(min_length=1)]
 
+
+def _steps_or_minutes(text: str) -> str:
+    if not re.fullmatch(r"off|[1-9][0-9]{0,8}|[0-9]{1,5}(\.[0-9]{1,6})?min", text):
+        raise ValueError("expected a number of steps (500), minutes (10min), or off")
+    return text
+
+
 #: Steps, minutes, or none; a TOML file may have a plain number of steps.
 CheckpointEvery = Annotated[
     str,
     BeforeValidator(lambda value: str(value) if type(value) is int else value),
-    Field(pattern=r"^(off|[1-9][0-9]{0,8}|[0-9]{1,5}(\.[0-9]{1,6})?min)$"),
+    AfterValidator(_steps_or_minutes),
 ]
 
 #: Of decoded images: "auto" reads any that is there and builds none, a format is built before use.
@@ -76,8 +84,12 @@ class Scenario(Strict):
 
     name: str
     title: str
-    source: str = Field(description="data set with labels: gta5, synthia, cityscapes")
-    target: str = Field(description="data set to adapt to: cityscapes, camvid, acdc, darkzurich")
+    source: str = Field(
+        description="data set with labels: a shipped one, such as gta5, or your own"
+    )
+    target: str = Field(
+        description="data set to adapt to: a shipped one, such as camvid, or your own"
+    )
     classes: str | ClassSet = Field(
         "cityscapes19", description="class set that networks are trained and scored on"
     )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from bench_cli import bench, refused
 
 from harness.config import catalogue
+from harness.config.data_set import DataSet
 from harness.config.overrides import apply_overrides, check_knobs
+from harness.config.schema import Profile, Scenario, Suite
 from harness.errors import BenchError
 from methods import registry
 
@@ -262,3 +265,27 @@ def test_digits_and_depth_without_end_are_refused_in_a_short_line(override, reas
     with pytest.raises(BenchError, match=reason) as refusal:
         changed(override, method="source_only")
     assert len(str(refusal.value)) < 400
+
+
+def test_a_refused_key_or_value_is_answered_in_words_of_the_command_line():
+    def said(*words: str) -> str:
+        return refused(bench("run", "--method", "dacs", "--scenario", "gta2cs", *words))
+
+    unknown = said("--set", "lrr=1")
+    assert unknown.startswith("bench: --set lrr: unknown key 'lrr'; did you mean 'lr'")
+    assert "`bench info NAME` lists the knobs" in unknown
+    assert "--seed N" in said("--set", "seed=1")
+    assert said("--set", "checkpoint_every=foo").endswith(
+        "expected a number of steps (500), minutes (10min), or off"
+    )
+
+
+@pytest.mark.parametrize("model", [Profile, Scenario, Suite, DataSet])
+def test_no_field_answers_with_a_regular_expression(model):
+    def patterns(value):
+        if isinstance(value, dict):
+            return [*([value["pattern"]] if isinstance(value.get("pattern"), str) else []),
+                    *(p for v in value.values() for p in patterns(v))]  # fmt: skip
+        return [p for v in value for p in patterns(v)] if isinstance(value, list) else []
+
+    assert not patterns(model.model_json_schema())

@@ -203,6 +203,26 @@ def test_no_verb_plans_weeks_on_a_cpu_unasked(here, monkeypatch):
     assert "profile photo, as none was named" not in bench("run", *words, "--profile", "tiny").out
 
 
+def test_info_shows_what_data_new_wrote_and_the_scenario_of_it(here):
+    for name in ("summer", "winter"):
+        bench("data", "new", name, "--images", f"{name}/photos", "--labels", f"{name}/masks")
+    bench("data", "new", "street", "--images", "street")
+    shown = bench("info", "summer.toml", "--format", "plain")
+    assert shown.code == 0, shown.err
+    assert "summer (data set)" in shown.out
+    assert "splits: train, val" in shown.out
+    assert "classes: class 0, class 1" in shown.out
+    assert "`bench data verify summer.toml`" in shown.out
+    assert "it has no labels" in bench("info", "street.toml", "--format", "plain").out
+    scenario = bench("info", "fields.toml", "--format", "plain").out
+    assert (
+        "source\tsummer\tdata set with labels: a shipped one, such as gta5, or your own" in scenario
+    )
+    assert "datasets\tsummer,winter" in scenario
+    Path("neither.toml").write_text("a = 1")
+    assert "data sets have layouts" in refused(bench("info", "neither.toml"))
+
+
 def test_two_sets_of_one_name_are_refused(here):
     bench("data", "new", "summer", "--images", "summer/photos", "--labels", "summer/masks")
     write(Path("other/summer"), [0, 1, 2, 3, 4])

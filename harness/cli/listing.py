@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import json
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -13,6 +14,7 @@ from pydantic import BaseModel
 from rich.console import Console
 
 from harness.config import catalogue
+from harness.config.data_set import DataSet
 from harness.config.planning import find_method, use_plugins
 from harness.config.schema import Profile, Scenario, Suite
 from harness.config.start_weights import sources
@@ -29,7 +31,12 @@ CATEGORIES = ("methods", "scenarios", "profiles", "networks", "suites")
 #: Other libraries, whose networks are listed only when a pattern begins so.
 LIBRARIES = ("timm:", "mmseg:")
 #: What a user's TOML file may be, and a field that only such a file has.
-TOML_KINDS = {"suites": "question", "scenarios": "target", "profiles": "image_size"}
+TOML_KINDS = {
+    "suites": "question",
+    "scenarios": "target",
+    "profiles": "image_size",
+    "datasets": "layouts",
+}
 
 
 def entries(category: str) -> dict[str, str]:
@@ -171,15 +178,20 @@ def _described(name: str) -> Iterable[Described]:
 def _kind_of_file(name: str) -> str:
     if not Path(name).is_file():
         raise BenchError(
-            f"{name}: no such file; expected the TOML file of a suite, a scenario or a profile."
+            f"{name}: no such file; expected the TOML file of a suite, a scenario, a profile or a "
+            "data set."
         )
     values = catalogue.read("suites", name)
     for category, field in TOML_KINDS.items():
         if field in values:
             return category
-    expected = ", ".join(f"{kind} have {field}" for kind, field in TOML_KINDS.items())
+    titles = {
+        kind: f"{catalogue.SINGULAR.get(kind, kind.removesuffix('s'))}s" for kind in TOML_KINDS
+    }
+    expected = ", ".join(f"{titles[kind]} have {field}" for kind, field in TOML_KINDS.items())
     raise BenchError(
-        f"{name} holds {', '.join(values)}; expected a suite, scenario or profile: {expected}."
+        f"{name} holds {', '.join(values)}; expected a suite, a scenario, a profile or a data set: "
+        f"{expected}."
     )
 
 
@@ -215,6 +227,8 @@ def _spelled(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {_spelled(item)}" for key, item in value.items()) or "none"
     if isinstance(value, tuple | list):
+        if any(isinstance(item, dict) for item in value):
+            return "; ".join(map(_spelled, value))
         return ",".join(map(str, value)) or "none"
     return "none" if value is None else str(value)
 
@@ -238,19 +252,32 @@ def _network(name: str) -> Described:
 
 
 def _toml(category: str, name: str) -> Described:
-    """A scenario, profile or suite as it is used: fields that the file leaves out as well."""
+    """A file as it is used, with the fields that it leaves out; of own data sets the set ones."""
     models: dict[str, Any] = {
         "scenarios": (catalogue.scenario, Scenario),
         "profiles": (catalogue.profile, Profile),
         "suites": (catalogue.suite, Suite),
+        "datasets": (lambda name: catalogue.own_data_set(Path(name)), DataSet),
     }
     read, model = models[category]
-    values = read(name).model_dump()
+    made = read(name)
+    values = made.model_dump(exclude_unset=category == "datasets")
+    if own := values.get("datasets"):  # of a scenario: each has a file, which says more
+        values["datasets"] = list(own)
     fields = [
         (field, _spelled(values[field]), described.description or "")
         for field, described in model.model_fields.items()
+        if field in values
     ]
-    return Described(values["name"], category.removesuffix("s"), [], fields)
+    sentences = []
+    if category == "datasets":
+        sentences = [
+            f"splits: {', '.join(made.splits)}",
+            f"classes: {', '.join(made.class_names()) or 'none, it has no labels'}",
+            f"`bench data verify {shlex.quote(name)}` checks its files",
+        ]
+    kind = catalogue.SINGULAR.get(category, category.removesuffix("s"))
+    return Described(values["name"], kind, sentences, fields)
 
 
 def _print_json(value: Any) -> None:

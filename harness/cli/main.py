@@ -146,13 +146,13 @@ def info(
         typer.Argument(
             metavar="NAME|FILE",
             help="A name that `bench list` prints, or a file: a method's .py, or the .toml of a "
-            "scenario, profile or suite.",
+            "scenario, profile, suite or data set.",
         ),
     ],
     format_: ListFormat = "text",
     plugin: Plugins = None,
 ) -> None:
-    """Show what a method, scenario, profile, network or suite is, and its knobs."""
+    """Show what a method, scenario, profile, network, suite or data set is, and its knobs."""
     from harness.cli.listing import print_info
 
     print_info(name, format_)

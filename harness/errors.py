@@ -117,8 +117,12 @@ def unknown(what: str, name: str, known: Iterable[str], listed_by: str = "") -> 
 
     `listed_by` is the command that prints all of them.
     """
-    known = list(known)
-    name = name if len(name) <= 200 else f"{name[:80]}...{name[-80:]}"
+    return BenchError(f"unknown {what} {_short_name(name)!r}; {nearest(name, known, listed_by)}")
+
+
+def nearest(name: str, known: Iterable[str], listed_by: str = "") -> str:
+    """Which of the known names may be meant, as `unknown` says it."""
+    known, name = list(known), _short_name(name)
     near = [repr(other) for other in difflib.get_close_matches(name, known, 3, 0.4)]
     parts = []
     if near:
@@ -129,9 +133,14 @@ def unknown(what: str, name: str, known: Iterable[str], listed_by: str = "") -> 
     elif listed_by:
         parts.append(f"`{listed_by}` prints all {len(known)}.")
     elif not near:
-        nearest = difflib.get_close_matches(name, known, 3, 0.0)
-        parts.append(f"The nearest of {len(known)} are {', '.join(nearest)}.")
-    return BenchError(f"unknown {what} {name!r}; {' '.join(parts)}")
+        others = difflib.get_close_matches(name, known, 3, 0.0)
+        parts.append(f"The nearest of {len(known)} are {', '.join(others)}.")
+    text = " ".join(parts)
+    return text[:1].lower() + text[1:]  # it follows a semicolon
+
+
+def _short_name(name: str) -> str:
+    return name if len(name) <= 200 else f"{name[:80]}...{name[-80:]}"
 
 
 def shortened(value: object) -> str:

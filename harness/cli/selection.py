@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+from harness.errors import BenchError, nearest
 
 if TYPE_CHECKING:
     from harness.records.schema import Record
@@ -32,15 +34,20 @@ def select(
     student: str | None = None,
     suite: str | None = None,
 ) -> SelectedRecords:
-    """Records of the files, by default of `results`; a filter that is empty or None passes all."""
+    """Records of the files, by default of `results`; a filter that is empty or None passes all.
+
+    BenchError, with those that there are, where no record read has a filter's value: always of a
+    name that is none, of any other where nothing is left.
+    """
     from harness.config import catalogue
     from harness.records import store
-    from methods.registry import canonical
+    from methods import registry
+    from methods.networks import zoo
 
     folder = results / "records"
     searched = files or ([folder] if folder.is_dir() else [])
     records = store.read_all(searched)
-    names = [canonical(name) for name in methods or ()]
+    names = [registry.canonical(name) for name in methods or ()]
     asked = None
     if suite:
         from harness.config.suites import run_ids
@@ -57,4 +64,30 @@ def select(
     ]
     places = files or [folder]
     where = ", ".join(map(str, places)) if len(places) <= MOST_NAMED else f"{len(places)} files"
+    if records:
+        specs = [record.spec for record in records]
+        _refuse_missing("--method", names, {s.method for s in specs}, registry.names(), kept, where)
+        shown, known = {s.scenario.name for s in specs}, catalogue.names("scenarios")
+        _refuse_missing("--scenario", scenarios or (), shown, known, kept, where)
+        shown, known = {s.profile.name for s in specs}, catalogue.names("profiles")
+        _refuse_missing("--profile", filter(None, [profile]), shown, known, kept, where)
+        shown = {s.student for s in specs}
+        _refuse_missing("--student", filter(None, [student]), shown, zoo.names(), kept, where)
     return SelectedRecords(kept, len(records), where)
+
+
+def _refuse_missing(
+    option: str,
+    asked: Iterable[str],
+    shown: set[str],
+    known: Sequence[str],
+    kept: Sequence[Record],
+    where: str,
+) -> None:
+    """BenchError for a value that no record has (`shown`), and that is no `known` name or the
+    reason why none is left."""
+    for name in asked:
+        if name not in shown and (not kept or name not in known):
+            there = sorted(shown)
+            rest = f"there are: {', '.join(there)}." if name in known else nearest(name, there)
+            raise BenchError(f"{option} {name}: no record in {where} has it; {rest}")

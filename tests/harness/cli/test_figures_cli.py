@@ -35,7 +35,7 @@ def test_one_figure_has_the_name_that_it_was_given(folder):
     [
         (("gain", "--out", "gain.doc"), "ends in .png, .svg, .pdf"),
         (("teachers",), "no record of a method with a frozen teacher; run one"),
-        (("gain", "--method", "hrda"), "no done run to draw: 24 records found"),
+        (("gain", "--method", "hrda"), "--method hrda: no record in"),
         (("qualitative", "--images", "1,x"), "--images 1,x: expected numbers from 0"),
         (("nonsense",), "'nonsense' is not one of 'cost'"),
     ],

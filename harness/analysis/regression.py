@@ -199,15 +199,26 @@ def _compare_run(base: Record, measured: Record | None, tolerances: Tolerances) 
 
 
 def _miou(run: str, name: str, old: float, new: float, tolerance: float) -> Finding:
+    if math.isnan(old):
+        detail = f"the baseline has no number, {_number(new)} here"
+        return Finding(run, name, "not compared", detail)
+    if math.isnan(new):
+        detail = f"{old:.2f} points in the baseline, no number here (NaN): nothing could be scored"
+        return Finding(run, name, "regressed", detail)
     change = new - old
     verdict: Verdict = "holds"
-    if not change >= -tolerance:  # NaN regresses
+    if change < -tolerance:
         verdict = "regressed"
     elif change > tolerance:
         verdict = "improved"
     return Finding(
         run, name, verdict, f"{old:.2f} -> {new:.2f}, {change:+.2f} points (allowed {tolerance:g})"
     )
+
+
+def _number(value: float, form: str = ".2f") -> str:
+    """A figure as text, in words where it is none."""
+    return "no number (NaN)" if math.isnan(value) else f"{value:{form}}"
 
 
 def _labels(run: str, old: Metrics, new: Metrics) -> Finding:
@@ -252,10 +263,9 @@ def _losses(run: str, old: Losses, new: Losses, tolerances: Tolerances) -> list[
         off = [step for step in steps if apart[step] > tolerances.loss(step)]
         # The first that is off, as later ones follow from it.
         step = off[0] if off else max(steps, key=lambda s: apart[s] / tolerances.loss(s))
-        detail = (
-            f"step {step}: {values[step]:.6g} -> {new[term][step]:.6g}, off by {apart[step]:.2g} "
-            f"(allowed {tolerances.loss(step):.2g})"
-        )
+        detail = f"step {step}: {_number(values[step], '.6g')} -> {_number(new[term][step], '.6g')}"
+        if math.isfinite(apart[step]):
+            detail += f", off by {apart[step]:.2g} (allowed {tolerances.loss(step):.2g})"
         findings.append(Finding(run, f"loss {term}", "regressed" if off else "holds", detail))
     extra = sorted(new.keys() - old.keys())
     return findings + [

@@ -214,3 +214,14 @@ def test_a_useless_baseline_is_the_users_error(tmp_path):
         compare([], [fake_record()])
     with pytest.raises(BenchError, match="no figures in it"):
         compare([fake_record(error="broken")], [fake_record()])
+
+
+def test_what_is_no_number_is_said_in_words():
+    number, none = fake_record(), fake_record(miou=math.nan)
+    lost = compare([number], [none]).of("regressed")
+    assert any("no number here (NaN)" in finding.detail for finding in lost)
+    unscored = {f.quantity: f for f in compare([none], [none]).findings}["mIoU"]
+    assert unscored.verdict == "not compared"  # a target without labels
+    broken = compare([number], [fake_record(losses={"source": [math.nan, 2.25]})])
+    for report in (compare([number], [none]), compare([none], [none]), broken):
+        assert not any(" nan" in f.detail or " inf" in f.detail for f in report.findings)

@@ -32,8 +32,9 @@ TEACHERS = (None, "daformer_mitb2", "daformer_mitb5")
 COMPILED = ("off", "default")
 #: Calls whose whole budget one step may take before it counts as failed.
 LARGEST_CUTS = 3
-#: Seconds that a step has to end by itself once it is cut.
-GRACE = 5
+#: Seconds that a cut step has to end what it started and to keep its training's state; then those
+#: that processes which it left have. Both are of the budget, of a short one a tenth in all.
+GRACE, REST = 30.0, 5.0
 BENCH = [sys.executable, "-c", "from harness.cli.main import main; main()"]
 #: A proof of the script's logic on a CPU, not of the figures.
 TINY_RUN = (
@@ -130,17 +131,19 @@ def plan(asked: argparse.Namespace) -> list[Step]:
 def work(steps: Sequence[Step], out: Path, budget: float, retry: bool = False) -> int:
     """Carry out steps that are not done until the budget, in seconds, is spent -> exit code."""
     began = time.monotonic()
+    share = min(1.0, budget / 10 / (GRACE + REST))
+    grace, rest = GRACE * share, REST * share
     finished = 0
     for step in steps:
         state = read(out, step)
         if state.get("state") == "done" or (state.get("state") == "failed" and not retry):
             continue
-        left = budget - (time.monotonic() - began)
+        left = budget - grace - rest - (time.monotonic() - began)
         if left <= 0 or (finished and longest(steps, out, step.kind) > left):
             return MORE_TO_DO
         print(f"{step.name}: {left:.0f} s left", flush=True)
         start = time.monotonic()
-        code, last = carry_out(step, out, left)
+        code, last = carry_out(step, out, left, grace, rest)
         outcome: dict[str, Any] = {
             "step": step.name,
             "state": "done" if code == 0 else "failed",
@@ -164,7 +167,9 @@ def work(steps: Sequence[Step], out: Path, budget: float, retry: bool = False) -
     return 1 if failed else 0
 
 
-def carry_out(step: Step, out: Path, seconds: float) -> tuple[int | None, str]:
+def carry_out(
+    step: Step, out: Path, seconds: float, grace: float = GRACE, rest: float = REST
+) -> tuple[int | None, str]:
     """Run a step's command, its output kept -> exit code, None where it was cut; its last line."""
     out.mkdir(parents=True, exist_ok=True)
     with (out / f"{step.name}.log").open("w+", encoding="utf-8", errors="replace") as log:
@@ -175,7 +180,7 @@ def carry_out(step: Step, out: Path, seconds: float) -> tuple[int | None, str]:
         try:
             code = process.wait(timeout=seconds)
         except BaseException as error:
-            end(process)
+            end(process, grace, rest)
             if not isinstance(error, subprocess.TimeoutExpired):
                 raise
             code = None
@@ -183,17 +188,35 @@ def carry_out(step: Step, out: Path, seconds: float) -> tuple[int | None, str]:
         return code, log.read().strip().rpartition("\n")[2]
 
 
-def end(process: subprocess.Popen) -> None:
-    """End a process and those that it started, whose group is its own.
+def end(process: subprocess.Popen, grace: float, rest: float) -> None:
+    """End a process, then those that it left, whose group is its own.
 
-    Asked first: a compiler that is killed leaves half a library in torch.compile's cache.
+    It is asked alone first: a run ends its workers itself, and keeps its training's state.
     """
-    os.killpg(process.pid, signal.SIGTERM)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=GRACE)
-    with contextlib.suppress(ProcessLookupError):  # all of them ended
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    process.terminate()
+    try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=grace)
+    finally:  # a further signal to this script ends the wait
+        end_group(process, rest)
+
+
+def end_group(leader: subprocess.Popen, seconds: float) -> None:
+    """Ask what is left of a process's group to end, and kill what has not after so many seconds.
+
+    A compiler that is killed at once leaves half a library in torch.compile's cache.
+    """
+    with contextlib.suppress(ProcessLookupError):  # raised as soon as all of them have ended
+        try:
+            os.killpg(leader.pid, signal.SIGTERM)
+            until = time.monotonic() + seconds
+            while time.monotonic() < until:
+                leader.poll()  # one that nobody waits for stays in its group
+                os.killpg(leader.pid, 0)
+                time.sleep(0.05)
+        finally:
+            os.killpg(leader.pid, signal.SIGKILL)
+    leader.wait()
 
 
 def longest(steps: Sequence[Step], out: Path, kind: str) -> float:

@@ -87,6 +87,55 @@ def test_the_budget_cuts_a_step_and_what_it_started(tmp_path):
         time.sleep(0.05)
 
 
+#: Starts a worker, writes who of the two was asked to end, and ends the worker itself.
+WITH_A_WORKER = """
+import signal, subprocess, sys, time
+asked = sys.argv[1]
+worker = f"import signal, time; signal.signal(15, lambda *_: open({asked!r}, 'a').write('w'))\\n"
+worker = subprocess.Popen([sys.executable, '-S', '-c', worker + "print(flush=True)\\n"
+                          "while True: time.sleep(0.1)"], stdout=subprocess.PIPE)
+worker.stdout.readline()
+def stop(*_):
+    open(asked, 'a').write('s')
+    time.sleep(0.5)  # as long as keeping a state takes
+    worker.kill()
+    worker.wait()
+    open(asked, 'a').write('e')
+    sys.exit(75)
+signal.signal(signal.SIGTERM, stop)
+print('ready', flush=True)
+while True: time.sleep(0.1)
+"""
+
+
+def test_a_cut_step_is_asked_alone_and_has_time_to_end_by_itself(tmp_path):
+    """A run whose workers get the signal too may lose what it trained."""
+    asked = tmp_path / "asked"
+    code, last = gpu.carry_out(step("run", WITH_A_WORKER, str(asked)), tmp_path, 3, grace=20)
+    assert (code, last) == (None, "ready")
+    assert asked.read_text() == "se"
+
+
+def test_what_does_not_end_by_itself_is_killed(tmp_path):
+    code = "import signal, time; signal.signal(15, signal.SIG_IGN)\nprint('x', flush=True)\n"
+    start = time.monotonic()
+    stubborn = step("deaf", code + "time.sleep(60)")
+    assert gpu.carry_out(stubborn, tmp_path, 2, grace=0.5, rest=0.5) == (None, "x")
+    assert time.monotonic() - start < 20
+
+
+def test_the_time_to_end_is_of_the_budget(tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(gpu, "carry_out", lambda *arguments: given.append(arguments) or (0, ""))
+    for minutes in (9, 1):
+        (steps, out) = [counting("one", tmp_path / "ran")], tmp_path / str(minutes)
+        gpu.work(steps, out, 60 * minutes)
+    (_, _, *long), (_, _, *short) = given
+    assert long == [pytest.approx(540 - 35, abs=1), 30, 5]
+    assert sum(short) == pytest.approx(60, abs=1)
+    assert short[0] == pytest.approx(54, abs=1)
+
+
 def test_a_step_that_never_fits_fails_in_the_end(tmp_path):
     steps = [step("long", "import time; time.sleep(60)"), counting("good", tmp_path / "ran")]
     codes = [gpu.work(steps, tmp_path / "out", 0.3) for _ in range(gpu.LARGEST_CUTS)]

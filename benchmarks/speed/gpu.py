@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import signal
 import subprocess
@@ -30,8 +31,11 @@ MORE_TO_DO = 75  # EX_TEMPFAIL of sysexits.h
 STUDENTS = ("daformer_mitb0", "daformer_mitb2", "daformer_mitb5", "deeplabv2_r101")
 TEACHERS = (None, "daformer_mitb2", "daformer_mitb5")
 COMPILED = ("off", "default")
-#: Calls whose whole budget one step may take before it counts as failed.
+#: Calls whose whole budget one step may take before it counts as failed, those not counted in which
+#: a training of it went on.
 LARGEST_CUTS = 3
+#: Of runs: a call ends before the usual ten minutes are over. It is no part of a run's id.
+KEEP_STATE = "checkpoint_every=1min"
 #: Seconds that a cut step has to end what it started and to keep its training's state; then those
 #: that processes which it left have. Both are of the budget, of a short one a tenth in all.
 GRACE, REST = 30.0, 5.0
@@ -51,6 +55,7 @@ class Step:
     name: str
     kind: str
     command: list[str]
+    results: Path | None = None  # of a run: where its trainings keep their states
 
 
 def main() -> None:
@@ -116,7 +121,7 @@ def plan(asked: argparse.Namespace) -> list[Step]:
             str(asked.seconds),
         ]
         steps.append(Step(name, "speed", [*command, "--json", figures(asked.out, name)]))
-    settings = [*(TINY_RUN if asked.tiny else ()), *asked.set]
+    settings = [KEEP_STATE, *(TINY_RUN if asked.tiny else ()), *asked.set]
     for seed in asked.seeds.split(","):
         for method in methods:
             command = [*BENCH, "run", "--method", method, "--scenario", "gta2cs", "--seed", seed]
@@ -124,7 +129,7 @@ def plan(asked: argparse.Namespace) -> list[Step]:
             command += ["--student", "test_mit"] * asked.tiny
             command += [part for setting in settings for part in ("--set", setting)]
             command += [*device, "--results", str(asked.results)]
-            steps.append(Step(f"run-{method}-s{seed}", "run", command))
+            steps.append(Step(f"run-{method}-s{seed}", "run", command, asked.results))
     return steps
 
 
@@ -142,22 +147,23 @@ def work(steps: Sequence[Step], out: Path, budget: float, retry: bool = False) -
         if left <= 0 or (finished and longest(steps, out, step.kind) > left):
             return MORE_TO_DO
         print(f"{step.name}: {left:.0f} s left", flush=True)
-        start = time.monotonic()
+        start, before = time.monotonic(), reached(step)
         code, last = carry_out(step, out, left, grace, rest)
         outcome: dict[str, Any] = {
             "step": step.name,
-            "state": "done" if code == 0 else "failed",
+            "state": "failed" if code else "done",
             "seconds": round(time.monotonic() - start, 1),
             "command": step.command[1:],
             "last_line": last,
         }
-        if code is None:
+        if code in (None, MORE_TO_DO):
             # Only what had the whole budget to itself tells that it needs more.
-            cuts = state.get("cuts", 0) + (not finished)
+            in_vain = not finished and not goes_on(before, reached(step))
+            cuts = state.get("cuts", 0) + in_vain
             outcome |= {"state": "failed" if cuts >= LARGEST_CUTS else "cut", "cuts": cuts}
         write_text(out / f"{step.name}.json", json.dumps(outcome, indent=1) + "\n")
         print(f"{step.name}: {outcome['state']} {last}", flush=True)
-        if code is None:
+        if code in (None, MORE_TO_DO):
             return MORE_TO_DO
         finished += 1
     states = {step.name: read(out, step).get("state") for step in steps}
@@ -165,6 +171,29 @@ def work(steps: Sequence[Step], out: Path, budget: float, retry: bool = False) -
     if failed:
         print(f"failed: {', '.join(failed)}; --retry tries them again")
     return 1 if failed else 0
+
+
+def reached(step: Step) -> dict[str, float]:
+    """Training steps in the newest state of each training; infinite where it has its weights.
+
+    Those of all runs: a step may train a frozen teacher first, and steps go one after the other.
+    """
+    if step.results is None:
+        return {}
+    done: dict[str, float] = {}
+    for path in (step.results / "artifacts").glob("*/checkpoints/step-*"):
+        number = path.name.removeprefix("step-")
+        if number.isdecimal():  # others are being written
+            training = path.parts[-3]
+            done[training] = max(done.get(training, 0), int(number))
+    for path in (step.results / "artifacts").glob("*/student.safetensors"):
+        done[path.parent.name] = math.inf
+    return done
+
+
+def goes_on(before: dict[str, float], after: dict[str, float]) -> bool:
+    """Whether any training is further than it was."""
+    return any(steps > before.get(training, 0) for training, steps in after.items())
 
 
 def carry_out(

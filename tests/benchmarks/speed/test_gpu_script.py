@@ -12,7 +12,10 @@ import psutil
 import pytest
 import torch
 
+from harness.config.planning import Request, resolve
 from harness.runs.speed.cases import SpeedCase
+from harness.training import checkpoints
+from harness.weights.find import WEIGHTS
 from methods import registry
 from methods.networks import zoo
 
@@ -142,6 +145,69 @@ def test_a_step_that_never_fits_fails_in_the_end(tmp_path):
     assert codes == [gpu.MORE_TO_DO] * gpu.LARGEST_CUTS
     assert gpu.work(steps, tmp_path / "out", 60) == 1
     assert (tmp_path / "ran").read_text() == "x"
+
+
+#: Goes on from the newest of its states, keeps another, and is not done.
+TRAINS = """
+import pathlib, sys, time
+states = pathlib.Path(sys.argv[1]) / "artifacts" / "abc" / "checkpoints"
+states.mkdir(parents=True, exist_ok=True)
+done = max((int(p.name[5:]) for p in states.glob("step-*")), default=0)
+(states / f"step-{done + int(sys.argv[2])}").mkdir(exist_ok=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(("each", "left"), [(7, ("cut", 0)), (0, ("failed", gpu.LARGEST_CUTS))])
+def test_a_cut_counts_where_no_training_went_on(tmp_path, each, left):
+    command = step("run", TRAINS, str(tmp_path), str(each)).command
+    states = tmp_path / "artifacts" / "abc" / "checkpoints"
+    (states / "step-3").mkdir(parents=True)
+    steps = [gpu.Step("run", "run", command, tmp_path)]
+    for _ in range(gpu.LARGEST_CUTS):
+        assert gpu.work(steps, tmp_path / "out", 2) == gpu.MORE_TO_DO
+    outcome = gpu.read(tmp_path / "out", steps[0])
+    assert (outcome["state"], outcome["cuts"]) == left
+
+
+def test_how_far_trainings_are_is_read_from_what_a_run_leaves(tmp_path):
+    for name in ("a/checkpoints/step-20", "a/checkpoints/step-100", "b/checkpoints/step-3.part"):
+        (tmp_path / "artifacts" / name).mkdir(parents=True)
+    before = gpu.reached(gpu.Step("run", "run", [], tmp_path))
+    assert before == {"a": 100}
+    (tmp_path / "artifacts" / "c").mkdir()
+    (tmp_path / "artifacts" / "c" / WEIGHTS).touch()
+    after = gpu.reached(gpu.Step("run", "run", [], tmp_path))
+    assert gpu.goes_on(before, after)
+    assert not gpu.goes_on(after, before)
+    newest, _ = checkpoints.stored(tmp_path / "artifacts" / "a" / checkpoints.FOLDER)
+    assert newest.name == f"{checkpoints.NAME}100"  # as the harness names them
+
+
+def test_a_step_that_was_told_to_stop_has_not_failed(tmp_path):
+    steps = [step("stopped", "raise SystemExit(75)"), counting("good", tmp_path / "ran")]
+    assert gpu.work(steps, tmp_path / "out", 60) == gpu.MORE_TO_DO
+    assert gpu.read(tmp_path / "out", steps[0])["state"] == "cut"
+
+
+def test_runs_keep_their_state_often_under_the_same_name(monkeypatch, tmp_path):
+    run = next(s for s in planned(monkeypatch, tmp_path) if s.name == "run-dualkd-s0")
+    assert run.results == tmp_path / "runs"
+    chosen = [run.command[i + 1] for i, part in enumerate(run.command) if part == "--set"]
+    assert chosen == [gpu.KEEP_STATE]
+    often, usual = (
+        resolve(
+            Request(method="dualkd", scenario="gta2cs", profile="small", overrides=overrides), None
+        )
+        for overrides in (tuple(chosen), ())
+    )
+    assert often.spec.profile.checkpoint_every == "1min"
+    assert often.teachers[0].plan.spec.profile.checkpoint_every == "1min"
+    for name in ("run_id", "weights_id"):
+        assert getattr(often.spec, name) == getattr(usual.spec, name)
+        assert getattr(often.teachers[0].plan.spec, name) == getattr(
+            usual.teachers[0].plan.spec, name
+        )
 
 
 def test_no_step_begins_that_would_not_fit(tmp_path):

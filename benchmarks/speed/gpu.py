@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.files import write_text
+from harness.signals import STOPPING
 from methods import registry
 
 MORE_TO_DO = 75  # EX_TEMPFAIL of sysexits.h
@@ -67,6 +68,7 @@ def main() -> None:
         for step in steps:
             print(f"{read(asked.out, step).get('state', 'to do'):8}{step.name}")
         return
+    end_the_step_too()
     sys.exit(work(steps, asked.out, 60 * asked.budget_minutes, asked.retry))
 
 
@@ -131,6 +133,13 @@ def plan(asked: argparse.Namespace) -> list[Step]:
             command += [*device, "--results", str(asked.results)]
             steps.append(Step(f"run-{method}-s{seed}", "run", command, asked.results))
     return steps
+
+
+def end_the_step_too() -> None:
+    """From now on a signal, such as a job's time limit sends, ends the step under way first."""
+    for number in STOPPING:
+        if number != signal.SIGINT and signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda *_: sys.exit(MORE_TO_DO))
 
 
 def work(steps: Sequence[Step], out: Path, budget: float, retry: bool = False) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -84,10 +86,7 @@ def test_the_budget_cuts_a_step_and_what_it_started(tmp_path):
     left = gpu.read(tmp_path, steps[0])
     assert (left["state"], left["cuts"]) == ("cut", 1)
     child = int(left["last_line"])
-    until = time.monotonic() + 20  # a killed process takes a moment to go
-    while psutil.pid_exists(child) and psutil.Process(child).status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    wait_until(lambda: has_ended(child))  # a killed process takes a moment to go
 
 
 #: Starts a worker, writes who of the two was asked to end, and ends the worker itself.
@@ -96,7 +95,7 @@ import signal, subprocess, sys, time
 asked = sys.argv[1]
 worker = f"import signal, time; signal.signal(15, lambda *_: open({asked!r}, 'a').write('w'))\\n"
 worker = subprocess.Popen([sys.executable, '-S', '-c', worker + "print(flush=True)\\n"
-                          "while True: time.sleep(0.1)"], stdout=subprocess.PIPE)
+                          "time.sleep(60)"], stdout=subprocess.PIPE)
 worker.stdout.readline()
 def stop(*_):
     open(asked, 'a').write('s')
@@ -107,7 +106,7 @@ def stop(*_):
     sys.exit(75)
 signal.signal(signal.SIGTERM, stop)
 print('ready', flush=True)
-while True: time.sleep(0.1)
+time.sleep(60)
 """
 
 
@@ -117,6 +116,46 @@ def test_a_cut_step_is_asked_alone_and_has_time_to_end_by_itself(tmp_path):
     code, last = gpu.carry_out(step("run", WITH_A_WORKER, str(asked)), tmp_path, 3, grace=20)
     assert (code, last) == (None, "ready")
     assert asked.read_text() == "se"
+
+
+#: The script with one step, which is to be ended by the signal that the script gets.
+SCRIPT = """
+import importlib.util, pathlib, sys
+script, out, code, asked = sys.argv[1:]
+spec = importlib.util.spec_from_file_location("gpu", script)
+gpu = sys.modules["gpu"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(gpu)
+step = gpu.Step("long", "any", [sys.executable, "-S", "-c", code, asked])
+gpu.plan = lambda asked: [step]
+sys.argv = ["gpu.py", "--out", out]
+gpu.main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_job_that_is_ended_leaves_no_step_behind(tmp_path, number):
+    asked, log = tmp_path / "asked", tmp_path / "out" / "long.log"
+    script = [sys.executable, "-c", SCRIPT, str(FOLDER / "gpu.py"), str(tmp_path / "out")]
+    with subprocess.Popen([*script, WITH_A_WORKER, str(asked)]) as process:
+        try:
+            wait_until(lambda: log.is_file() and "ready" in log.read_text())
+            process.send_signal(number)
+            assert process.wait(timeout=60) == gpu.MORE_TO_DO
+        finally:
+            process.kill()
+    assert asked.read_text() == "se"
+    assert not (tmp_path / "out" / "long.json").exists()  # tried again, and no cut is counted
+
+
+def has_ended(pid: int) -> bool:
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def wait_until(holds) -> None:
+    until = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.05)
 
 
 def test_what_does_not_end_by_itself_is_killed(tmp_path):

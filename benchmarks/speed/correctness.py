@@ -142,7 +142,7 @@ def set_apart(method: nn.Module) -> None:
     for module in method.modules():
         if isinstance(module, Frozen):
             for parameter in module.parameters():
-                parameter.mul_(1.1)
+                parameter.mul_(1.5)
 
 
 def without_dropout(method: nn.Module) -> None:

@@ -264,7 +264,93 @@ def test_every_method_is_checked_and_run_with_every_seed(monkeypatch, tmp_path):
     for method in registry.names():
         assert f"correctness-{method}" in names
         assert {f"run-{method}-s{seed}" for seed in range(3)} <= set(names)
-    assert sum(name.startswith("speed-") for name in names) == 4 * 3 * 2 * 2
+    assert {"correctness-daformer-compiled", "correctness-dualkd-compiled"} <= set(names)
+    table = [f"-{p}-compile_{c}" for p in ("fp32", "bf16") for c in ("off", "default")]
+    assert sum(name.startswith("speed-") and name.endswith(tuple(table)) for name in names) == 48
+
+
+def test_what_is_asked_first_comes_first(monkeypatch, tmp_path):
+    """Half an hour of a GPU reaches the main job's runs."""
+    names = [step.name for step in planned(monkeypatch, tmp_path, "--seeds", "3,4")]
+    b5, r101 = "speed-daformer_mitb5-alone", "speed-deeplabv2_r101-alone"
+    assert names[:15] == [
+        "correctness-daformer",
+        "correctness-dualkd",
+        f"{b5}-fp32-compile_off",
+        f"{b5}-bf16-compile_off",
+        f"{b5}-bf16-compile_default",
+        f"{b5}-bf16-compile_off-channels_last",
+        f"{b5}-bf16-compile_cudagraphs",
+        f"{b5}-fp32-compile_off-tf32",
+        f"{r101}-fp32-compile_off",
+        f"{r101}-bf16-compile_off",
+        f"{r101}-bf16-compile_default",
+        f"{r101}-bf16-compile_off-channels_last",
+        "run-dualkd-s3",
+        "run-source_only-s3",
+        "run-daformer-s3",
+    ]
+
+
+def test_methods_that_are_not_asked_for_have_no_step(monkeypatch, tmp_path):
+    names = [step.name for step in planned(monkeypatch, tmp_path, "--methods", "mic")]
+    assert [name for name in names if not name.startswith("speed-")] == [
+        "correctness-mic", "run-mic-s0", "run-mic-s1", "run-mic-s2",
+    ]  # fmt: skip
+
+
+def timed(step_ms: float, mib: float, unmet: tuple[str, ...] = ()) -> str:
+    """A file as `bench speed --json` writes it."""
+    spread = {"median": step_ms, "q1": step_ms - 1, "q3": step_ms + 1, "rounds": 8}
+    steps = {"images": 2, "step_ms": spread, "parts_ms": {}, "round_ms": [], "warm_up_rounds": 2}
+    result = {
+        "case": {"method": "daformer", "profile": "paper"},
+        "unmet": unmet,
+        "steps": steps | {"stable": True},
+        "memory": {"mib": mib, "kind": "cuda"},
+    }
+    report = {"created": "now", "machine": {"device": "NVIDIA X"}, "seconds": 8, "at": 0.7}
+    return json.dumps(report | {"results": [result]})
+
+
+def test_the_summary_has_the_first_students_cases_and_their_goals(monkeypatch, tmp_path):
+    steps = planned(monkeypatch, tmp_path)
+    b5 = "speed-daformer_mitb5-alone"
+    done = {
+        f"{b5}-fp32-compile_off": timed(240, 20_000),
+        f"{b5}-bf16-compile_cudagraphs": timed(60, 9_000, ("compile=cudagraphs: slower",)),
+        "speed-daformer_mitb0-alone-fp32-compile_off": timed(1, 1),
+    }
+    (tmp_path / "figures").mkdir()
+    for name, text in done.items():
+        (tmp_path / "figures" / f"{name}.json").write_text(text)
+        (tmp_path / f"{name}.json").write_text(json.dumps({"state": "done"}))
+    (tmp_path / "correctness-mic.json").write_text(json.dumps({"state": "failed"}))
+    table = gpu.summarise(steps, tmp_path)
+    assert table == (tmp_path / "summary.md").read_text()
+    assert "NVIDIA X" in table
+    assert "reference itself was not run" in " ".join(table.split())
+    rows = [line for line in table.splitlines() if line.startswith(("| fp32", "| bf16"))]
+    assert rows == [
+        "| fp32 | off |  | 240.0 (239.0 to 241.0) | 20,000 | 160.0 | 1.00 | 1.00 |  |",
+        "| bf16 | cudagraphs |  | 60.0 (59.0 to 61.0) | 9,000 | 40.0 | 4.00 | 0.45 "
+        "| compile=cudagraphs: slower |",
+    ]
+    assert "Failed: correctness-mic." in table
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert [row["minutes"] for row in summary["rows"]] == [160, 40]
+    assert summary["goals"] == {"minutes": 40, "times_as_fast": 4, "memory_share": 0.5}
+
+
+def test_a_summary_of_nothing_says_so(monkeypatch, tmp_path):
+    steps = planned(monkeypatch, tmp_path)
+    assert "nothing measured yet" in gpu.summarise(steps, tmp_path)
+
+
+def test_the_summarys_steps_are_those_of_profile_paper():
+    plan = SpeedCase(method="daformer", profile="paper").plan()
+    assert plan.spec.profile.iterations == gpu.STEPS
+    assert plan.spec.student == next(iter(gpu.FIRST_CASES))
 
 
 @pytest.mark.parametrize("tiny", [[], ["--tiny"]])
@@ -274,7 +360,7 @@ def test_commands_have_options_that_bench_has(monkeypatch, tmp_path, tiny):
     from harness.cli.main import app
 
     for planned_step in planned(monkeypatch, tmp_path, *tiny):
-        if planned_step.kind == "correctness":
+        if planned_step.kind.startswith("correctness"):
             continue
         verb, *arguments = planned_step.command[len(gpu.BENCH) :]
         command = get_command(app).commands[verb]

@@ -33,6 +33,9 @@ from methods.testing.tools import ITERATIONS, SIZE, Subject, require, some
 #: Of a step; ClassMix needs one, to learn which classes there are.
 MOST = 2
 
+#: Of autocast.
+PRECISIONS = {"fp32": None, "bf16": torch.bfloat16}
+
 GPU = torch.device("cuda", 0)
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -54,19 +57,20 @@ class BlockingPoint(NamedTuple):
 
 
 def it_seldom_waits_for_a_gpu(subject: Subject) -> None:
-    """At most `MOST` times a step, and every tensor is where the batch is."""
+    """At most `MOST` times a step in fp32 and in bf16, and every tensor is where the batch is."""
     steps = (0, ITERATIONS - 1)
-    try:
-        counted = blocking_points(subject, steps)
-    except RuntimeError as error:  # torch's own words, which name the operation
-        require("device" not in str(error), f"on a GPU it mixes devices: {error}")
-        raise
-    for step, points in zip(steps, counted, strict=True):
-        require(
-            len(points) <= MOST,
-            f"step {step} makes the host wait for a GPU {len(points)} times, at most {MOST} are "
-            f"expected: {some([str(point) for point in points])}",
-        )
+    for precision, dtype in PRECISIONS.items():
+        try:
+            counted = blocking_points(subject, steps, dtype)
+        except RuntimeError as error:  # torch's own words, which name the operation
+            require("device" not in str(error), f"on a GPU it mixes devices: {error}")
+            raise
+        for step, points in zip(steps, counted, strict=True):
+            require(
+                len(points) <= MOST,
+                f"step {step} in {precision} makes the host wait for a GPU {len(points)} times, at "
+                f"most {MOST} are expected: {some([str(point) for point in points])}",
+            )
 
 
 def blocking_points(

@@ -9,8 +9,14 @@ from torch import Tensor
 
 from methods import registry
 from methods.networks import zoo
-from methods.testing.blocking import GPU, FakeGPU, blocking_points, mixed_precision
-from methods.testing.tools import ITERATIONS, NETWORKS, Subject
+from methods.testing.blocking import (
+    GPU,
+    FakeGPU,
+    blocking_points,
+    it_seldom_waits_for_a_gpu,
+    mixed_precision,
+)
+from methods.testing.tools import ITERATIONS, NETWORKS, ContractError, Subject
 
 #: Both augmentations at every step, whatever is drawn.
 ALWAYS = {"jitter_probability": 1.0, "blur_probability": 1.0}
@@ -45,11 +51,8 @@ def small(monkeypatch) -> str:
     return small_network.NAME
 
 
-@pytest.mark.parametrize(
-    ("variant", "dtype"),
-    [("defaults", None), ("all terms", torch.bfloat16)],
-    ids=["defaults-fp32", "all terms-bf16"],
-)
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16], ids=["fp32", "bf16"])
+@pytest.mark.parametrize("variant", ["defaults", "all terms"])
 @pytest.mark.parametrize("name", POINTS)
 def test_blocking_points_a_step(small, name, variant, dtype):
     method = registry.load(name)
@@ -64,6 +67,23 @@ def test_blocking_points_a_step(small, name, variant, dtype):
 def test_no_network_waits(network, dtype):
     (points,) = blocking_points(Subject(registry.load("source_only"), network), (0,), dtype)
     assert not points, [str(point) for point in points]
+
+
+class WaitsInBf16(registry.load("source_only")):
+    """Looks at its loss where autocast is on."""
+
+    def losses(self, batch, step):
+        for group in super().losses(batch, step):
+            if torch.is_autocast_enabled(GPU.type):
+                for value in [*group.values()] * 3:
+                    value.item()
+            yield group
+
+
+def test_a_plug_in_is_counted_in_both_precisions():
+    it_seldom_waits_for_a_gpu(Subject(registry.load("source_only")))
+    with pytest.raises(ContractError, match="in bf16 makes the host wait for a GPU 3 times"):
+        it_seldom_waits_for_a_gpu(Subject(WaitsInBf16))
 
 
 def there(*shape: int) -> Tensor:

@@ -200,8 +200,7 @@ def _compare_run(base: Record, measured: Record | None, tolerances: Tolerances) 
 
 def _miou(run: str, name: str, old: float, new: float, tolerance: float) -> Finding:
     if math.isnan(old):
-        detail = f"the baseline has no number, {_number(new)} here"
-        return Finding(run, name, "not compared", detail)
+        return Finding(run, name, "not compared", f"no number in the baseline, {_number(new)} here")
     if math.isnan(new):
         detail = f"{old:.2f} points in the baseline, no number here (NaN): nothing could be scored"
         return Finding(run, name, "regressed", detail)

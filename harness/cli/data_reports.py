@@ -22,7 +22,8 @@ from harness.data.layouts import layout_of
 from harness.data.rare_class import class_statistics
 from harness.data.sources import GENERATED, Role, find_sources
 from harness.errors import DataError
-from harness.report.columns import NONE, Grid
+from harness.report.cells import NONE
+from harness.report.columns import Grid
 from harness.report.formats import print_grid
 from harness.report.progress import Reporter, hashing_shown
 

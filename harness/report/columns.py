@@ -12,15 +12,20 @@ from harness.analysis.aggregate import ENOUGH_SCENARIOS, Aggregate, OverScenario
 from harness.analysis.comparison import NOT_COMPARABLE, Table
 from harness.analysis.notes import aggregate_notes
 from harness.analysis.published import Figure, published
-from harness.analysis.rows import ENOUGH_SEEDS, Row, row_names
+from harness.analysis.rows import Row, row_names
 from harness.analysis.statistics import Difference, Summary
 from harness.errors import BenchError, unknown
 from harness.evaluation.registry import METRICS
+from harness.report.cells import (
+    NONE,
+    PRECISION,
+    difference_text,
+    gain_at_seconds_text,
+    number,
+    spread,
+)
 from harness.text import plain
 
-NONE = "-"
-#: Decimals of scores in percent, unless --precision asks for others.
-PRECISION = 1
 TEXT_COLUMNS = {
     *("method", "student", "teacher", "class", "network", "role", "convention"),
     *("name", "knob", "default", "field", "value", "what it is", "validator"),
@@ -349,45 +354,12 @@ def scenarios(tables: Iterable[Table]) -> list[str]:
     return list(dict.fromkeys(table.scenario.name for table in tables))
 
 
-def number(value: float | None, style: str = ".3g") -> str:
-    if value is None or not math.isfinite(value):
-        return NONE
-    return f"{value:.0f}" if style == ".3g" and abs(value) >= 100 else format(value, style)
-
-
-def spread(value: Summary | None, style: str = ".1f") -> str:
-    """mean ± sd (n); no sd from one seed."""
-    if value is None or not value.n or not math.isfinite(value.mean):
-        return NONE
-    sd = f" ± {value.sd:{style}}" if math.isfinite(value.sd) else ""
-    return f"{number(value.mean, style)}{sd} ({value.n})"
-
-
-def difference_text(
-    value: Difference | None, enough: int = ENOUGH_SEEDS, precision: int = PRECISION
-) -> str:
-    """Signed points, their interval, and `~` only where there are `enough` seeds to test."""
-    if value is None:
-        return NONE
-    interval = ""
-    if math.isfinite(value.low):
-        interval = f" [{value.low:.{precision}f}, {value.high:.{precision}f}]"
-    unsure = value.n >= enough and not value.significant
-    return f"{round(value.mean, precision) + 0.0:+.{precision}f}{interval}{' ~' if unsure else ''}"
-
-
 def _metric_text(name: str, score: str, row: Row) -> str:
     return spread(row.figures.get(name), score)
 
 
 def _label_free_text(name: str, score: str, row: Row) -> str:
     return spread(row.label_free.get(name), score if name == "agreement" else ".3f")
-
-
-def gain_at_seconds_text(row: Row, precision: int = PRECISION) -> str:
-    """Said where even the longest source-only trained for less."""
-    text = difference_text(row.gain_at_seconds, precision=precision)
-    return f"{text} beyond x{row.gain_beyond}" if row.gain_beyond and text != NONE else text
 
 
 def _memory(row: Row, memory_kinds: set[str]) -> str:

@@ -16,7 +16,8 @@ from harness.analysis.comparison import Table, comparison
 from harness.analysis.rows import Row, rows_by_seed
 from harness.errors import BenchError
 from harness.records.schema import Record
-from harness.report.columns import PRECISION, Grid, grids, plain_grid, scenarios, sorted_rows
+from harness.report.cells import PRECISION
+from harness.report.columns import Grid, grids, plain_grid, scenarios, sorted_rows
 from harness.report.fitting import column_widths, wrapped
 from harness.report.latex import latex
 from harness.text import csv_text, markdown_text, plain_values

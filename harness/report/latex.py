@@ -12,13 +12,11 @@ from harness.analysis.aggregate import aggregates
 from harness.analysis.comparison import Table
 from harness.analysis.published import published as literature
 from harness.analysis.rows import ORACLE, Row
+from harness.report.cells import PRECISION, difference_text, number
 from harness.report.columns import (
-    PRECISION,
     Grid,
     aggregate_grid,
-    difference_text,
     main_grid,
-    number,
     plain_grid,
     published_grid,
     scenarios,

@@ -7,7 +7,7 @@ from shlex import quote
 
 from harness.config.schema import RunSpec
 from harness.records.schema import LabelFree, Record, training_speed
-from harness.report.columns import number
+from harness.report.cells import number
 from harness.report.pace import duration
 
 

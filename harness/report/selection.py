@@ -13,7 +13,8 @@ from harness.analysis.selection import ENOUGH_POINTS, Quality, Selection, select
 from harness.errors import BenchError
 from harness.evaluation.validators import RULES
 from harness.records.schema import Record
-from harness.report.columns import NONE, Grid, spread
+from harness.report.cells import NONE, spread
+from harness.report.columns import Grid
 from harness.report.formats import finite, markdown, print_grid
 from harness.text import plain_values
 

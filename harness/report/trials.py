@@ -8,7 +8,8 @@ from harness.analysis.provenance import mixture
 from harness.analysis.statistics import Summary
 from harness.analysis.trials import RULE_TITLES, Trial, budget_seconds, ranked
 from harness.config.search_space import spelled
-from harness.report.columns import Grid, number, spread
+from harness.report.cells import number, spread
+from harness.report.columns import Grid
 
 ORACLE_NOTE = (
     "Chosen by oracle: the target's labels were looked at, which an unsupervised method must not; "

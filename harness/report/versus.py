@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from harness.analysis.head_to_head import HeadToHead, sentence
 from harness.analysis.rows import ENOUGH_SEEDS
-from harness.report.columns import Grid, difference_text, number
+from harness.report.cells import difference_text, number
+from harness.report.columns import Grid
 from harness.report.formats import finite, markdown, print_grid
 from harness.text import markdown_text, plain, plain_values
 

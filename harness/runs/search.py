@@ -23,7 +23,7 @@ from harness.config.search_space import Space, spelled
 from harness.errors import CTRL_C, GOES_ON, BenchError, Interrupted
 from harness.records import store
 from harness.records.schema import Record, SearchTrial, TrialRule
-from harness.report.columns import number
+from harness.report.cells import number
 from harness.runs.launchers import Task, carry_out
 from harness.runs.workplace import Workplace, is_current, record_of
 from methods import registry

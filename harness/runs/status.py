@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from harness.errors import BenchError
 from harness.records import store
 from harness.records.schema import Record
-from harness.report.columns import number
+from harness.report.cells import number
 from harness.runs import jobs
 from harness.runs.jobs import JobFile, Sweep, SweptRun
 

@@ -14,7 +14,7 @@ from harness.config.schema import Suite
 from harness.errors import BenchError
 from harness.measure.environment import choose_device
 from harness.records import store
-from harness.report.columns import number
+from harness.report.cells import number
 from harness.report.progress import Reporter
 from harness.runs import jobs as kept
 from harness.runs.graph import Job, announce, labels, planned_jobs, ready, skip_orphans

@@ -23,7 +23,8 @@ from harness.files import file_hash
 from harness.measure import environment
 from harness.measure.allocator import WITHOUT_TRAINING, keep_freed_blocks
 from harness.records.schema import RecordModel, Scores
-from harness.report.columns import NONE, Grid
+from harness.report.cells import NONE
+from harness.report.columns import Grid
 from harness.report.progress import Reporter
 from harness.training.precision import computing_threads, set_float32
 from harness.weights.checkpoint_classes import check_classes

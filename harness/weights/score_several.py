@@ -14,7 +14,8 @@ from harness.config.schema import Profile, Scenario
 from harness.data.layouts import layout_of
 from harness.data.sources import Source, find_scored, sized
 from harness.errors import BenchError, DataError
-from harness.report.columns import NONE, Grid
+from harness.report.cells import NONE
+from harness.report.columns import Grid
 from harness.report.progress import Reporter
 from harness.weights.score import Evaluation, Question, conditions, evaluate, load
 

@@ -16,7 +16,7 @@ from harness.data.classes import colourise
 from harness.errors import BenchError
 from harness.files import folder_replaced_whole, write_text
 from harness.records.schema import Record, unlabelled
-from harness.report.columns import NONE, number
+from harness.report.cells import NONE, number
 from harness.report.plots import kinds
 from harness.report.plots.confusion import shares_of
 from harness.report.plots.curves import LOGGED, MIOU, SPEED, Curves, draw_runs, learning

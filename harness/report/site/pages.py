@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from harness.analysis.comparison import Table
 from harness.analysis.rows import Row
 from harness.records.schema import Record
-from harness.report.columns import difference_text, gain_at_seconds_text, number, spread
+from harness.report.cells import difference_text, gain_at_seconds_text, number, spread
 
 
 class Cell(NamedTuple):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.report.columns import MEMORY, MEMORY_NOTES, NONE, Grid
+from harness.report.cells import NONE
+from harness.report.columns import MEMORY, MEMORY_NOTES, Grid
 from harness.runs.speed.cases import SpeedCase
 from harness.runs.speed.comparison import Change
 from harness.runs.speed.phases import ORDER

@@ -20,79 +20,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any
 
+from gpu_plan import Step, plan, read
+from gpu_summary import summarise
+
 from harness.files import write_text
-from harness.runs.speed.results import Result, read_report
 from harness.signals import STOPPING
 from methods import registry
 
 MORE_TO_DO = 75  # EX_TEMPFAIL of sysexits.h
-STUDENTS = ("daformer_mitb0", "daformer_mitb2", "daformer_mitb5", "deeplabv2_r101")
-TEACHERS = (None, "daformer_mitb2", "daformer_mitb5")
-COMPILED = ("off", "default")
-#: What the issues ask for first comes first: these methods' correctness, these cases of these
-#: students alone, this run of each of these methods.
-FIRST_CHECKS = ("daformer", "dualkd")
-FIRST_CASES = {
-    "daformer_mitb5": (
-        ("fp32", "off", ""), ("bf16", "off", ""), ("bf16", "default", ""),
-        ("bf16", "off", "channels_last"), ("bf16", "cudagraphs", ""), ("fp32", "off", "tf32"),
-    ),
-    "deeplabv2_r101": (
-        ("fp32", "off", ""), ("bf16", "off", ""), ("bf16", "default", ""),
-        ("bf16", "off", "channels_last"),
-    ),
-}  # fmt: skip
-FIRST_RUNS = ("dualkd", "source_only", "daformer")
-#: Of profile paper, what its 40,000 steps may take, and of the reference's eager fp32.
-STEPS, GOALS = 40_000, {"minutes": 40, "times_as_fast": 4, "memory_share": 0.5}
 #: Calls whose whole budget one step may take before it counts as failed, those not counted in which
 #: a training of it went on.
 LARGEST_CUTS = 3
-#: Of runs: a call ends before the usual ten minutes are over. It is no part of a run's id.
-KEEP_STATE = "checkpoint_every=1min"
 #: Seconds that a cut step has to end what it started and to keep its training's state; then those
 #: that processes which it left have. Both are of the budget, of a short one a tenth in all.
 GRACE, REST = 30.0, 5.0
-BENCH = [sys.executable, "-c", "from harness.cli.main import main; main()"]
-#: A proof of the script's logic on a CPU, not of the figures.
-TINY_RUN = (
-    "iterations=4", "teacher_iterations=3", "generated.source=6", "generated.target=6",
-    "generated.val=2", "image_size.gta5=[96,56]", "image_size.cityscapes=[96,48]", "crop=32,64",
-    "rcs_min_pixels=10", "warmup=1", "workers=0",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class SpeedCase:
-    """What one `bench speed` times: networks, and knobs beside the profile's."""
-
-    student: str
-    teacher: str | None = None
-    precision: str = "fp32"
-    compile: str = "off"
-    further: str = ""  # a knob that is on
-
-    @property
-    def name(self) -> str:
-        further = f"-{self.further}" if self.further else ""
-        networks = f"{self.student}-{self.teacher or 'alone'}"
-        return f"speed-{networks}-{self.precision}-compile_{self.compile}{further}"
-
-
-@dataclass(frozen=True)
-class Step:
-    """A command that ends well within the budget; those of one kind take about as long."""
-
-    name: str
-    kind: str
-    command: list[str]
-    results: Path | None = None  # of a run: where its trainings keep their states
-    case: SpeedCase | None = None  # of a timed step
 
 
 def main() -> None:
@@ -135,84 +79,6 @@ def arguments() -> argparse.Namespace:
     asked.out = asked.out.resolve()
     asked.results = (asked.results or asked.out / "runs").resolve()
     return asked
-
-
-def plan(asked: argparse.Namespace) -> list[Step]:
-    """Every step once: what is asked first, then the rest of each kind, the short ones first."""
-    methods, seeds = asked.methods.split(","), asked.seeds.split(",")
-    first_checks = [method for method in FIRST_CHECKS if method in methods]
-    compiled = () if asked.tiny else first_checks
-    steps = [
-        *(check(asked, method) for method in first_checks),
-        *(timing(asked, case) for case in first_cases(asked.tiny)),
-        *(run(asked, method, seeds[0]) for method in FIRST_RUNS if method in methods),
-        *(check(asked, method, compiled=True) for method in compiled),
-        *(check(asked, method) for method in methods),
-        *(timing(asked, case) for case in all_cases(asked.tiny)),
-        *(run(asked, method, seed) for seed in seeds for method in methods),
-    ]
-    return list({step.name: step for step in steps}.values())
-
-
-def check(asked: argparse.Namespace, method: str, compiled: bool = False) -> Step:
-    """Whether the device computes what a CPU does."""
-    name = f"correctness-{method}" + "-compiled" * compiled
-    command = [sys.executable, str(Path(__file__).parent / "correctness.py"), "--method", method]
-    command += ["--student", "test_mit" if asked.tiny else "daformer_mitb0"]
-    command += ["--set", "crop=96,192" if asked.tiny else "crop=128,256"]
-    if compiled:  # each precision is compiled anew
-        command += ["--set", "compile=default", "--precision", "fp32,bf16"]
-    command += ["--device", asked.device, "--json", str(figures(asked.out, name))]
-    return Step(name, "correctness" + " compiled" * compiled, command)
-
-
-def first_cases(tiny: bool) -> list[SpeedCase]:
-    if tiny:
-        return [SpeedCase("test_mit", further=further) for further in ("", "channels_last")]
-    return [
-        SpeedCase(student, None, *knobs)
-        for student, cases in FIRST_CASES.items()
-        for knobs in cases
-    ]
-
-
-def all_cases(tiny: bool) -> list[SpeedCase]:
-    if tiny:
-        return [SpeedCase("test_mit", teacher) for teacher in (None, "mini_xs")]
-    return [
-        SpeedCase(student, teacher, precision, choice)
-        for student, choice, teacher, precision in product(
-            STUDENTS, COMPILED, TEACHERS, ("fp32", "bf16")
-        )
-    ]
-
-
-def timing(asked: argparse.Namespace, case: SpeedCase) -> Step:
-    """How long a training step takes; eager with the profile's knobs, inference too."""
-    method = ["dualkd", "--teacher", case.teacher] if case.teacher else ["daformer"]
-    command = [*BENCH, "speed", "--method", *method, "--student", case.student]
-    command += (
-        ["--profile", "tiny", "--set", "crop=32,64"] if asked.tiny else ["--profile", "paper"]
-    )
-    command += ["--precision", case.precision, "--set", f"compile={case.compile}"]
-    command += ["--set", f"{case.further}=true"] if case.further else []
-    compiled = case.compile != "off"
-    if compiled or case.further:  # inference would be compiled twice more, for its own sizes
-        command += ["--only-steps"]
-    command += ["--seconds", str(asked.seconds), "--device", asked.device]
-    command += ["--json", str(figures(asked.out, case.name))]
-    return Step(case.name, "speed" + " compiled" * compiled, command, case=case)
-
-
-def run(asked: argparse.Namespace, method: str, seed: str) -> Step:
-    """A whole run, whose record goes to the results."""
-    command = [*BENCH, "run", "--method", method, "--scenario", "gta2cs", "--seed", seed]
-    command += ["--profile", "tiny" if asked.tiny else "small"]
-    command += ["--student", "test_mit"] * asked.tiny
-    for setting in (KEEP_STATE, *(TINY_RUN if asked.tiny else ()), *asked.set):
-        command += ["--set", setting]
-    command += ["--device", asked.device, "--results", str(asked.results)]
-    return Step(f"run-{method}-s{seed}", "run", command, asked.results)
 
 
 def end_the_step_too() -> None:
@@ -341,108 +207,6 @@ def longest(steps: Sequence[Step], out: Path, kind: str) -> float:
     """Seconds of the longest step of that kind so far, 0 where none is done."""
     states = [read(out, step) for step in steps if step.kind == kind]
     return max((s["seconds"] for s in states if s.get("state") == "done"), default=0.0)
-
-
-def read(out: Path, step: Step) -> dict[str, Any]:
-    """What the step left; empty where it has not been tried."""
-    path = out / f"{step.name}.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-
-def figures(out: Path, name: str) -> Path:
-    """Where a step writes what it measured."""
-    return out / "figures" / f"{name}.json"
-
-
-def summarise(steps: Sequence[Step], out: Path) -> str:
-    """Write what the first student's steps alone took, as JSON and as a table -> the table."""
-    states = {step.name: read(out, step).get("state", "to do") for step in steps}
-    student = next(step.case.student for step in steps if step.case)
-    timed = [s.case for s in steps if s.case and states[s.name] == "done"]
-    cases = [case for case in timed if case.student == student and not case.teacher]
-    reports = {case: read_report(figures(out, case.name)) for case in cases}
-    rows = compared({case: report.results[0] for case, report in reports.items()})
-    summary = {
-        "student": student,
-        "devices": sorted({report.machine["device"] for report in reports.values()}),
-        "steps": STEPS,
-        "goals": GOALS,
-        "reference": "not run",
-        "rows": rows,
-        "states": {state: [n for n in states if states[n] == state] for state in states.values()},
-    }
-    table = in_markdown(summary)
-    write_text(out / "summary.json", json.dumps(summary, indent=1) + "\n")
-    write_text(out / "summary.md", table)
-    return table
-
-
-def compared(results: dict[SpeedCase, Result]) -> list[dict[str, Any]]:
-    """A row a case: its figures, and their ratios to eager fp32, None where that is not there."""
-    base = next((result for case, result in results.items() if is_base(case)), None)
-    rows = []
-    for case, result in results.items():
-        assert result.steps, "a step that is done was measured"
-        assert result.memory
-        time_ms = result.steps.step_ms
-        row = {
-            "precision": case.precision,
-            "compile": case.compile,
-            "further": case.further,
-            "step_ms": time_ms.median,
-            "quartiles": [time_ms.q1, time_ms.q3],
-            "peak_mib": result.memory.mib,
-            "minutes": time_ms.median * STEPS / 60_000,
-            "times_as_fast": None,
-            "memory_share": None,
-            "unmet": result.unmet,
-        }
-        if base and base.steps and base.memory:
-            row["times_as_fast"] = base.steps.step_ms.median / time_ms.median
-            row["memory_share"] = result.memory.mib / base.memory.mib
-        rows.append(row)
-    return rows
-
-
-def is_base(case: SpeedCase) -> bool:
-    return (case.precision, case.compile, case.further) == ("fp32", "off", "")
-
-
-def in_markdown(summary: dict[str, Any]) -> str:
-    """The rows as a table, with what their goals mean."""
-    device = ", ".join(summary["devices"]) or "nothing measured yet"
-    goals = summary["goals"]
-    lines = [
-        f"# `daformer`, {summary['student']}: {device}",
-        "",
-        "Goals are of MiT-B5 with profile `paper`: 40,000 steps in 40 minutes, and 4 times as fast "
-        "as the reference's order of work in eager fp32, in half of its memory. The reference "
-        "itself was not run: ratios are to this code in eager fp32. Steps alone, without loader "
-        "and scores.",
-        "",
-        f"| precision | compile | further | ms a step (quartiles) | peak MiB | {STEPS:,} steps, "
-        f"minutes (goal {goals['minutes']}) | times as fast (goal {goals['times_as_fast']}) "
-        f"| of the memory (goal {goals['memory_share']}) | not supported here |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row in summary["rows"]:
-        low, high = row["quartiles"]
-        cells = [
-            row["precision"],
-            row["compile"],
-            row["further"],
-            f"{row['step_ms']:.1f} ({low:.1f} to {high:.1f})",
-            f"{row['peak_mib']:,.0f}",
-            f"{row['minutes']:.1f}",
-            *(f"{row[k]:.2f}" if row[k] else "" for k in ("times_as_fast", "memory_share")),
-            "; ".join(row["unmet"]),
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    counts = ", ".join(f"{len(names)} {state}" for state, names in summary["states"].items())
-    lines += ["", f"Steps of the script: {counts}."]
-    if failed := summary["states"].get("failed"):
-        lines.append(f"Failed: {', '.join(failed)}.")
-    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib.util
 import json
 import signal
 import subprocess
@@ -13,27 +11,15 @@ from pathlib import Path
 
 import psutil
 import pytest
-import torch
+from speed_scripts import FOLDER, load
 
 from harness.config.planning import Request, resolve
 from harness.runs.speed.cases import SpeedCase
 from harness.training import checkpoints
 from harness.weights.find import WEIGHTS
 from methods import registry
-from methods.networks import zoo
 
-FOLDER = Path(__file__).parents[3] / "benchmarks" / "speed"
-
-
-def load(name: str):
-    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-gpu = load("gpu")
-correctness = load("correctness")
+gpu, gpu_plan, gpu_summary = (load(name) for name in ("gpu", "gpu_plan", "gpu_summary"))
 
 
 def step(name: str, code: str, *arguments: str, kind: str = "any"):
@@ -125,6 +111,7 @@ import importlib.util, pathlib, sys
 script, out, code, asked = sys.argv[1:]
 spec = importlib.util.spec_from_file_location("gpu", script)
 gpu = sys.modules["gpu"] = importlib.util.module_from_spec(spec)
+sys.path.append(str(pathlib.Path(script).parent))
 spec.loader.exec_module(gpu)
 step = gpu.Step("long", "any", [sys.executable, "-S", "-c", code, asked])
 gpu.plan = lambda asked: [step]
@@ -234,7 +221,7 @@ def test_runs_keep_their_state_often_under_the_same_name(monkeypatch, tmp_path):
     run = next(s for s in planned(monkeypatch, tmp_path) if s.name == "run-dualkd-s0")
     assert run.results == tmp_path / "runs"
     chosen = [run.command[i + 1] for i, part in enumerate(run.command) if part == "--set"]
-    assert chosen == [gpu.KEEP_STATE]
+    assert chosen == [gpu_plan.KEEP_STATE]
     often, usual = (
         resolve(
             Request(method="dualkd", scenario="gta2cs", profile="small", overrides=overrides), None
@@ -350,8 +337,8 @@ def test_a_summary_of_nothing_says_so(monkeypatch, tmp_path):
 
 def test_the_summarys_steps_are_those_of_profile_paper():
     plan = SpeedCase(method="daformer", profile="paper").plan()
-    assert plan.spec.profile.iterations == gpu.STEPS
-    assert plan.spec.student == next(iter(gpu.FIRST_CASES))
+    assert plan.spec.profile.iterations == gpu_summary.STEPS
+    assert plan.spec.student == next(iter(gpu_plan.FIRST_CASES))
 
 
 @pytest.mark.parametrize("tiny", [[], ["--tiny"]])
@@ -363,74 +350,7 @@ def test_commands_have_options_that_bench_has(monkeypatch, tmp_path, tiny):
     for planned_step in planned(monkeypatch, tmp_path, *tiny):
         if planned_step.kind.startswith("correctness"):
             continue
-        verb, *arguments = planned_step.command[len(gpu.BENCH) :]
+        verb, *arguments = planned_step.command[len(gpu_plan.BENCH) :]
         command = get_command(app).commands[verb]
         context = command.make_context(verb, list(arguments))
         assert context.params["method"]
-
-
-def test_a_cpu_agrees_with_itself_in_every_precision():
-    case = SpeedCase(
-        method="source_only", student="test_mit", profile="tiny", overrides=("crop=32,64",)
-    )
-    findings = correctness.compare(case, torch.device("cpu"))
-    assert [finding["precision"] for finding in findings] == ["fp32", "bf16", "fp16"]
-    assert all(finding["within"] for finding in findings)
-
-
-def test_a_device_that_computes_something_else_is_found(monkeypatch):
-    case = SpeedCase(
-        method="source_only", student="test_mit", profile="tiny", overrides=("crop=32,64",)
-    )
-    honest = correctness.two_steps
-
-    def off_by_two_percent(case, device, precision, state):
-        terms, gradient, *others = honest(case, device, precision, state)
-        return terms, gradient * (1 if state is None else 1.02), *others
-
-    monkeypatch.setattr(correctness, "two_steps", off_by_two_percent)
-    findings = correctness.compare(case, torch.device("cpu"))
-    assert not next(f for f in findings if f["precision"] == "fp32")["within"]
-
-
-@pytest.mark.parametrize("method", ["dualkd", "mic"])
-def test_every_term_is_compared_and_agrees(monkeypatch, method):
-    # Two threads on a busy machine take many times as long; another test has them.
-    monkeypatch.setattr(correctness, "computing_threads", lambda *_: contextlib.nullcontext())
-    case = SpeedCase(method=method, student="test_mit", profile="tiny", overrides=("crop=96,192",))
-    cpu = torch.device("cpu")
-    terms, gradient, state, _ = correctness.two_steps(case, cpu, "fp32", None)
-    assert terms["log/pseudo_weight, step 1"] > 0.9
-    assert min(terms.values()) > 1e-3, terms
-    # Without the feature distance's weight the gradient is another: its path is compared.
-    without = case.model_copy(update={"overrides": (*case.overrides, "lambda_fd=1e-9")})
-    _, other, *_ = correctness.two_steps(without, cpu, "fp32", state)
-    assert (other - gradient).norm() > 1e-3 * gradient.norm()
-    findings = correctness.compare(case, cpu, ("bf16", "fp16"))
-    assert [finding["within"] for finding in findings] == [True, True], findings
-
-
-def test_what_was_not_compiled_is_not_within(monkeypatch):
-    from harness.training import execution
-
-    monkeypatch.setattr(execution, "_no_compiler", lambda device: "no Triton")
-    case = SpeedCase(
-        method="source_only",
-        student="test_mit",
-        profile="tiny",
-        overrides=("crop=32,64", "compile=default"),
-    )
-    (finding,) = correctness.compare(case, torch.device("cpu"), ("fp32",))
-    assert finding["gradient"] < 1e-3
-    assert "no Triton" in finding["unmet"][0]
-    assert not finding["within"]
-
-
-@pytest.mark.parametrize("network", ["test_mit", "daformer_mitb0", "timm:pvt_v2_b0"])
-def test_nothing_is_drawn_in_a_comparison(network):
-    """Two devices draw other numbers: dropout and drop-path, by whatever name, must rest."""
-    student = zoo.build(network).train()
-    image = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    assert not torch.equal(student(image).logits, student(image).logits)
-    correctness.without_dropout(student)
-    assert torch.equal(student(image).logits, student(image).logits)

@@ -289,7 +289,7 @@ def plan(
             from methods.networks.weights import network_for
 
             network = network_for(network, checkpoint)
-            check_teacher(Path(checkpoint), network, catalogue.classes_of(scenario))
+            check_teacher(Path(checkpoint), network, len(catalogue.classes_of(scenario)))
             teachers.append(Teacher(network, checkpoint=Path(checkpoint)))
             references.append({"network": network, "checkpoint_sha256": known_hash(checkpoint)})
         elif not trained:

@@ -33,7 +33,8 @@ from harness.training import execution, loop
 from harness.training.checkpoints import Checkpoints, of_all
 from harness.training.distributed import check_alike, copy_weights, failing_together
 from harness.training.state import shared
-from harness.weights.find import load
+from harness.weights.checkpoint_classes import check_classes
+from harness.weights.find import Checkpoint, load
 from methods import registry
 from methods.contract import Method, Segmentor
 from methods.networks import zoo
@@ -117,6 +118,9 @@ def check_data(plan: Plan, report: Reporter) -> None:
 
 def check_what_is_there(plan: Plan) -> None:
     """What of `check_data` needs no image drawn and leaves nothing behind. DataError as there."""
+    for teacher in plan.teachers:
+        if teacher.checkpoint:
+            check_classes(Checkpoint(teacher.checkpoint), plan.classes)
     needs_labels = registry.load(plan.spec.method).needs_target_labels
     source, target = plan.sources.source, plan.sources.target
     if source.root is not None:

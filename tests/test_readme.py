@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+from collections import defaultdict
 
 import pytest
 from bench_cli import QUICK, bench
 from documented import ROOT, blocks, page
 
 from harness.analysis.comparison import comparison
-from harness.analysis.rows import ORACLE
+from harness.analysis.rows import BASELINE, ORACLE
+from harness.analysis.statistics import summary
 from harness.records import store
 from methods import registry
 from methods.testing import cases
@@ -97,6 +99,25 @@ def test_the_readmes_sentence_under_the_table_is_what_its_marks_say():
     assert f"seconds `{'`, `'.join(listed[:-1])}` and `{listed[-1]}` do" in " ".join(README.split())
     (alone,) = told[0] & told[1]
     assert f"`{alone}` alone on SYNTHIA too" in README
+
+
+def test_what_doubling_source_onlys_schedule_gains_is_what_the_records_say():
+    paths = [ROOT / one for one in page("results/tables/edition2/main.txt").split()]
+    scores = defaultdict(dict)
+    for record in store.read_all(paths):
+        if record.spec.method == BASELINE and record.spec.profile.length in (4, 8):
+            key = record.spec.scenario.name, record.spec.profile.length
+            scores[key][record.spec.seed] = record.metrics.student.miou
+    gains = []
+    for scenario in ("gta2cs", "synthia2cs"):
+        short, long = scores[scenario, 4], scores[scenario, 8]
+        assert short.keys() == long.keys() == set(range(5))
+        gains.append(summary(long[seed] - short[seed] for seed in short))
+    gta, synthia = (f"[{gain.low:.1f}, {gain.high:.1f}]" for gain in gains)
+    assert (
+        f"gains {gains[0].mean:.1f} points on GTA5 -> Cityscapes {gta} and {gains[1].mean:.1f} on "
+        f"SYNTHIA -> Cityscapes {synthia} (five seeds, paired"
+    ) in " ".join(page("results/README.md").split())
 
 
 #: The page of sentences that records let one say.

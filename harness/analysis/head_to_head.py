@@ -123,25 +123,22 @@ def head_to_head(
         b=_side(_named(of_run[b[0].run_id], b, network), b, b_cost),
         difference=difference(by_seed(b), by_seed(a), *noises),
         noise=shared,
-        pooled_rows=sum({id(one): one.rows for one in noises if one}.values()),
+        pooled_rows=sum(noise.rows for noise in set(noises) if noise),
         classes=_classes(a, b, rows),
         notes=mixture({of_run[runs[0].run_id]: runs for runs in (a, b)}),
     )
 
 
 def _by_ema_teacher(records: Sequence[Record]) -> list[Record]:
-    """The runs as their EMA teachers score, and source-only's as they are."""
-    return [
-        record
-        if record.spec.method == BASELINE
-        else record.model_copy(
-            update={"metrics": record.metrics.model_copy(update={"student": teacher})}
-        )
-        for record in records
-        if record.metrics
-        for teacher in [record.metrics.ema_teacher]
-        if teacher or record.spec.method == BASELINE
-    ]
+    """The runs as their EMA teachers score, and source-only's as they are; no others."""
+    scored = []
+    for record in records:
+        if record.spec.method == BASELINE:
+            scored.append(record)
+        elif record.metrics and (teacher := record.metrics.ema_teacher):
+            metrics = record.metrics.model_copy(update={"student": teacher})
+            scored.append(record.model_copy(update={"metrics": metrics}))
+    return scored
 
 
 def _named(label: str, runs: Sequence[Record], network: ScoredNetwork) -> str:

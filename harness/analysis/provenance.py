@@ -95,20 +95,24 @@ def _aspects(rows: Mapping[str, Sequence[Record]]) -> list[_Aspect]:
 
 def _machines(records: Sequence[Record]) -> Callable[[Record], str]:
     """What names a record's machine: with the cores that it might use, where one had several."""
-    cores = {record.run_id: provenance(record, "cpu").get("usable") for record in records}
-    several = {
-        machine
-        for machine in map(hardware, records)
-        if len({cores[r.run_id] for r in records if hardware(r) == machine} - {None}) > 1
-    }
+    cores: dict[str, set[int]] = defaultdict(set)
+    for record in records:
+        if usable := _cores(record):
+            cores[hardware(record)].add(usable)
 
     def name(record: Record) -> str:
-        machine, usable = hardware(record), cores[record.run_id]
-        if machine not in several or not usable or device_kind(record) != "CPU":
+        machine, usable = hardware(record), _cores(record)
+        if not usable or len(cores[machine]) < 2:
             return machine
         return f"{machine} with {usable} core{'s' if usable > 1 else ''}"
 
     return name
+
+
+def _cores(record: Record) -> int | None:
+    """That the run might use; None of a GPU's, whose speed is not theirs."""
+    usable = provenance(record, "cpu").get("usable")
+    return usable if isinstance(usable, int) and device_kind(record) == "CPU" else None
 
 
 def _versions_of_the_code(records: Sequence[Record]) -> Callable[[Record], str | None]:

@@ -59,7 +59,7 @@ class Noise:
 
 @dataclass(frozen=True)
 class Deviations:
-    """The noise of a table's rows; `baseline`'s equals the methods' where it is not known apart."""
+    """The noise of a table's rows: one object for both where it is not known apart."""
 
     methods: Noise
     baseline: Noise
@@ -149,7 +149,8 @@ def difference(
 ) -> Difference:
     """Compare two methods, each a mapping seed -> score, by the test that their sizes ask for.
 
-    `of_a` and `of_b` are the noise of the rows that each is one of. Equal seeds share data order
+    `of_a` and `of_b` are the noise of the rows that each is one of, one object where one estimate
+    serves both. Equal seeds share data order
     and initial weights, so they may be paired (Dietterich, Neural Computation 1998).
     """
     n = min(len(a), len(b))

@@ -13,7 +13,8 @@ from harness.data.cache import cache_dir
 from harness.data.datasets import Dataset, has_dataset, list_samples, open_once
 from harness.data.encodings import Labels, labels_of
 from harness.data.images import read_header
-from harness.data.layouts import layout_of
+from harness.data.layouts import layout_of, list_pairs
+from harness.data.locate import find_folder
 from harness.data.transforms import fit_size
 from harness.errors import DataError
 
@@ -202,14 +203,17 @@ def _find(
 
 
 def _second(scenario: Scenario, name: str, root: Path, labels: Labels) -> dict[Role, str]:
-    """The target's further split to score; empty where the scenario or the folder has none."""
-    split = scenario.second_split
+    """The target's further split to score; empty where the scenario or the folder has none.
+
+    DataError for a split that the data set does not know.
+    """
+    split, layout, folder = scenario.second_split, layout_of(name), find_folder(name, root)
     if not split or split == scenario.eval_split:
         return {}
-    try:
-        open_once(name, root, split, labels)
-    except DataError:  # a figure less: the run is about the other split
-        return {}
+    known = split in (*layout.splits, *layout.selections)
+    if known and not (folder and list_pairs(layout, folder, split)):
+        return {}  # a figure less: the run is about the other split
+    open_once(name, root, split, labels)
     return {"second": split}
 
 

@@ -129,6 +129,8 @@ def check_what_is_there(plan: Plan) -> None:
         quick_check(target.open("train"), labels=needs_labels)
         if plan.spec.target.val_images:
             quick_check(target.open("val"))
+        if "second" in target.splits:
+            quick_check(target.open("second"))
     elif needs_labels:
         name, split = target.ref.dataset, target.splits["train"]
         if not layout_of(name).is_labelled(split):

@@ -10,6 +10,7 @@ import pytest
 import torch
 from bench_cli import QUICK, SETTINGS, bench, refused
 from cityscapes import CITYSCAPES
+from documented import ROOT
 from real_formats import write_camvid, write_cityscapes
 
 from harness.data.sources import find_target
@@ -223,6 +224,12 @@ def test_frames_of_a_second_split_that_are_not_there_are_a_column_less(tmp_path)
     assert run.code == 0, run.err
     (record,) = store.read_all(tmp_path / "runs" / "records")
     assert record.metrics.second is None
+    scenario = tmp_path / "other.toml"
+    shipped = (ROOT / "benchmarks/scenarios/gta2camvid.toml").read_text(encoding="utf-8")
+    scenario.write_text(shipped.replace('second_split = "val"', 'second_split = "vall"'))
+    options = ["--scenario", scenario, "--profile", "tiny", "--data-root", tmp_path / "data"]
+    said = refused(bench("run", "--method", "source_only", *options, *results, *QUICK))
+    assert "camvid has no split 'vall', only train and val" in said
     assert " on val" not in bench("table", *results, "--format", "markdown").out
 
 

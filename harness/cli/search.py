@@ -233,13 +233,19 @@ def _announced(searches: list[MethodSearch]) -> str:
 
 
 def _cost(searches: list[MethodSearch], device: torch.device) -> str:
-    """About how long all of it takes, by a run of each method as it stands."""
+    """About how long all of it takes, by a run of each method as it stands.
+
+    BenchError where its data or its teacher's file is not as it needs it.
+    """
     from harness.runs.graph import plan_jobs
     from harness.runs.outlook import training_seconds
+    from harness.runs.training import check_what_is_there
 
     total = 0.0
     for each in searches:
-        seconds = training_seconds(plan_jobs([each.plan(each.request)]), device).values()
+        plan = each.plan(each.request)
+        check_what_is_there(plan)
+        seconds = training_seconds(plan_jobs([plan]), device).values()
         if None in seconds:
             return "cost: not known, it is too large to be timed on a CPU: ask for --device cuda"
         total += each.budget.runs * sum(value for value in seconds if value is not None)

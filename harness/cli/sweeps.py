@@ -83,7 +83,11 @@ def sweep(
     fresh: Fresh = False,
     keep_other_code: KeepOtherCode = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say how many runs and hours it takes; run nothing.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Say how many runs and hours it takes and which would fail; run nothing.",
+        ),
     ] = False,
     launcher: Annotated[
         Literal["local", "slurm"],
@@ -140,8 +144,7 @@ def sweep(
         workplace = Workplace(results, choose_device(device), Reporter(console), keep_other_code)
         planned, others = planned_jobs(chosen, workplace, data_root, fresh)
         announce(chosen, planned, others, workplace)
-        show_outlook(planned, workplace, jobs or 1)
-        return
+        raise typer.Exit(0 if show_outlook(planned, workplace, jobs or 1) else 1)
     outcome = carry_out(
         chosen,
         results,

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from harness.errors import BenchError
 from harness.runs.estimate import CPU_LIMIT_GFLOPS, size, step_seconds
+from harness.runs.training import check_what_is_there
+from methods import registry
 
 if TYPE_CHECKING:
     from harness.config.planning import Plan
@@ -21,20 +24,23 @@ UNTIMED = {
 }
 
 
-def show_outlook(planned: dict[str, Job], workplace: Workplace, side_by_side: int) -> None:
-    """Say how many trainings wait, and how long they take one after the other.
+def show_outlook(planned: dict[str, Job], workplace: Workplace, side_by_side: int) -> bool:
+    """Say how many trainings wait, and how long they take one after the other -> whether all can.
 
-    Each is timed as `training_seconds` says.
+    Each is timed as `training_seconds` says, but those whose data or teacher's file is not as they
+    need it: these are named with the reason.
     """
     waiting = {
         run_id: job for run_id, job in planned.items() if job.state == "waiting" and job.trains
     }
-    seconds = training_seconds(waiting, workplace.device)
+    reasons = failing(waiting)
+    possible = {run_id: job for run_id, job in waiting.items() if run_id not in reasons}
+    seconds = training_seconds(possible, workplace.device)
     total = sum(value for value in seconds.values() if value is not None)
     unknown = sum(value is None for value in seconds.values())
     hours = total / 3600
     workplace.report.say(
-        f"{len(waiting)} trainings to do: about {hours:.1f} hours one after the other on this "
+        f"{len(possible)} trainings to do: about {hours:.1f} hours one after the other on this "
         f"{workplace.device.type}, loading and scoring aside"
     )
     if side_by_side > 1:
@@ -44,6 +50,35 @@ def show_outlook(planned: dict[str, Job], workplace: Workplace, side_by_side: in
             f"{unknown} of them are too large to be timed on a CPU: ask for --device cuda on a "
             "machine with a GPU"
         )
+    for reason in dict.fromkeys(reasons.values()):
+        names = [waiting[run_id].name for run_id, why in reasons.items() if why == reason]
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        workplace.report.say(f"would fail: {names[0]}{more}: {reason}")
+    return not reasons
+
+
+def failing(jobs: dict[str, Job]) -> dict[str, str]:
+    """Why a job would stop before its first step, by run_id, of those that would."""
+    outcome: dict[tuple[object, ...], str] = {}
+    for job in jobs.values():
+        if (key := _needs(job)) not in outcome:
+            try:
+                check_what_is_there(job.plan)
+                outcome[key] = ""
+            except BenchError as error:
+                outcome[key] = str(error)
+    return {run_id: why for run_id, job in jobs.items() if (why := outcome[_needs(job)])}
+
+
+def _needs(job: Job) -> tuple[object, ...]:
+    """What a training finds or misses: its data, its labels, its teachers' files."""
+    spec, target = job.plan.spec, job.plan.sources.target
+    return (
+        *(repr(part) for part in (spec.source, spec.target, target.splits)),
+        spec.scenario.name,
+        registry.load(spec.method).needs_target_labels,
+        *(teacher.checkpoint for teacher in job.plan.teachers),
+    )
 
 
 def training_seconds(jobs: dict[str, Job], device: torch.device) -> dict[str, float | None]:

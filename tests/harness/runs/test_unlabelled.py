@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -173,3 +174,25 @@ def test_images_of_one_name_have_predictions_of_their_own(tmp_path):
         "set/b/1_palette.png",
         "beside/2_palette.png",
     ]
+
+
+def test_the_dry_run_of_a_sweep_names_the_run_that_would_fail_there(here):
+    name = scenario("plain")
+    settings = [value for option, value in pairwise(MICRO) if option == "--set"]
+    suite = {"profile": "tiny", "methods": ["source_only", "oracle"], "scenarios": [name]}
+    suite |= {"students": ["test_mit"], "seeds": [0, 1], "overrides": settings}
+    lines = ['question = "Q?"', *(f"{key} = {json.dumps(value)}" for key, value in suite.items())]
+    Path("both.toml").write_text("\n".join(lines))
+    outcome = bench("sweep", "both.toml", "--dry-run")
+    assert outcome.code == 1, outcome
+    text = " ".join(outcome.out.split())
+    assert "2 trainings to do" in text
+    assert "would fail: oracle test_mit, plain, seed 0 and 1 more: target has no labels in" in text
+    assert not Path("runs").exists()
+    Path("space.toml").write_text("lr = {choices = [0.1, 0.2]}")
+    searched = bench(
+        "search", "--method", "oracle", "--scenario", name, "--space", "space.toml",
+        "--trials", "2", "--by", "entropy", *MICRO, "--dry-run",
+    )  # fmt: skip
+    assert searched.code == 2, searched
+    assert "target has no labels in its train split" in searched.err

@@ -58,6 +58,7 @@ class Row:
     ema_miou: Summary | None
     second_split: str | None  # further images that all runs were scored on
     second_miou: Summary | None  # of the student there
+    second_ema_miou: Summary | None
     conventions: dict[str, float]
     figures: dict[str, Summary]  # of registered metrics, by name
     label_free: dict[str, Summary]  # of the student, where the target has no labels
@@ -343,10 +344,12 @@ def _second(metrics: Sequence[Metrics]) -> dict[str, Any]:
     seconds = [m.second for m in metrics if m.second]
     splits = {second.split for second in seconds}
     if len(splits) != 1 or len(seconds) < len(metrics):
-        return {"second_split": None, "second_miou": None}
+        return {"second_split": None, "second_miou": None, "second_ema_miou": None}
+    ema = [second.ema_teacher.miou for second in seconds if second.ema_teacher]
     return {
         "second_split": splits.pop(),
         "second_miou": summary(second.student.miou for second in seconds),
+        "second_ema_miou": summary(ema) if ema else None,
     }
 
 

@@ -30,7 +30,7 @@ app = typer.Typer()
 #: What --columns takes: the keys of `harness.report.columns.COLUMNS`, whose import takes long.
 COLUMN_NAMES = (
     "method, student, teacher, miou, gain, gain_seconds, seconds, train_speed, memory, other_miou, "
-    "ema, second, infer_speed, params, training_params, teacher_miou, teacher_seconds"
+    "ema, second, second_ema, infer_speed, params, training_params, teacher_miou, teacher_seconds"
 )
 Format = Literal["rich", "markdown", "latex", "csv", "json", "html"]
 Rule = Literal["last", "entropy", "infomax", "snd", "agreement", "oracle", "all"]

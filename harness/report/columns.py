@@ -86,6 +86,7 @@ COLUMNS: dict[str, tuple[Callable[[Row], float | None] | None, bool]] = {
     "other_miou": (None, True),
     "ema": (lambda r: _mean(r.ema_miou), True),
     "second": (lambda r: _mean(r.second_miou), True),
+    "second_ema": (lambda r: _mean(r.second_ema_miou), True),
     "infer_speed": (lambda r: r.inference_images_per_second, True),
     "params": (lambda r: r.parameters_m, False),
     "training_params": (lambda r: r.training_parameters_m, False),
@@ -181,6 +182,7 @@ def main_grid(table: Table, wanted: Sequence[str] = (), precision: int = PRECISI
     memory_kinds = {row.memory_kind for row in rows if row.memory_kind}
     other = OTHER_CONVENTION.get(convention, "")
     device = "".join(f" ({MEMORY[k]})" for k in memory_kinds) if len(memory_kinds) == 1 else ""
+    second = " or ".join(sorted({row.second_split for row in rows if row.second_split}))
     timed, taught = any(row.gain_at_seconds for row in rows), any(row.teachers for row in rows)
     score = f".{precision}f"
     columns: list[tuple[str, str, Callable[[Row], str], bool]] = [
@@ -222,9 +224,15 @@ def main_grid(table: Table, wanted: Sequence[str] = (), precision: int = PRECISI
         ),
         (
             "second",
-            f"mIoU % on {' or '.join(sorted({r.second_split for r in rows if r.second_split}))}",
+            f"mIoU % on {second}",
             lambda r: spread(r.second_miou, score),
             any(r.second_miou for r in rows),
+        ),
+        (
+            "second_ema",
+            f"EMA teacher mIoU % on {second}",
+            lambda r: spread(r.second_ema_miou, score),
+            any(r.second_ema_miou for r in rows),
         ),
         ("infer_speed", "infer img/s", lambda r: number(r.inference_images_per_second), True),
         ("params", "params M", lambda r: number(r.parameters_m, ".2f"), True),

@@ -207,7 +207,7 @@ def test_camvids_validation_frames_are_a_second_column(tmp_path):
     by_ema = evaluation(*asked, "--part", "ema")
     assert second.ema_teacher.confusion == by_ema["scores"]["confusion"]
     shown = bench("table", *results, "--format", "markdown").out
-    assert "mIoU % on val" in shown
+    assert "| mIoU % on val | EMA teacher mIoU % on val |" in re.sub(" +", " ", shown)
     renamed = record.spec.model_copy(
         update={"scenario": record.spec.scenario.model_copy(update={"second_split": ""})}
     )

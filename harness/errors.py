@@ -70,7 +70,7 @@ REMEDIES = {
     "pixel: batch normalisation needs more than one value a channel; expected a larger batch or "
     "crop: --set batch_size=2, or --set crop=HEIGHT,WIDTH",
     "DataLoader worker (pid": WORKER_ENDED,
-    "you tried to allocate": "out of memory; expected it to fit: try "
+    "ried to allocate": "out of memory; expected it to fit: try "
     "--set batch_size=1, or a smaller --set crop=HEIGHT,WIDTH",
 }
 

@@ -138,8 +138,15 @@ def _comparable(record: Record) -> dict[str, Any]:
 
 def _settings(profile: Profile, scenario: Scenario) -> dict[str, Any]:
     """Of the conditions, those that a profile and a scenario have set."""
+    classes = scenario.classes
     return {
+        "classes": classes if isinstance(classes, str) else list(classes.names),
+        "source split": scenario.source_split,
+        "target split": scenario.target_split,
         "scored split": scenario.eval_split,
+        "source classes": scenario.source_classes,
+        "target classes": scenario.target_classes,
+        "scored classes": scenario.scored_classes,
         "iterations": profile.iterations // profile.length,
         **profile.model_dump(mode="json", exclude=NOT_COMPARED),
     }

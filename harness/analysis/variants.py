@@ -9,6 +9,9 @@ from typing import Any
 
 from harness.records.schema import Record
 
+#: The setting that is the code of the run's plug-ins; no knob has such a name.
+PLUG_IN = "plug-in"
+
 
 def settings(record: Record) -> dict[str, Any]:
     """What must be equal within a row, the method, student and seed aside."""
@@ -24,6 +27,8 @@ def settings(record: Record) -> dict[str, Any]:
     if spec.companions:
         values.pop("teacher", None)  # tables have a column for it
         values["companions"] = [companion.get("init") for companion in spec.companions]
+    if spec.plugins:
+        values[PLUG_IN] = list(spec.plugins.values())
     return values
 
 
@@ -99,6 +104,8 @@ def shown(setting: str, value: Any) -> Any:
 
     Files' names would take the width of the table; its note says which digits are which file's.
     """
+    if setting == PLUG_IN:  # of each a file's hash, or a package's after its name and version
+        return " + ".join(origin[:-56] if len(origin) > 56 else origin for origin in value)
     if setting not in ("init", "teacher_init", "companions"):
         return value
     if isinstance(value, list):

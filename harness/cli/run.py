@@ -204,8 +204,8 @@ def run(
         if record:
             workplace.report.say(
                 f"run {record.run_id} was done by other code, another torch or on another kind of "
-                "device, or without the scores that score_every asks for: run again "
-                "(--keep-other-code shows it instead)"
+                "device, or without the scores that score_every or second_split asks for: run "
+                "again (--keep-other-code shows it instead)"
             )
         if own_rank() == 0:
             confirm_long_run(plan, workplace.device)

@@ -247,7 +247,7 @@ def _cost(searches: list[MethodSearch], device: torch.device) -> str:
         check_what_is_there(plan)
         seconds = training_seconds(plan_jobs([plan]), device).values()
         if None in seconds:
-            return "cost: not known, it is too large to be timed on a CPU: ask for --device cuda"
+            return "cost: not known, too large to be timed on this machine: ask for --device cuda"
         total += each.budget.runs * sum(value for value in seconds if value is not None)
     return (
         f"about {total / 3600:.1f} hours one after the other on this {device.type}, loading and "

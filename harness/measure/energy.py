@@ -19,7 +19,7 @@ class Energy:
     def __init__(self, device: torch.device | str) -> None:
         self.device = device
         self.kj: float | None = None
-        self._earlier = 0.0
+        self._earlier: float | None = 0.0
 
     def __enter__(self) -> Energy:
         self._start = gpu_energy_mj(self.device)
@@ -40,8 +40,8 @@ class Energy:
         return {"kj": self._drawn()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what was drawn before now."""
-        self._earlier = state["kj"] or 0.0
+        """Go on from what was drawn before now; None where that is not known."""
+        self._earlier = state["kj"]
         self._start = gpu_energy_mj(self.device)
 
     @staticmethod
@@ -52,7 +52,7 @@ class Energy:
 
     def _drawn(self) -> float | None:
         now = gpu_energy_mj(self.device)
-        if self._start is None or now is None:
+        if self._earlier is None or self._start is None or now is None:
             return None
         return self._earlier + (now - self._start) / 1e6
 

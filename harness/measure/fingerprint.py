@@ -25,11 +25,15 @@ CODE = (
     "harness/training",
     "harness/evaluation",
     "harness/measure",
+    "harness/files.py",
     "harness/runs/run.py",
+    "harness/runs/teachers.py",
     "harness/runs/training.py",
+    "harness/runs/group.py",
     "harness/runs/inference.py",
     "harness/runs/unlabelled.py",
     "harness/weights/find.py",
+    "harness/weights/predict.py",
 )
 #: Of these, what cannot: tests that plug-ins run, what suites multiply out, what only describes.
 LEFT_OUT = (

@@ -86,7 +86,7 @@ def _runner(
             plan = replan(spec, data_root)
             check_data(plan, reporter)  # bad data is an error of the gate, not of one run
             for stale in (workplace.results / "records").glob(f"*-{plan.spec.run_id}*.json"):
-                stale.unlink()
+                stale.unlink(missing_ok=True)
             task = Task.of(
                 plan, workplace.results, device=str(workplace.device), fresh=True, own_time=True
             )
@@ -198,7 +198,7 @@ def _run_with(
     folder = results / "records"
     folder.mkdir(parents=True, exist_ok=True)
     for stale in folder.glob("*.json"):
-        stale.unlink()
+        stale.unlink(missing_ok=True)
     path = results / "task.json"
     path.write_text(task.model_dump_json(), encoding="utf-8")
     done = subprocess.run(

@@ -90,7 +90,7 @@ def announce(suite: Suite, planned: dict[str, Job], others: int, workplace: Work
     if others:
         workplace.report.say(
             f"{others} runs were done by other code, another torch or on another kind of device, "
-            "or without the scores that score_every asks for: "
+            "or without the scores that score_every or second_split asks for: "
             + ("kept" if workplace.keep_other_code else "run again (--keep-other-code keeps them)")
         )
 

@@ -22,6 +22,7 @@ from harness.measure.inference_speed import measure_inference
 from harness.processes import ending
 from harness.records.schema import Inference
 from harness.runs import launchers
+from harness.training.precision import set_float32
 from methods.networks import zoo
 
 #: Images a batch of the throughput's measurement.
@@ -41,7 +42,7 @@ def inference_speed(
     It comes from the cache where it is known.
 
     It is measured in a process of its own, one at a time on this machine, at random weights, and
-    kept by network, size, precision, threads, device and code. BenchError where that fails.
+    kept by network, size, precision, TF32, threads, device and code. BenchError where that fails.
     """
     question = {
         "network": network,
@@ -49,6 +50,7 @@ def inference_speed(
         "configs": configs,
         "size": list(size),
         "precision": profile.precision,
+        "tf32": profile.tf32,
         "threads": profile.threads,
         "device": str(device),
     }
@@ -68,7 +70,7 @@ def inference_speed(
         try:
             return Inference.model_validate_json(read_text(path))
         except ValueError:  # cut short by a full disk
-            path.unlink()
+            path.unlink(missing_ok=True)
             _measure_apart(question, path)
             return Inference.model_validate_json(read_text(path))
 
@@ -94,6 +96,7 @@ def main(path: str) -> None:
     """Measure what a task's file asks for, and write it where that says."""
     task = read_json(Path(path))
     device = torch.device(task["device"])
+    set_float32(task["tf32"])
     if task["threads"] and device.type == "cpu":
         torch.set_num_threads(task["threads"])
     register(task["configs"])

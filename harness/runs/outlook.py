@@ -47,8 +47,8 @@ def show_outlook(planned: dict[str, Job], workplace: Workplace, side_by_side: in
         workplace.report.say(f"with --jobs {side_by_side} less, by what this machine has to spare")
     if unknown:
         workplace.report.say(
-            f"{unknown} of them are too large to be timed on a CPU: ask for --device cuda on a "
-            "machine with a GPU"
+            f"{unknown} of them are too large to be timed on this {workplace.device.type}: ask for "
+            "--device cuda on a machine with a GPU large enough"
         )
     for reason in dict.fromkeys(reasons.values()):
         names = [waiting[run_id].name for run_id, why in reasons.items() if why == reason]
@@ -85,8 +85,8 @@ def training_seconds(jobs: dict[str, Job], device: torch.device) -> dict[str, fl
     """Seconds of each job's training, loading and scoring aside, by run_id.
 
     Each kind of training (method, networks, what a profile sets of a step) is timed once on random
-    images, whatever its schedule. None where this machine cannot: on a CPU networks that are too
-    large, and what asks for a GPU where there is none.
+    images, whatever its schedule. None where this machine cannot: networks that are too large for
+    it, and what asks for a GPU where there is none.
     """
     timed: dict[tuple[object, ...], float | None] = {}
     seconds: dict[str, float | None] = {}
@@ -96,15 +96,21 @@ def training_seconds(jobs: dict[str, Job], device: torch.device) -> dict[str, fl
         settings = profile.model_dump_json(exclude=UNTIMED)
         same = (spec.method, spec.student, networks, str(spec.method_config), settings)
         if same not in timed:
-            timed[same] = step_seconds(job.plan, device) if _can_time(job.plan, device) else None
+            timed[same] = _timed(job.plan, device)
         step = timed[same]
         steps = profile.accumulation * profile.iterations
         seconds[run_id] = None if step is None else step * steps
     return seconds
 
 
-def _can_time(plan: Plan, device: torch.device) -> bool:
-    if device.type == "cuda":
-        return torch.cuda.is_available()
-    _, forward = size(plan.spec.student, len(plan.classes), plan.spec.profile.crop)
-    return forward <= CPU_LIMIT_GFLOPS
+def _timed(plan: Plan, device: torch.device) -> float | None:
+    if device.type == "cuda" and not torch.cuda.is_available():
+        return None
+    if device.type != "cuda":
+        _, forward = size(plan.spec.student, len(plan.classes), plan.spec.profile.crop)
+        if forward > CPU_LIMIT_GFLOPS:
+            return None
+    try:
+        return step_seconds(plan, device)
+    except torch.OutOfMemoryError:
+        return None

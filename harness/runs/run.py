@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -49,7 +50,7 @@ from harness.runs.trained import (
 )
 from harness.runs.training import Outcome, build_method, check_data, decode, new_student, train
 from harness.runs.unlabelled import has_no_labels, label_free, write_predictions
-from harness.runs.workplace import Workplace, has_curve, new_record
+from harness.runs.workplace import Workplace, has_curve, has_second, new_record
 from harness.training.checkpoints import discard
 from harness.training.distributed import ask, copy_weights, failing_together
 from harness.training.loop import finite_weights
@@ -96,6 +97,7 @@ def run(plan: Plan, workplace: Workplace, *, fresh: bool = False) -> Record:
                     kept = partial(kept_of_training, folder, iterations)
                     with stage("training", kept, plan, workplace):
                         trained = _train_stage(plan, workplace, teachers, folder, memory_before)
+            teachers.clear()  # the measuring stage's process needs the GPU's memory
         weights = f"the trained weights are kept in {folder}" if trained.whole else NOTHING
         with stage("scoring", lambda: weights, plan, workplace):
             metrics = _score_stage(plan, workplace, trained, folder)
@@ -104,6 +106,7 @@ def run(plan: Plan, workplace: Workplace, *, fresh: bool = False) -> Record:
             with stage("predicting", lambda: scores, plan, workplace):
                 student = _load_networks(trained, plan, folder, workplace.device)
                 write_predictions(student, plan, workplace)
+        _free_memory(workplace.device)
         with stage("measuring", lambda: scores, plan, workplace):
             seconds = trained.earlier_seconds + time.perf_counter() - start
             cost = _measure_stage(plan, workplace, trained, seconds)
@@ -164,17 +167,22 @@ def _train_stage(
     with workplace.stop.held():  # from the first step until its outcome is on the disk
         trained = train(method, plan, workplace, folder, memory_before)
         finite_weights(method)
-        held_m = parameters_m(method)
+        training_m = parameters_m(method)  # before adapters are merged
         if plan.spec.profile.lora_rank:
             merge_adapters(method)
-        outcome = _outcome(plan, workplace, method, trained, [cost for _, cost in teachers])
-        outcome = outcome.model_copy(update={"training_parameters_m": held_m})
+        costs = [cost for _, cost in teachers]
+        outcome = _outcome(plan, workplace, method, trained, costs, training_m)
         whole = _write_weights(method, outcome, plan, workplace, folder)
     return _Networks(outcome, whole, trained.earlier_seconds, method.student, method.ema_teacher)
 
 
 def _outcome(
-    plan: Plan, workplace: Workplace, method: Method, trained: Outcome, teachers: list[TeacherCost]
+    plan: Plan,
+    workplace: Workplace,
+    method: Method,
+    trained: Outcome,
+    teachers: list[TeacherCost],
+    training_m: float,
 ) -> Trained:
     return Trained(
         run_id=plan.spec.run_id,
@@ -185,7 +193,7 @@ def _outcome(
         golden=trained.golden,
         curve=trained.curve,
         parameters_m=parameters_m(method.student),
-        training_parameters_m=parameters_m(method),
+        training_parameters_m=training_m,
         training=trained.training,
         teachers=teachers,
         made_by=workplace.made_by(plan),
@@ -212,7 +220,9 @@ def _score_stage(plan: Plan, workplace: Workplace, trained: _Networks, folder: P
     spec, outcome = plan.spec, trained.outcome
     path, made_by = stage_file(folder, "scores", spec.run_id), workplace.made_by(plan)
     if trained.student is None and (before := read_stage(path, made_by)) is not None:
-        return Metrics.model_validate(before)
+        metrics = Metrics.model_validate(before)
+        if has_second(metrics.second, plan):
+            return metrics
     student = _load_networks(trained, plan, folder, workplace.device)
     metrics = Metrics(
         convention=spec.scenario.convention,
@@ -246,6 +256,13 @@ def _load_networks(trained: _Networks, plan: Plan, folder: Path, device: torch.d
         trained.ema_teacher = zoo.build(trained.outcome.ema_network, len(plan.classes))
         load(trained.ema_teacher.to(device), folder / EMA_WEIGHTS)
     return trained.student
+
+
+def _free_memory(device: torch.device) -> None:
+    """Give back what a GPU keeps for tensors that are gone: the next stage's process needs it."""
+    if device.type == "cuda":
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 def _measure_stage(plan: Plan, workplace: Workplace, trained: _Networks, seconds: float) -> Cost:

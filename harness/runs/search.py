@@ -25,7 +25,7 @@ from harness.records import store
 from harness.records.schema import Record, SearchTrial, TrialRule
 from harness.report.cells import number
 from harness.runs.launchers import Task, carry_out
-from harness.runs.workplace import Workplace, is_current, record_of
+from harness.runs.workplace import Workplace, holds_what_is_asked, is_current, record_of
 from methods import registry
 
 #: Trials, the first with the defaults, before the sampler looks at what came of them.
@@ -230,7 +230,8 @@ def overrides(knobs: dict[str, Any]) -> str:
 def run_apart(plan: Plan, workplace: Workplace, log: Sequence[str] = ()) -> Record | None:
     """The record of a plan: found done, or carried out in a process of its own."""
     record = record_of(plan, workplace)
-    if record and (workplace.keep_other_code or is_current(record, plan, workplace)):
+    kept = record and workplace.keep_other_code and holds_what_is_asked(record, plan)
+    if record and (kept or is_current(record, plan, workplace)):
         workplace.report.say(f"run {record.run_id} is done ({record.created})")
         return record
     report = workplace.report

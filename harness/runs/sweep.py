@@ -242,7 +242,7 @@ def _start(planned: dict[str, Job], run_id: str, workplace: Workplace, fresh: bo
         side_by_side=workplace.side_by_side,
     )
     for stale in (workplace.results / "records").glob(f"*-{run_id}.failed.json"):
-        stale.unlink()  # what an earlier try died of is not what this one may die of
+        stale.unlink(missing_ok=True)  # what an earlier try died of is not what this one may die of
     needs = frozenset(n for n in job.needs if planned[n].state not in ("done", "reused"))
     return Start(task, needs)
 

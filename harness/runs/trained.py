@@ -84,9 +84,13 @@ def read_outcome(folder: Path) -> Trained:
 
 
 def begin(folder: Path) -> None:
-    """Make the folder, and remove the outcome of an earlier training that this one replaces."""
+    """Make the folder, and remove the outcome of an earlier training that this one replaces.
+
+    What runs have scored of the earlier weights goes with it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / OUTCOME).unlink(missing_ok=True)
+    for stale in (folder / OUTCOME, folder / RUN, *folder.glob("scores-*.json")):
+        stale.unlink(missing_ok=True)
     _remove_halves(folder)
 
 

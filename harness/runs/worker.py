@@ -36,6 +36,13 @@ def main(path: str) -> None:
                 f"method {task.spec.method}: its code, {task.spec.plugins} when the sweep began, "
                 f"is {plan.spec.plugins} now; start the sweep again."
             )
+        if plan.spec.run_id != task.spec.run_id:
+            domains = ((plan.spec.source, task.spec.source), (plan.spec.target, task.spec.target))
+            moved = " and ".join(now.dataset for now, then in domains if now != then)
+            raise BenchError(
+                f"run {task.spec.run_id}: the data of {moved or 'its scenario'} has changed since "
+                "it was planned; start it again."
+            )
         report = Reporter(Console(quiet=own_rank() > 0))
         logging = Logging(loggers(task.log) if own_rank() == 0 else (), report.say)
         workplace = Workplace(

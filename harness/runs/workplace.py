@@ -16,7 +16,7 @@ from harness.errors import BenchError, in_one_line, without_folders
 from harness.measure import environment, fingerprint
 from harness.measure.clock import Clock
 from harness.records import store
-from harness.records.schema import Curve, Record
+from harness.records.schema import Curve, Record, SecondSplit
 from harness.report.loggers import Logging
 from harness.report.progress import Reporter
 from harness.signals import Stop
@@ -65,9 +65,20 @@ def is_current(record: Record, plan: Plan, workplace: Workplace) -> bool:
     """Whether this code, torch and kind of device made the record, and it holds what is asked."""
     kept = record.provenance
     made_by = {name: kept.get(name, {}).get("fingerprint") for name in ("code", "environment")}
+    return holds_what_is_asked(record, plan) and made_by == workplace.made_by(plan)
+
+
+def holds_what_is_asked(record: Record, plan: Plan) -> bool:
+    """Whether it holds the scores that rename no run: while training, and of a second split."""
     curve = record.metrics.curve if record.metrics else None
-    scored = has_curve(curve, record.run_id, plan.spec)
-    return scored and made_by == workplace.made_by(plan)
+    second = record.metrics.second if record.metrics else None
+    return has_curve(curve, record.run_id, plan.spec) and has_second(second, plan)
+
+
+def has_second(second: SecondSplit | None, plan: Plan) -> bool:
+    """Whether scores of the scenario's second split are there, where it has one with files."""
+    split = plan.sources.target.splits.get("second")
+    return split is None or (second is not None and second.split == split)
 
 
 def has_curve(curve: Curve | None, run_id: str, spec: RunSpec) -> bool:

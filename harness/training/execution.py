@@ -14,6 +14,7 @@ from torch import nn
 from harness.config.schema import Profile
 from harness.errors import in_one_line
 from methods.contract import Batch, Method, Segmentor
+from methods.networks.ensemble import Ensemble
 from methods.networks.recompute import checkpoint_blocks
 from methods.parts.ema import Frozen
 from methods.parts.joined import processes
@@ -103,11 +104,11 @@ def _no_compiler(device: torch.device) -> str:
 
 
 def _segmentors(method: Method) -> Iterator[Segmentor]:
-    """Networks of the method, not those that are parts of another."""
+    """Networks of an encoder and a head, those of an ensemble too, not the parts of such a one."""
     pending: list[nn.Module] = [method]
     while pending:
         module = pending.pop()
-        if isinstance(module, Segmentor):
+        if isinstance(module, Segmentor) and not isinstance(module, Ensemble):
             yield module
         else:
             pending.extend(module.children())

@@ -209,14 +209,18 @@ def random_streams(trainer: Trainer) -> tuple[dict[str, Tensor], dict[str, Any]]
 
 
 def restore_streams(trainer: Trainer, state: State) -> None:
-    """Set every source of randomness of this process back."""
+    """Set every source of randomness of this process back.
+
+    A GPU's, which the state of a training on a CPU does not have, goes on from the run's seed.
+    """
     own = _process(rank())
     values = state.values["random"] if not own else state.values["random_of_others"][rank() - 1]
     for name, generator in _generators(trainer.method).items():
         generator.set_state(state.tensors[f"{own}random/{name}"])
     torch.set_rng_state(state.tensors[f"{own}random/torch"])
-    if trainer.device.type == "cuda":
-        torch.cuda.set_rng_state(state.tensors[f"{own}random/cuda"], trainer.device)
+    of_gpu = state.tensors.get(f"{own}random/cuda")
+    if trainer.device.type == "cuda" and of_gpu is not None:
+        torch.cuda.set_rng_state(of_gpu, trainer.device)
     name, *rest = values["numpy"]
     key = state.tensors[f"{own}random/numpy"].numpy().astype(np.uint32)
     np.random.set_state((name, key, *rest))

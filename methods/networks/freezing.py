@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from torch import nn
 
 from methods.contract import Segmentor
@@ -22,19 +24,21 @@ def freeze(network: Segmentor, first: int | str) -> None:
             f"freeze_encoder={first}: the encoder of {network.name} has {count} blocks; expected "
             "that many at most, or all"
         )
-    numbers = layers(encoder)
-    for name, parameter in encoder.named_parameters():
-        if numbers[name] <= last:
-            parameter.requires_grad_(False)
-    hold(encoder)
+    frozen = {name for name, number in layers(encoder).items() if number <= last}
+    for name in frozen:
+        encoder.get_parameter(name).requires_grad_(False)
+    hold(encoder, frozen)
 
 
-def hold(encoder: nn.Module) -> None:
-    """Mark every module none of whose parameters learns: it stays in eval mode from now on."""
-    for module in encoder.modules():
-        parameters = list(module.parameters())
-        if parameters and not any(p.requires_grad for p in parameters):
-            module.stands_still = True  # type: ignore[assignment]
+def hold(encoder: nn.Module, frozen: Collection[str]) -> None:
+    """Mark every module all of whose parameters are `frozen`: it stays in eval mode from now on.
+
+    Others may have none that learn by design, such as a norm of fixed scale: they go on as before.
+    """
+    for prefix, module in encoder.named_modules():
+        names = [f"{prefix}.{name}" if prefix else name for name, _ in module.named_parameters()]
+        if names and all(name in frozen for name in names):
+            module.stands_still = True
             module.eval()
 
 

@@ -63,7 +63,7 @@ def add_adapters(network: Segmentor, rank: int) -> None:
     network.encoder.requires_grad_(False)
     config = LoraConfig(r=rank, lora_alpha=rank, target_modules=names)
     inject_adapter_in_model(config, network.encoder)
-    hold(network.encoder)
+    hold(network.encoder, {n for n, p in network.encoder.named_parameters() if not p.requires_grad})
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
@@ -22,7 +23,7 @@ from harness.report.plots.confusion import shares_of
 from harness.report.plots.curves import LOGGED, MIOU, SPEED, Curves, draw_runs, learning
 from harness.report.plots.qualitative import Example, classes_in
 from harness.report.plots.style import WIDTHS, save, styled
-from harness.report.site.pages import class_sheet, comparison_sheet, flat, percent
+from harness.report.site.pages import Sheet, class_sheet, comparison_sheet, flat, percent
 from harness.report.site.reproduce import reproduction
 from harness.text import plain
 
@@ -113,13 +114,14 @@ class _Writer:
         for file in files("harness.report.site").joinpath("static").iterdir():
             (self.root / "static" / file.name).write_bytes(file.read_bytes())
         stems = kinds.stems(tables)
+        runs = [run for table in tables for each in table.runs.values() for run in each]
+        self.repeated = {run_id for run_id, n in Counter(r.run_id for r in runs).items() if n > 1}
         shown = [
             {"stem": stem, "heading": table.heading, "failed": table.failed,
              "shared": table.shared,
-             "sheet": comparison_sheet(table)}
+             "sheet": self._linked(comparison_sheet(table), stem)}
             for table, stem in zip(tables, stems, strict=True)
         ]  # fmt: skip
-        runs = [run for table in tables for each in table.runs.values() for run in each]
         methods = len({run.spec.method for run in runs})
         self._page("index.html", "index.html", title="Comparison of methods", tables=shown,
                    runs=len(runs), methods=methods, root="")  # fmt: skip
@@ -150,7 +152,19 @@ class _Writer:
             plots.append({"file": file, "caption": kinds.KINDS[kind]})
         self._page("table.html", f"tables/{shown['stem']}.html", title=table.heading, root="../",
                    table=shown | {"notes": table.notes}, plots=plots,
-                   classes=class_sheet(table))  # fmt: skip
+                   classes=self._linked(class_sheet(table), shown["stem"]))  # fmt: skip
+
+    def _page_name(self, run_id: str, stem: str) -> str:
+        """Of a run's page; of one that several tables show, as of two devices, a page a table."""
+        return f"{run_id}-{stem}" if run_id in self.repeated else run_id
+
+    def _linked(self, sheet: Sheet, stem: str) -> Sheet:
+        """The sheet whose lines name their runs' pages."""
+        named = [
+            line._replace(runs=[(seed, self._page_name(run, stem)) for seed, run in line.runs])
+            for line in sheet.lines
+        ]
+        return sheet._replace(lines=named)
 
     def _run(self, run: Record, table: Table, stem: str) -> None:
         assert run.metrics is not None
@@ -158,9 +172,9 @@ class _Writer:
         known = learning(run, self.results)
         method = with_length(spec.method, spec.profile.length)
         name = f"{method}, {spec.scenario.title}, seed {spec.seed}"
-        curves = ""
+        page, curves = self._page_name(run.run_id, stem), ""
         if known.curves:
-            curves = f"{run.run_id}-curves.svg"
+            curves = f"{page}-curves.svg"
             save(draw_runs([run], self.results, WIDTHS["column"], name),
                  self.root / "runs" / curves)  # fmt: skip
         confusion, reason = _confusion(run)
@@ -175,7 +189,7 @@ class _Writer:
         if metrics.label_free:
             scores["without labels"] = metrics.label_free.model_dump(mode="json", exclude_none=True)
         self._page(
-            "run.html", f"runs/{run.run_id}.html", title=f"{name} (run {run.run_id})", root="../",
+            "run.html", f"runs/{page}.html", title=f"{name} (run {run.run_id})", root="../",
             stem=stem, heading=table.heading, made=run.created, generated=table.generated,
             miou=number(metrics.student.miou, ".1f"), convention=metrics.convention,
             ema=number(metrics.ema_teacher.miou, ".1f") if metrics.ema_teacher else "",

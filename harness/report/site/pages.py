@@ -32,7 +32,7 @@ class Line(NamedTuple):
     """A line of a sortable table: its cells, and the runs that it is of."""
 
     cells: list[Cell]
-    runs: list[tuple[int, str]]  # seed and run id
+    runs: list[tuple[int, str]]  # seed and the name of its page, the run_id
 
 
 class Sheet(NamedTuple):

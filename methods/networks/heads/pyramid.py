@@ -14,9 +14,6 @@ from torch import Tensor, nn
 
 from methods.networks.conv import ConvBNReLU, classifier
 
-#: The most maps that a pyramid is made of.
-LEVELS = 4
-
 
 def finer(channels: int, times: int) -> nn.Sequential:
     """(B, c, h, w) -> (B, c / 2^times, 2^times h, 2^times w), by transposed convolutions."""

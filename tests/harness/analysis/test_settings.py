@@ -63,3 +63,38 @@ def test_a_record_leads_to_no_file_of_the_readers(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("mine.toml", str(tmp_path / "mine.toml"), "../profiles/photo"):
         assert note(name=name, lr=0.5) == []
+
+
+def test_runs_of_other_plug_in_code_are_rows_of_their_own():
+    made = [fake_record("source_only", seed, 30) for seed in range(3)]
+    for number in range(3):
+        record = fake_record("mine", 0, 40 + number)
+        codes = {"mine": f"{number:x}" * 64}
+        spec = record.spec.model_copy(update={"plugins": codes})
+        made.append(record.model_copy(update={"spec": spec, "run_id": spec.run_id}))
+    (table,) = comparison(made)
+    of_plug_in = [row for row in table.rows if row.method == "mine"]
+    assert [row.label for row in of_plug_in] == [
+        f"mine (plug-in={str(number) * 8})" for number in range(3)
+    ]
+    assert [row.scores for row in of_plug_in] == [(40,), (41,), (42,)]
+
+
+def test_what_images_are_learned_from_and_what_their_classes_become_parts_tables():
+    changes: list[dict[str, Any]] = [
+        {},
+        {"target_split": "val"},
+        {"source_classes": {"rider": "ignored"}},
+    ]
+    made = []
+    for number, changed in enumerate(changes):
+        record = fake_record("daformer", 0, 40 + number)
+        scenario = record.spec.scenario.model_copy(update=changed)
+        spec = record.spec.model_copy(update={"scenario": scenario})
+        made.append(record.model_copy(update={"spec": spec, "run_id": spec.run_id}))
+    tables = comparison(made)
+    assert len(tables) == 3
+    assert all(row.miou.n == 1 for table in tables for row in table.rows)
+    headings = " | ".join(table.heading for table in tables)
+    assert "target split val" in headings
+    assert 'source classes {"rider": "ignored"}' in headings

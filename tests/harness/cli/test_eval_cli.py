@@ -214,6 +214,27 @@ def test_camvids_validation_frames_are_a_second_column(tmp_path):
     assert renamed.run_id == record.run_id
 
 
+def test_a_second_split_that_is_asked_for_later_is_scored_without_training(tmp_path):
+    write_camvid(tmp_path / "data", 3)
+    shipped = (ROOT / "benchmarks/scenarios/gta2camvid.toml").read_text(encoding="utf-8")
+    scenario = tmp_path / "gta2camvid.toml"
+    options = ["--scenario", scenario, "--profile", "tiny", "--data-root", tmp_path / "data"]
+    options += ["--method", "source_only", "--results", tmp_path / "runs", *QUICK]
+    seconds = []
+    for text in (shipped.replace('second_split = "val"', ""), shipped, shipped):
+        scenario.write_text(text)
+        run = bench("run", *options)
+        assert run.code == 0, run.err
+        (record,) = store.read_all(tmp_path / "runs" / "records")
+        seconds.append(record.metrics.second)
+        said = " ".join(run.out.split())
+        assert ("trained before, used again" in said) == (len(seconds) == 2)
+    assert seconds[0] is None
+    assert seconds[1].split == "val"
+    assert seconds[2] == seconds[1]
+    assert "is done" in said
+
+
 def test_frames_of_a_second_split_that_are_not_there_are_a_column_less(tmp_path):
     camvid = write_camvid(tmp_path / "data", 3)
     for folder in ("val", "valannot"):

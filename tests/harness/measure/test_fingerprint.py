@@ -1,6 +1,8 @@
+import ast
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -116,3 +118,38 @@ def test_the_environment_counts_the_kind_of_device():
     assert short("cuda:0") == short("cuda:1") != short("cpu")
     assert short("cpu", "bf16") != short("cpu")
     assert fingerprint.environment_fingerprint(None, "fp32")["device"] is None
+
+
+#: What the code of a run imports and no figure depends on.
+NO_FIGURE = {
+    "harness.errors", "harness.signals", "harness.processes", "harness.text",
+    "harness.records.schema", "harness.records.store",
+    "harness.report.figures", "harness.report.loggers", "harness.report.outcome",
+    "harness.report.progress",
+    "harness.runs.launchers", "harness.runs.stage", "harness.runs.workplace",
+    "harness.runs.trained", "harness.runs.remaining",
+    "harness.weights.checkpoint_classes",
+}  # fmt: skip
+
+
+def test_the_fingerprint_is_of_all_that_a_run_imports():
+    """A change of what a figure comes from must not go with figures of before it."""
+    left_out = set()
+    for name in ("run", "training", "teachers", "group", "unlabelled", "inference"):
+        tree = ast.parse((fingerprint.ROOT / f"harness/runs/{name}.py").read_text("utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("harness."):
+                found = {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+                modules = {m for m in found if _path(m).is_file()}
+                left_out |= {m for m in modules if not _is_counted(_path(m))}
+    assert left_out - NO_FIGURE == set()
+
+
+def _path(module: str) -> Path:
+    return fingerprint.ROOT / f"{module.replace('.', '/')}.py"
+
+
+def _is_counted(path: Path) -> bool:
+    return path in set(fingerprint._files(fingerprint.ROOT)) or any(
+        path == fingerprint.ROOT / name for name in fingerprint.LEFT_OUT
+    )

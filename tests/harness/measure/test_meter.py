@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from harness.measure import clock as clock_module
+from harness.measure import energy as energy_module
 from harness.measure.clock import StepClock, Stopwatch
 from harness.measure.energy import Energy
 from harness.measure.flops import counted, gflops, parameters_m
@@ -274,7 +275,21 @@ def test_gpu_memory_and_energy():
         torch.ones(64, 2**18, device="cuda").sum().item()
     assert memory.kind == "gpu allocated"
     assert 64 <= memory.mib <= memory.reserved_mib
-    assert energy.kj is None or energy.kj >= 0
+    assert energy.kj is None or 0 <= energy.kj < 60
+
+
+def test_energy_is_the_counters_difference_and_not_known_where_a_part_is_not(monkeypatch):
+    counter = iter([1_000_000, 4_000_000, 9_000_000, 10_000_000, *[20_000_000] * 9])
+    monkeypatch.setattr(energy_module, "gpu_energy_mj", lambda device: next(counter))
+    with Energy("cuda") as energy, energy.paused():  # between 4 and 9 kJ nothing counts
+        pass
+    assert energy.kj == pytest.approx(10 - 1 - (9 - 4))
+    energy.load_state_dict({"kj": None})  # an earlier try on a GPU that does not tell
+    with energy:
+        pass
+    assert energy.kj is None
+    energy.load_state_dict({"kj": 3.0})
+    assert energy.state_dict() == {"kj": pytest.approx(3.0)}
 
 
 def test_the_clock_leaves_torch_to_those_who_call_it():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from harness.config.planning import Request, resolve
+from harness.errors import explained
 from harness.runs import outlook
 from harness.runs.graph import Job
 
@@ -35,3 +37,17 @@ def test_each_kind_of_step_is_timed_once(monkeypatch):
     seconds = outlook.training_seconds(jobs, torch.device("cpu"))
     assert seconds == {"one": 10.0, "four": 40.0, "accumulated": 20.0, "longer": 30.0}
     assert timed == [1, 4]
+
+
+def test_what_does_not_fit_into_the_memory_is_not_timed(monkeypatch):
+    def too_much(plan, device):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(outlook, "step_seconds", too_much)
+    plan = resolve(Request(method="source_only", scenario="gta2cs", student="test_mit"))
+    assert outlook.training_seconds({"one": Job(plan, set())}, torch.device("cpu")) == {"one": None}
+
+
+@pytest.mark.parametrize("said", ["Tried to allocate 2.00 GiB", "you tried to allocate 2 bytes"])
+def test_too_little_memory_has_a_remedy_whoever_says_it(said):
+    assert "--set batch_size=1" in explained(RuntimeError(f"out of memory. {said}."))

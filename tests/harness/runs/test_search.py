@@ -358,3 +358,16 @@ def test_a_trial_is_a_run_in_a_process_of_its_own(tmp_path, own_environment):
     again = bench(*options, "--trials", 1)
     assert f"run {record.run_id} is done" in again.out
     assert store.read_all(results / "records") == [record]
+
+
+def test_a_run_of_other_code_without_the_scores_of_a_rule_is_run_again(tmp_path, monkeypatch):
+    place = replace(workplace(tmp_path), keep_other_code=True)
+    plan = resolve(Request(method="daformer", scenario="gta2cs", student="test_mit"))
+    store.write(made_up(plan), tmp_path / "records")
+    assert search_module.run_apart(plan, place) == record_of(plan, place)
+    scored = search_module.scored_by(plan, "entropy")
+    carried_out = []
+    monkeypatch.setattr(search_module, "carry_out", lambda task, *_, **__: carried_out.append(task))
+    search_module.run_apart(scored, place)
+    (task,) = carried_out
+    assert task.spec.profile.score_every

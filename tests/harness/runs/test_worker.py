@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import harness
-from harness.runs.launchers import command
+from harness.config.planning import Request, resolve
+from harness.runs.launchers import Task, command
 
 
 def test_packages_of_our_names_in_the_working_folder_are_not_imported(tmp_path, monkeypatch):
@@ -38,3 +40,17 @@ def test_what_runs_and_the_methods_import_no_compiler():
     )
     done = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_run_whose_data_moved_on_since_it_was_planned_is_not_carried_out(tmp_path):
+    plan = resolve(Request(method="source_only", scenario="gta2cs", student="test_mit"))
+    then = plan.spec.target.model_copy(update={"fingerprint": "as it was"})
+    planned = replace(plan, spec=plan.spec.model_copy(update={"target": then}))
+    task = Task.of(planned, tmp_path, device="cpu")
+    path = tmp_path / "task.json"
+    path.write_text(task.model_dump_json())
+    done = subprocess.run(command(path), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    said = f"run {planned.spec.run_id}: the data of cityscapes has changed since it was planned"
+    assert said in done.stderr.splitlines()[-1]
+    assert not (tmp_path / "artifacts").exists()

@@ -137,3 +137,17 @@ def test_norms_that_are_compiled_are_not_computed_again_and_the_run_says_so(monk
     [unmet] = execution.prepare(method, profile(checkpointing=True, compile="default"), CPU)
     assert "test_deeplab cannot checkpoint its activations when compiled" in unmet
     assert execution.prepare(made(), profile(checkpointing=True, compile="default"), CPU) == []
+
+
+def test_each_network_of_an_ensemble_is_compiled(monkeypatch):
+    monkeypatch.setattr(execution, "_no_compiler", lambda device: "")
+    first, second = zoo.build("test_mit"), zoo.build("mini_xs")
+    duda = registry.load("duda")
+    config = duda.Config(teacher="test_mit", further_teachers=("mini_xs",), lambda_fd=0)
+    student = zoo.build("mini_xs")
+    method = duda(config, student, [], iterations=10, companions=[first, second])
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda part, **_: compiled.append(id(part)))
+    assert execution.prepare(method, profile(compile="default"), CPU) == []
+    for network in (student, first, second):
+        assert {id(network.encoder), id(network.head)} <= set(compiled)

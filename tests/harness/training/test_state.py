@@ -7,6 +7,7 @@ import random
 import signal
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +24,16 @@ from harness.runs.training import build_method
 from harness.signals import Stop
 from harness.training.checkpoints import Checkpoints
 from harness.training.loop import GoldenLosses, train
-from harness.training.state import StateError, capture, load, restore, save
+from harness.training.state import (
+    State,
+    StateError,
+    capture,
+    load,
+    random_streams,
+    restore,
+    restore_streams,
+    save,
+)
 from harness.training.trainer import Trainer
 from methods import registry
 from methods.contract import Method
@@ -287,3 +297,19 @@ def test_a_state_holds_no_code(fp16, tmp_path):
         "tensors.safetensors",
         "values.json",
     }
+
+
+def test_a_state_of_a_cpu_leaves_a_gpus_stream_as_it_is(monkeypatch):
+    of_cpu = SimpleNamespace(method=torch.nn.Module(), device=CPU)
+    tensors, values = random_streams(of_cpu)
+    set_back = []
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda *given: set_back.append(given))
+    on_gpu = SimpleNamespace(method=of_cpu.method, device=torch.device("cuda"))
+    state = State(tensors, {"random": values, "random_of_others": []})
+    drawn = torch.rand(3)
+    restore_streams(on_gpu, state)
+    assert torch.equal(torch.rand(3), drawn)
+    assert set_back == []
+    kept = torch.zeros(2, dtype=torch.uint8)
+    restore_streams(on_gpu, State({**tensors, "random/cuda": kept}, state.values))
+    assert [(given is kept, str(device)) for given, device in set_back] == [(True, "cuda")]

@@ -1,6 +1,11 @@
-import torch
-from fake_records import fake_record
+from types import SimpleNamespace
 
+import torch
+from fake_records import fake_cost, fake_record
+
+from harness.config import catalogue
+from harness.records.schema import Inference
+from harness.runs import inference
 from harness.training.precision import set_float32
 
 
@@ -21,3 +26,28 @@ def test_tf32_names_another_run_only_where_it_is_set():
     assert "tf32" not in spec._content()["profile"]
     tf32 = spec.model_copy(update={"profile": spec.profile.model_copy(update={"tf32": True})})
     assert tf32.run_id != spec.run_id
+
+
+def test_inference_is_measured_with_the_profiles_setting(tmp_path, monkeypatch):
+    seen = []
+
+    def measured(*_: object) -> Inference:
+        seen.append((torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32))
+        return fake_cost().inference
+
+    monkeypatch.setattr(inference, "measure_inference", measured)
+    monkeypatch.setattr(inference, "cache_dir", lambda: tmp_path)
+    monkeypatch.setattr(
+        inference.subprocess, "run",
+        lambda command, **_: inference.main(command[-1]) or SimpleNamespace(returncode=0),
+    )  # fmt: skip
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    profile = catalogue.profile("tiny")
+    try:
+        for tf32 in (True, False):
+            asked = profile.model_copy(update={"tf32": tf32})
+            inference.inference_speed("test_mit", 19, (32, 32), torch.device("cpu"), asked, {})
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]
+    assert seen == [(True, True), (False, False)]

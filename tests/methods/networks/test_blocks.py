@@ -10,7 +10,10 @@ from timm.optim._param_groups import param_groups_layer_decay
 from methods.networks import mmseg_model, zoo
 from methods.networks.blocks import blocks, layers
 from methods.networks.encoder_rates import with_encoder_rates
+from methods.networks.encoders.resnet import CaffeResNet
 from methods.networks.freezing import freeze
+from methods.networks.heads.dlv2 import DLV2Head
+from methods.networks.segmentor import EncoderDecoder
 from methods.parts.ema import EMATeacher
 
 COUNTS = {
@@ -108,3 +111,15 @@ def test_frozen_blocks(first, learning):
 def test_more_blocks_than_there_are_are_refused():
     with pytest.raises(ValueError, match="freeze_encoder=5: the encoder of test_deeplab has 4 bl"):
         freeze(zoo.build("test_deeplab"), 5)
+
+
+def test_what_never_learns_by_design_goes_on_outside_the_frozen_blocks():
+    encoder = CaffeResNet((1, 1, 1, 1), channels=(8, 8, 16, 16))
+    network = EncoderDecoder("caffe", encoder, DLV2Head(encoder.channels, 19))
+    freeze(network, 1)
+    network.train()
+    modes = [
+        {m.training for m in block.modules() if isinstance(m, torch.nn.BatchNorm2d)}
+        for block in blocks(encoder)
+    ]
+    assert modes == [{False}, {True}, {True}, {True}]

@@ -209,3 +209,20 @@ def test_a_browser_sorts_slides_and_scrolls_no_page_sideways(site, tmp_path):
         assert page.complaints == []
         assert {Path(url).suffix for url in page.requests} >= {".html", ".css", ".js"}
         assert all(url.startswith("file://") for url in page.requests)
+
+
+def test_a_run_on_two_devices_has_a_page_of_each(tmp_path):
+    on_gpu = fake_record("daformer", 0, 60, provenance=fake_provenance(gpu="H200"))
+    on_cpu = fake_record("daformer", 0, 40)
+    assert on_cpu.run_id == on_gpu.run_id
+    build([on_cpu, on_gpu], tmp_path / "site")
+    tables = sorted((tmp_path / "site" / "tables").glob("*.html"))
+    assert len(tables) == 2
+    shown = set()
+    for table in tables:
+        text = table.read_text("utf-8")
+        (link,) = set(re.findall(r'href="\.\./(runs/[^"]+)"', text))
+        score = re.search(r"\b[46]0\.0\b", text)[0]
+        assert f"{score}" in (tmp_path / "site" / link).read_text("utf-8")
+        shown.add((link, score))
+    assert len({link for link, _ in shown}) == len({score for _, score in shown}) == 2

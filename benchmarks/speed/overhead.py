@@ -48,7 +48,7 @@ def watched(train: Callable[..., Any]) -> Callable[..., Any]:
             losses = train(method, loader, profile, *given, **named)
         inside = SPENT["steps"] + SPENT["loader"]
         told = {"student": method.student.name, "iterations": profile.iterations}
-        told |= {f"{part}_cpu_seconds": round(seconds, 3) for part, seconds in SPENT.items()}
+        told |= {f"{part}_cpu_seconds": round(seconds, 6) for part, seconds in SPENT.items()}
         told["overhead_percent"] = round(100 * (SPENT["training"] / inside - 1), 2)
         print(json.dumps(told | {"load": round(os.getloadavg()[0], 1)}), flush=True)
         return losses

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 #: name -> module:class; nothing is imported before it is asked for.
 BUILT_IN = {
     "source_only": "methods.source_only:SourceOnly",
+    "adabn": "methods.adabn:AdaBN",
     "adaptsegnet": "methods.adaptsegnet:AdaptSegNet",
     "advent": "methods.advent:Advent",
     "minent": "methods.minent:MinEnt",

@@ -8,8 +8,7 @@ called one after the other. By choice whole blocks of an encoder are, anywhere
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -23,6 +22,7 @@ from torch.utils.checkpoint import checkpoint, noop_context_fn
 from methods.networks import winograd
 from methods.networks.blocks import blocks
 from methods.networks.eager import plain_on_cpu
+from methods.networks.modes import norms_in_training, statistics_at_rest
 from methods.networks.segmentor import PaddedSegmentor
 
 
@@ -49,27 +49,13 @@ def _again_in_backward(block: nn.Module, *inputs: Any, **named: Any) -> Any:
     forward = partial(type(block).forward, block)
     if not torch.is_grad_enabled():
         return forward(*inputs, **named)
-    norms = [m for m in block.modules() if isinstance(m, _BatchNorm) and m.training]
+    norms = norms_in_training(block)
 
     def first_and_again() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        return nullcontext(), _running_statistics_at_rest(norms)
+        return nullcontext(), statistics_at_rest(norms)  # a second time the same batch
 
     contexts = first_and_again if norms else noop_context_fn
     return checkpoint(forward, *inputs, use_reentrant=False, context_fn=contexts, **named)
-
-
-@contextmanager
-def _running_statistics_at_rest(norms: list[_BatchNorm]) -> Iterator[None]:
-    """A batch that the norms have seen moves what they know of batches no second time."""
-    kept = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
-    for norm, _, count in kept:
-        norm.momentum = 0.0
-        norm.num_batches_tracked = None if count is None else count.clone()
-    try:
-        yield
-    finally:
-        for norm, momentum, count in kept:
-            norm.momentum, norm.num_batches_tracked = momentum, count
 
 
 def gelu_linear(x: Tensor, linear: nn.Linear) -> Tensor:

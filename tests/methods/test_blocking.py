@@ -25,6 +25,7 @@ ALWAYS = {"jitter_probability": 1.0, "blur_probability": 1.0}
 POINTS = {
     "source_only": (0, 0),
     "oracle": (0, 0),
+    "adabn": (0, 0),
     "adaptsegnet": (0, 0),
     "advent": (0, 0),
     "minent": (0, 0),

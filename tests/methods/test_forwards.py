@@ -15,6 +15,8 @@ from methods.testing.tools import ITERATIONS, Subject
 FORWARDS = {
     "source_only": {"student": (1, 1)},
     "oracle": {"student": (1, 1)},
+    # On the target without gradients, in the last steps.
+    "adabn": {"student": (2, 2)},
     "minent": {"student": (2, 2)},
     "adaptsegnet": {"student": (2, 2)},
     "advent": {"student": (2, 2)},

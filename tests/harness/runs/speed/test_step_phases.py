@@ -25,6 +25,7 @@ SELF_TRAINING = {"EMA", "source", "pseudo-labels", "mixing", "mixed"}
 EXPECTED = {
     "source_only": {"source"},
     "oracle": {"target"},
+    "adabn": {"source"},  # the target in the last steps alone
     "minent": {"source", "target"},
     "fda": {"source", "target", "mixing"},
     "adaptsegnet": {"source", "target", "critics"},

@@ -104,7 +104,13 @@ class DAFormer(Method):
 
     def update_teacher(self, step: int) -> None:
         """Move the EMA teacher towards the network that it follows: the student."""
-        self.ema.update(self.student, step)
+        self.follow(self.student, step)
+
+    def follow(self, network: Segmentor, step: int) -> None:
+        """Before mixing starts nothing is asked of the EMA teacher: it has the network's norms."""
+        self.ema.update(network, step)
+        if not self.mixes(step):
+            self.ema.take_statistics(network)
 
     def mixes(self, step: int) -> bool:
         """Whether the source phase is over: before, pseudo-labels are noise."""

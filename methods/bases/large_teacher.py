@@ -56,7 +56,7 @@ class LargeTeacher(DAFormer):
 
     def update_teacher(self, step: int) -> None:
         if self.large_learns(step):
-            self.ema.update(self.large, step)
+            self.follow(self.large, step)
 
     def losses(self, batch: Batch, step: int) -> Iterator[dict[str, Tensor]]:
         yield from super().losses(batch, step)

@@ -12,7 +12,7 @@ from methods.contract import Segmentation, Segmentor
 
 
 class EMATeacher(nn.Module):
-    """Average of the student's parameters; buffers are its own (DAFormer's code).
+    """Average of the student's parameters; buffers are its own (DAFormer's code), once it is asked.
 
     BatchNorm runs on batch statistics while the method trains, dropout and drop-path never act.
     """
@@ -47,6 +47,12 @@ class EMATeacher(nn.Module):
         parameters: list[Tensor] = list(student.parameters())
         torch._foreach_mul_(averages, alpha)
         torch._foreach_add_(averages, parameters, alpha=1 - alpha)
+
+    @torch.no_grad()
+    def take_statistics(self, student: Segmentor) -> None:
+        """Of the student's norms: those of a teacher that has seen no image say nothing yet."""
+        for own, other in zip(self.network.buffers(), student.buffers(), strict=True):
+            own.copy_(other)
 
     @torch.no_grad()
     def forward(self, image: Tensor) -> Segmentation:

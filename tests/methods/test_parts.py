@@ -8,7 +8,9 @@ from itertools import pairwise, product
 import pytest
 import torch
 from torch import nn
+from toy_student import terms
 
+from methods import registry
 from methods.contract import IGNORE, Segmentation
 from methods.networks.zoo import build
 from methods.param_groups import reference_groups
@@ -20,6 +22,7 @@ from methods.parts.ema import EMATeacher, Frozen
 from methods.parts.feature_distance import downscale_label, feature_distance, label_cells
 from methods.parts.losses import cross_entropy
 from methods.parts.pseudo_labels import pseudo_labels
+from methods.testing.tools import ITERATIONS, Subject
 
 
 @pytest.fixture
@@ -287,3 +290,22 @@ def test_the_ema_teacher_moves_once_a_step_however_many_batches_it_has():
     assert all(torch.equal(a, b) for a, b in zip(once, teacher.network.parameters(), strict=True))
     teacher.update(student, 4)
     assert not torch.equal(once[0], next(teacher.network.parameters()))
+
+
+@pytest.mark.parametrize("name", ["daformer", "dualkd", "duda"])
+def test_until_mixing_starts_the_ema_teacher_has_the_norms_of_whom_it_follows(name):
+    method = Subject(registry.load(name), knobs={"mix_start": 0.5}).make().train()
+    followed = method.large if name == "duda" else method.student
+    subject = Subject(registry.load(name))
+
+    def norms(network: torch.nn.Module) -> list[torch.Tensor]:
+        return [buffer.clone() for buffer in network.buffers()]
+
+    for step in range(ITERATIONS // 2):
+        before = norms(followed)
+        terms(method, subject.batch(step), step)
+        assert all(map(torch.equal, norms(method.ema_teacher), before))
+    assert not all(map(torch.equal, norms(followed), before))
+    before = norms(method.ema_teacher)
+    method.update_teacher(ITERATIONS // 2)
+    assert all(map(torch.equal, norms(method.ema_teacher), before)), "its own from now on"

@@ -18,7 +18,6 @@ from harness.analysis.equal_cost import (
 )
 from harness.analysis.provenance import mixture
 from harness.analysis.rows import (
-    BASELINE,
     ENOUGH_SEEDS,
     by_label,
     noise_of,
@@ -82,18 +81,17 @@ def head_to_head(
     """Compare the runs of b with those of a, as the rows of one table.
 
     `names` is what the user calls them, `others` the records whose rows share the noise: those
-    that are comparable are used. With `network` "ema_teacher" every run is scored by that, and
-    source-only, which has none, by its student. BenchError where the two may not be compared, or
-    are several rows.
+    that are comparable are used. With `network` "ema_teacher" every run is scored by that, and one
+    that has none by its student. BenchError where neither of the two has one, where they may not be
+    compared, or are several rows.
     """
     if network == "ema_teacher":
+        if not any(map(_has_ema_teacher, [*a, *b])):
+            raise BenchError(
+                f"{names[0]} and {names[1]} have no EMA teacher to compare; expected a method that "
+                "trains one."
+            )
         a, b, others = map(_by_ema_teacher, (a, b, others))
-        for name, runs in zip(names, (a, b), strict=True):
-            if not runs:
-                raise BenchError(
-                    f"{name} has no EMA teacher to compare; expected a method that trains one, or "
-                    f"{BASELINE}."
-                )
     a, b = _comparable_runs(names, _done(a), _done(b))
     a, b = _one_row(names[0], a), _one_row(names[1], b)
     if all(map(unlabelled, [*a, *b])):
@@ -130,19 +128,22 @@ def head_to_head(
 
 
 def _by_ema_teacher(records: Sequence[Record]) -> list[Record]:
-    """The runs as their EMA teachers score, and source-only's as they are; no others."""
+    """The runs as their EMA teachers score, and those without one as their students do."""
     scored = []
     for record in records:
-        if record.spec.method == BASELINE:
-            scored.append(record)
-        elif record.metrics and (teacher := record.metrics.ema_teacher):
+        if record.metrics and (teacher := record.metrics.ema_teacher):
             metrics = record.metrics.model_copy(update={"student": teacher})
-            scored.append(record.model_copy(update={"metrics": metrics}))
+            record = record.model_copy(update={"metrics": metrics})
+        scored.append(record)
     return scored
 
 
+def _has_ema_teacher(record: Record) -> bool:
+    return record.metrics is not None and record.metrics.ema_teacher is not None
+
+
 def _named(label: str, runs: Sequence[Record], network: ScoredNetwork) -> str:
-    of_teacher = network == "ema_teacher" and runs[0].spec.method != BASELINE
+    of_teacher = network == "ema_teacher" and _has_ema_teacher(runs[0])
     return f"{label}'s EMA teacher" if of_teacher else label
 
 

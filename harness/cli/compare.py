@@ -73,8 +73,8 @@ def compare(
     network: Annotated[
         Literal["student", "ema"],
         typer.Option(
-            help="Whose scores are compared: students', or EMA teachers' (source_only, which has "
-            "none, is held against one by its student).",
+            help="Whose scores are compared: students', or EMA teachers' (a method without one is "
+            "held against one by its student).",
         ),
     ] = "student",
     suite: SuiteName = None,

@@ -83,15 +83,15 @@ def test_ema_teachers_are_compared_with_one_another_and_with_source_onlys_studen
     )
 
 
-def test_a_method_without_an_ema_teacher_is_refused():
-    with pytest.raises(BenchError, match="advent has no EMA teacher to compare; expected a method"):
-        head_to_head(
-            ("daformer", "advent"),
-            with_teachers(runs("daformer"), 6),
-            runs("advent"),
-            [],
-            "ema_teacher",
-        )
+def test_a_method_without_an_ema_teacher_is_held_against_one_by_its_student():
+    pair = runs("advent"), with_teachers(runs("daformer"), 6)
+    result = head_to_head(("advent", "daformer"), *pair, [], "ema_teacher")
+    assert result.difference.mean == pytest.approx(6)
+    assert sentence(result).startswith(
+        "daformer's EMA teacher scores 6.0 points more than advent ("
+    )
+    with pytest.raises(BenchError, match="advent and fda have no EMA teacher to compare; expected"):
+        head_to_head(("advent", "fda"), runs("advent"), runs("fda"), [], "ema_teacher")
 
 
 def test_a_difference_that_chance_explains_is_called_so():

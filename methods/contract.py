@@ -165,7 +165,7 @@ class Method(nn.Module):
         next, so that peak memory is one graph's. A term whose name starts with `log/` is shown,
         not minimised.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"method {type(self).__name__} has no losses of its own")
 
     def after_step(self, step: int) -> None:
         """Called after the optimiser's step."""

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from safetensors import SafetensorError
+from torch import Size, Tensor
 
 from harness.errors import Interrupted, in_one_line
 from harness.records.schema import CheckpointCost
 from harness.signals import Stop
 from harness.training.distributed import check_alike, everyones, largest, wait_for_all
-from harness.training.state import State, StateError, capture, check_fit, load, save
+from harness.training.state import State, StateError, capture, check_fit, learnt, load, save
 from harness.training.trainer import Trainer
 from methods.contract import Method
 from methods.parts.joined import rank
@@ -63,6 +64,12 @@ class Checkpoints:
         self._own: list[Path] = []  # states of this training, the oldest first
         self._tried: int | None = None  # the steps that were done when one was last written
         self._failed = False
+        self._built: dict[str, Size] = {}  # shapes of the method's tensors as it was built
+
+    def begin(self, method: Method) -> None:
+        """Know the method as it was built: a state of another one could not be gone on from."""
+        held = method.state_dict().items()
+        self._built = {name: value.shape for name, value in held if isinstance(value, Tensor)}
 
     def newest(self, method: Method, iterations: int, keep_other_code: bool) -> State | None:
         """The state that the method, built as it was, goes on from; says which, or why none.
@@ -104,9 +111,12 @@ class Checkpoints:
     def write(self, trainer: Trainer, done: int, meters: Mapping[str, Meter]) -> None:
         """Keep the state after so many steps; what that costs is in none of the meters.
 
-        A state that cannot be written is said once: training needs none. BenchError where the
-        networks of several processes differ.
+        A state that cannot be written, or that a method as it is built could not go on from, is
+        said once: training needs none. BenchError where networks of several processes differ.
         """
+        self._tried = done
+        if self._grown(trainer.method):
+            return
         start = time.perf_counter()
         with ExitStack() as pauses:
             for meter in meters.values():
@@ -122,8 +132,20 @@ class Checkpoints:
             if rank() == 0:
                 self._save(state, done, start)
             wait_for_all()
-        self._tried = done
         self._last = self._clock()
+
+    def _grown(self, method: Method) -> bool:
+        """Whether the method has more, or of other shapes, than when it was built; said once."""
+        held = learnt(method).items()
+        late = [name for name, tensor in held if self._built.get(name) != tensor.shape]
+        if late and not self._failed:
+            self.say(
+                f"the training's state is not kept, an interrupted training begins anew: {late[0]} "
+                "is not what it was when the method was built; expected every buffer and parameter "
+                "registered in setup, at its final shape"
+            )
+        self._failed = self._failed or bool(late)
+        return bool(late)
 
     def _save(self, state: State, done: int, start: float) -> None:
         folder = self.folder / f"{NAME}{done}"

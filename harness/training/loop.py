@@ -187,6 +187,8 @@ def train(
     meters = {"clock": clock, "history": history, **(meters or {})}
     if curve:
         meters["curve"] = curve
+    if checkpoints:
+        checkpoints.begin(method)
     start = 0
     if resume:
         start = _go_back(trainer, resume, meters)

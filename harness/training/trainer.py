@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from harness.config.schema import Profile
+from harness.errors import BenchError
 from harness.training.execution import laid_out
 from harness.training.gradients import GradientSum
 from harness.training.precision import autocast
@@ -132,10 +133,37 @@ class Trainer:
     def groups(self, batch: Batch, step: int) -> Iterator[dict[str, Tensor]]:
         """The method's groups, each computed under autocast; backward runs outside of it."""
         groups = self.method.losses(batch, step)
+        if not isinstance(groups, Iterator):
+            raise self._broken(
+                f"losses gave {type(groups).__name__}", "dictionaries that it yields"
+            )
         while True:
             with self.watch("losses"), autocast(self.device, self.profile.precision):
                 terms = next(groups, None)
             if terms is None:
                 return
+            self._check(terms)
             yield terms
             del terms  # the graph is backpropagated: free it before the next forward
+
+    def _check(self, terms: dict[str, Tensor]) -> None:
+        """BenchError unless they are numbers, and one that is minimised depends on what learns."""
+        if not isinstance(terms, dict):
+            raise self._broken(f"losses yielded {type(terms).__name__}", "a dictionary of terms")
+        for name, value in terms.items():
+            if not isinstance(value, Tensor):
+                raise self._broken(f"term {name!r} is {type(value).__name__}", "a tensor")
+            if value.numel() != 1:
+                raise self._broken(f"term {name!r} has shape {tuple(value.shape)}", "one number")
+        minimised = {n: v for n, v in terms.items() if not n.startswith("log/")}
+        if minimised and not any(value.requires_grad for value in minimised.values()):
+            raise self._broken(
+                f"no gradient flows from {', '.join(minimised)}",
+                "a term that depends on what learns, or the name log/... for what is only shown",
+            )
+
+    def _broken(self, found: str, expected: str) -> BenchError:
+        return BenchError(
+            f"method {type(self.method).__name__}: {found}; expected {expected} "
+            "(`bench test-method` looks for this and more)."
+        )

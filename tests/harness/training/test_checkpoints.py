@@ -225,3 +225,20 @@ def test_a_curve_is_asked_at_its_own_steps_and_goes_on_where_a_state_was_kept(tr
     state = training.checkpoints("4").newest(built, 8, False)
     run(later, training.checkpoints("4"), built, state)
     assert later.steps == [3, 6, 8], "step 3 from the state of step 4"
+
+
+def test_a_method_that_grows_while_it_trains_leaves_no_state_and_is_told_so(training):
+    checkpoints = training.checkpoints()
+    grown = method()
+    losses = grown.losses
+
+    def with_a_late_buffer(batch, step):
+        if not hasattr(grown, "late"):
+            grown.register_buffer("late", torch.zeros(3))
+        return losses(batch, step)
+
+    grown.losses = with_a_late_buffer
+    training.train(checkpoints, resume=(grown, None))
+    assert training.names == []
+    (said,) = training.said
+    assert "late is not what it was when the method was built; expected every buffer" in said

@@ -395,24 +395,3 @@ def test_gradients_of_several_groups_are_summed():
         trained.student.named_parameters(), expected.student.parameters(), strict=True
     ):
         torch.testing.assert_close(one.grad, shares[name.split(".")[0]] * other.grad)
-
-
-WRONG = {
-    "losses gave dict; expected dictionaries that it yields": lambda loss: {"t": loss},
-    "losses yielded Tensor; expected a dictionary of terms": lambda loss: iter([loss]),
-    "term 't' is float; expected a tensor": lambda loss: iter([{"t": 0.1}]),
-    "term 't' has shape (2,); expected one number": lambda loss: iter([{"t": loss.expand(2)}]),
-    "no gradient flows from t; expected": lambda loss: iter([{"t": loss.detach()}]),
-}
-
-
-@pytest.mark.parametrize("said", WRONG)
-def test_what_is_no_loss_is_told_by_its_name(said):
-    class Wrong(Method):
-        def losses(self, batch, step):
-            return WRONG[said](self.student(batch.source_image).logits.mean())
-
-    with pytest.raises(BenchError) as error:
-        Trainer(method(Wrong), profile(), CPU).step(batches(1), 0)
-    assert f"method Wrong: {said}" in str(error.value)
-    assert "bench test-method" in str(error.value)

@@ -115,6 +115,11 @@ def _with_own_files(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     elif isinstance(classes, list):
         values["classes"] = {"name": values["name"], "names": classes}
     elif classes is None and (source := own.get(values.get("source", ""))):
+        if not source.has_labels:
+            raise BenchError(
+                f"scenario {values['name']}: its source {source.name} has no labels; expected some "
+                f"to learn from: bench data new {source.name} --images DIR --labels DIR."
+            )
         values["classes"] = source.classes or {
             "name": source.name,
             "names": source.class_names(),

@@ -107,7 +107,10 @@ class LabelEncoding(Strict):
     seldom_ignored: bool = Field(
         False, description="most pixels have a class: where most have not, files were converted"
     )
-    remedy: str = "take the label from the original archive again"
+    remedy: str = (
+        "take the label from the original archive again; in a set of your own name the id in its "
+        "file, under ids or in ignored"
+    )
 
     @model_validator(mode="after")
     def _says_what_values_mean(self) -> LabelEncoding:

@@ -164,6 +164,7 @@ def _find(
     data_root: Path | None,
 ) -> Source:
     name: str = getattr(scenario, domain)
+    _check_own_folder(name)
     may_generate = domain == "source" and scenario.generated_source
     splits: dict[Role, str] = {"train": scenario.source_split}
     scored: Source | None = None
@@ -200,6 +201,16 @@ def _find(
             "where to get it."
         )
     return _generated(name, profile, domain, splits, labels)
+
+
+def _check_own_folder(name: str) -> None:
+    """DataError where the file of a data set names a folder that is not there."""
+    folder = layout_of(name).folder
+    if folder and not Path(folder).is_dir():
+        raise DataError(
+            f"{name}: there is no folder {folder}; expected its images there: correct `folder` in "
+            f"the file of {name}, or put the images back."
+        )
 
 
 def _second(scenario: Scenario, name: str, root: Path, labels: Labels) -> dict[Role, str]:
@@ -257,6 +268,7 @@ def _generated(
 def _scored(scenario: Scenario, profile: Profile, data_root: Path | None) -> Source:
     """The data set that is scored in the target's place."""
     name = scenario.scored
+    _check_own_folder(name)
     root = root_of(name, data_root)
     if root is None and name in scenario.datasets:
         raise _of_a_record(name, scenario)

@@ -63,7 +63,10 @@ def verify(
     layout, folder = layout_of(name), find_folder(name, Path(root))
     if folder is None:
         where = place(layout, Path(root))
-        remedy = "unpack or link it there, or point --data-root elsewhere"
+        elsewhere = (
+            "correct `folder` in its file" if layout.folder else "point --data-root elsewhere"
+        )
+        remedy = f"unpack or link it there, or {elsewhere}"
         instead = missing(name, Path(root))
         found = f"no such data set{instead and f' ({instead})'}"
         return [Problem(where, found, layout.what_it_holds, remedy)]

@@ -285,8 +285,10 @@ def finite(terms: dict[str, Tensor], step: int) -> dict[str, float]:
     values = {name: float(value) for name, value in terms.items()}
     broken = [name for name, value in values.items() if not math.isfinite(value)]
     if broken:
+        named = "terms" if len(broken) > 1 else "term"
         raise BenchError(
-            f"the loss term {broken[0]!r} became {values[broken[0]]} at step {step}; expected a "
-            "finite value. Try a smaller lr (--set lr=...) or --set precision=fp32."
+            f"the loss {named} {', '.join(map(repr, broken))} became {values[broken[0]]} at step "
+            f"{step} or since the last that was logged; expected finite values. --set log_every=1 "
+            "tells which was first. Try a smaller lr (--set lr=...) or --set precision=fp32."
         )
     return values

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import yaml
-from bench_cli import bench
+from bench_cli import bench, refused
 
 from harness.data.datasets import Dataset, Sample
 from harness.data.encodings import Labels
@@ -196,3 +196,14 @@ def test_the_dry_run_of_a_sweep_names_the_run_that_would_fail_there(here):
     )  # fmt: skip
     assert searched.code == 2, searched
     assert "target has no labels in its train split" in searched.err
+
+
+def test_a_source_without_labels_and_a_folder_that_moved_are_said_in_their_words(here):
+    Path("turned.toml").write_text('source = "target.toml"\ntarget = "source.toml"\n')
+    said = refused(bench("run", "--method", "dacs", "--scenario", "turned.toml", "--dry-run"))
+    assert "its source target has no labels; expected some to learn from: bench data new" in said
+    Path("target").rename("elsewhere")
+    name = scenario("plain")
+    said = refused(bench("run", "--method", "dacs", "--scenario", name, *MICRO, "--dry-run"))
+    assert f"target: there is no folder {here / 'target'}; expected its images there" in said
+    assert "correct `folder` in its file" in bench("data", "verify", "target.toml").out

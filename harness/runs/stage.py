@@ -28,7 +28,7 @@ def stage(name: str, kept: Callable[[], str], plan: Plan, workplace: Workplace) 
         with exits_raise():
             yield
     except (KeyboardInterrupt, Interrupted):
-        workplace.report.say(f"interrupted while {name}: {_go_on(kept())}")
+        workplace.report.say(f"interrupted while {name}: {_go_on(kept(), plan)}")
         raise
     except torch.OutOfMemoryError as error:
         advice = (
@@ -62,11 +62,14 @@ def kept_of_training(folder: Path, iterations: int) -> str:
 def _fail(text: str, name: str, kept: str, plan: Plan, workplace: Workplace) -> None:
     with suppress(OSError):  # a full disk must not hide what went wrong first
         store.write(failed_record(plan, text, workplace), workplace.results / "records")
-    workplace.report.say(f"failed while {name}: {_go_on(kept)}")
+    workplace.report.say(f"failed while {name}: {_go_on(kept, plan)}")
 
 
-def _go_on(kept: str) -> str:
-    return kept if kept == NOTHING else f"{kept}; the same command goes on from there"
+def _go_on(kept: str, plan: Plan) -> str:
+    if kept == NOTHING:
+        return kept
+    changed = f" (changed code of {', '.join(plan.spec.plugins)} starts anew)"
+    return f"{kept}; the same command goes on from there{changed if plan.spec.plugins else ''}"
 
 
 @contextmanager

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from harness.errors import BenchError
 from harness.records import store
 from harness.report.progress import Reporter
 from harness.runs import run as stages
+from harness.runs.stage import stage
 from harness.runs.teachers import is_usable
 from harness.runs.trained import OUTCOME
 from harness.runs.workplace import Workplace
@@ -301,3 +304,21 @@ def test_scores_of_earlier_weights_are_not_those_of_new_ones(tmp_path, monkeypat
     assert (folder / OUTCOME).is_file()
     assert not list(folder.glob("scores-*.json"))
     assert not (folder / "run.json").exists()
+
+
+def test_of_a_plug_in_it_is_said_that_changed_code_starts_anew(tmp_path):
+    plan = resolve(Request(method="source_only", scenario="gta2cs", student="test_mit"))
+    mine = plan.spec.model_copy(update={"plugins": {"mine": "0" * 64}})
+    said = []
+    for spec in (plan.spec, mine):
+        report = Reporter(Console(width=400, file=(shown := io.StringIO())))
+        place = Workplace(tmp_path, torch.device("cpu"), report)
+        asked = replace(plan, spec=spec)
+        with (
+            pytest.raises(ZeroDivisionError),
+            stage("training", lambda: "a state is kept", asked, place),
+        ):
+            raise ZeroDivisionError
+        said.append(shown.getvalue().strip())
+    assert said[0].endswith("a state is kept; the same command goes on from there")
+    assert said[1].endswith("goes on from there (changed code of mine starts anew)")

@@ -57,8 +57,8 @@ def write_predictions(student: Segmentor, plan: Plan, workplace: Workplace) -> N
         save(legend(plan.classes), folder / "legend.png")
     except (BenchError, OSError) as error:
         workplace.report.say(
-            f"not all predictions could be written to {folder} ({in_one_line(error)}); the run "
-            f"goes on without: bench predict IMAGES --checkpoint {spec.run_id} makes them"
+            f"not all predictions are in {folder} ({in_one_line(error)}); the run goes on: bench "
+            f"predict IMAGES --checkpoint {spec.run_id} makes them"
         )
 
 

@@ -19,7 +19,7 @@ from harness.data.images import not_a_file, read_upright
 from harness.data.loader import normalise
 from harness.data.transforms import PixelArray
 from harness.data.walk import SUFFIXES, is_image_name, leave_out, walk
-from harness.errors import BenchError
+from harness.errors import BenchError, DataError
 from harness.evaluation.inference import Views, predicted, within_memory
 from harness.files import written_whole
 from harness.measure.allocator import WITHOUT_TRAINING, keep_freed_blocks
@@ -164,13 +164,19 @@ def predict(
 
     The network gets images resized into `size` = (width, height), aspect kept; None: as they are.
     precision: fp32, bf16 or fp16, what the forward passes are computed in.
-    BenchError for a file that is no image; what was written before it stays.
+    BenchError for files that cannot be read as images, once all others are written.
     """
+    unread: list[DataError] = []
     keep_freed_blocks(WITHOUT_TRAINING)
     fewer = within_memory("windows (--slide 512,512,341,341), or a smaller --size")
     with fewer, evaluating(network), torch.inference_mode():
         for done, task in enumerate(tasks, 1):
-            image = read_upright(task.image)
+            try:
+                image = read_upright(task.image)
+            except DataError as error:
+                unread.append(error)
+                progress(done, len(tasks))
+                continue
             scaled = at_scales(image, size, views.scales)
             inputs = [normalise(view[None].to(device)) for view in scaled]
             classes_of_pixels = predicted(
@@ -183,6 +189,9 @@ def predict(
             else:
                 write_prediction(task.out, train_ids, rendering, classes, image)
             progress(done, len(tasks))
+    if unread:
+        counted = f"{len(unread)} of {len(tasks)} images not read, the others are predicted: "
+        raise DataError(f"{counted if len(tasks) > 1 else ''}{unread[0]}")
 
 
 def _train_ids(label: Path, classes: ClassSet) -> PixelArray:

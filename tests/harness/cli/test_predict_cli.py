@@ -149,6 +149,16 @@ def test_folders_are_searched_and_kept(picture, weights, tmp_path):
     assert names == ["day/a/grey_palette.png", "legend.png", "street_palette.png"]
 
 
+def test_an_image_that_cannot_be_read_costs_no_other_its_prediction(picture, weights, tmp_path):
+    out, content = tmp_path / "out", picture.read_bytes()
+    (picture.parent / "a_broken.png").write_bytes(content[: len(content) // 2])
+    (picture.parent / "z_whole.png").write_bytes(content)
+    said = refused(run(picture.parent, weights, out))
+    assert "1 of 3 images not read, the others are predicted: " in said
+    assert "a_broken.png" in said
+    assert {p.name for p in out.iterdir()} >= {"street_palette.png", "z_whole_palette.png"}
+
+
 def test_bad_input_is_refused_in_one_line_and_what_was_written_stays(picture, weights, tmp_path):
     out = tmp_path / "out"
     before = picture.read_bytes()

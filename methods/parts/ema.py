@@ -50,7 +50,7 @@ class EMATeacher(nn.Module):
 
     @torch.no_grad()
     def take_statistics(self, student: Segmentor) -> None:
-        """Of the student's norms: those of a teacher that has seen no image say nothing yet."""
+        """Have the student's buffers: norms of a teacher that has seen no image say nothing yet."""
         for own, other in zip(self.network.buffers(), student.buffers(), strict=True):
             own.copy_(other)
 

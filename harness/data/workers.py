@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from types import FrameType
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import cv2
@@ -48,7 +46,7 @@ def _one_thread(worker: int) -> None:
 
 def patient(loader: DataLoader) -> Iterator[Any]:
     """The loader's batches. BenchError where its workers do not answer for LONGEST_WAIT."""
-    batches = iter(loader)
+    batches = _quietly(loader)
     watch = _Watch(getattr(batches, "_workers", ()))
     try:
         while True:
@@ -59,7 +57,6 @@ def patient(loader: DataLoader) -> Iterator[Any]:
     except StopIteration:
         return
     except (RuntimeError, OSError, EOFError) as error:
-        _forget(batches)
         if not watch.gave_up:
             # What a worker had sent is fetched from it: one that was killed has closed its end.
             if watch.workers and not isinstance(error, RuntimeError) and not of_a_worker(error):
@@ -74,61 +71,24 @@ def patient(loader: DataLoader) -> Iterator[Any]:
         watch.ended.set()
 
 
-def _forget(batches: Iterator[Any]) -> None:
-    """End the workers: torch raises for a dead one that it still knows, whatever then goes on."""
-    with suppress(RuntimeError, OSError, EOFError):
-        getattr(batches, "_shutdown_workers", lambda: None)()
+def _quietly(loader: DataLoader) -> Iterator[Any]:
+    """The loader's batches, without the handler of SIGCHLD that torch sets for its workers.
 
-
-class WorkerEnds:
-    """Holds torch's word of a worker that has ended back, but where a batch is waited for.
-
-    Its handler of SIGCHLD raises wherever the main thread is: a signal to all processes of a run
-    would end it in the middle of a step, of which no state can be kept.
+    It raises for a worker that has ended wherever the main thread is: where a signal has ended all
+    processes of a run, in the middle of a step or while it writes down what is kept. Without it
+    the wait for a batch tells of such a worker, within five seconds.
     """
-
-    def __init__(self) -> None:
-        self._handler: Callable[[int, FrameType | None], Any] | None = None  # torch's
-        self._waits = self._ended = False
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Inside, a worker's end is told in `told` alone."""
-        self._take()
-        try:
-            yield
-        finally:
-            if self._handler:
-                signal.signal(signal.SIGCHLD, self._handler)
-
-    @contextmanager
-    def told(self) -> Iterator[None]:
-        """Inside `held`, around the wait for a batch: RuntimeError for a worker that has ended."""
-        self._waits = True
-        try:
-            if self._ended:
-                self._receive(signal.SIGCHLD, None)
-            yield
-        finally:
-            self._waits = False
-            self._take()  # a loader's first batch sets torch's handler
-
-    def _take(self) -> None:
-        if not hasattr(signal, "SIGCHLD") or not _in_main_thread():
-            return
-        handler = signal.getsignal(signal.SIGCHLD)
-        if callable(handler) and handler != self._receive:
-            self._handler = handler
-            signal.signal(signal.SIGCHLD, self._receive)
-
-    def _receive(self, number: int, frame: FrameType | None) -> None:
-        self._ended = not self._waits
-        if self._waits and self._handler:
-            self._handler(number, frame)
+    if not hasattr(signal, "SIGCHLD") or threading.current_thread() is not threading.main_thread():
+        return iter(loader)
+    before = signal.getsignal(signal.SIGCHLD)
+    batches = iter(loader)
+    if _of_torch(signal.getsignal(signal.SIGCHLD)):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL if _of_torch(before) else before)
+    return batches
 
 
-def _in_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()
+def _of_torch(handler: Any) -> bool:
+    return str(getattr(handler, "__module__", "")).startswith("torch.")
 
 
 class _Watch:

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from harness.config.schema import Profile
-from harness.data.workers import WorkerEnds
 from harness.errors import BenchError, in_one_line
 from harness.files import write_text
 from harness.measure.clock import StepClock
@@ -197,49 +196,45 @@ def train(
     elif history.log:
         history.log.begin()
     batches = iter(loader)
-    ends = WorkerEnds()
-    with ends.held():
-        for step in range(start, profile.iterations):
-            if checkpoints:
+    for step in range(start, profile.iterations):
+        if checkpoints:
+            checkpoints.stop_here(trainer, step, meters)
+        try:
+            with clock.data():
+                micro = [next(batches) for _ in range(profile.accumulation)]
+        except (RuntimeError, BenchError):
+            # A signal to all processes has ended the loader's workers too.
+            if checkpoints and processes() > 1:  # which may be in the middle of the step
+                checkpoints.stop_without()
+            elif checkpoints:
                 checkpoints.stop_here(trainer, step, meters)
-            try:
-                with clock.data(), ends.told():
-                    micro = [next(batches) for _ in range(profile.accumulation)]
-            except (
-                RuntimeError,
-                BenchError,
-            ):  # a signal to all processes has ended the loader's workers too
-                if checkpoints and processes() > 1:  # which may be in the middle of the step
-                    checkpoints.stop_without()
-                elif checkpoints:
-                    checkpoints.stop_here(trainer, step, meters)
-                raise
-            with clock.compute():
-                terms = trainer.step(micro, step)
-            clock.end_step()
-            done = step + 1
-            each_step(done)
-            logged = done % profile.log_every == 0 or done == profile.iterations
-            due = checkpoints is not None and done < profile.iterations and checkpoints.due(done)
-            scored = curve is not None and curve.due(done)
-            if step not in history.golden.steps and not logged and not due and not scored:
-                continue
-            values = finite(over_processes(terms), step)
-            del terms
-            if step in history.golden.steps:
-                history.golden.note(step, values, device)
-            if step < GOLDEN_STEPS:
-                for name, value in values.items():
-                    history.first.setdefault(name, []).append(value)
-            if logged:
-                speed = clock.speed()
-                progress(done, values, speed)
-                if history.log:
-                    history.log.append({"step": done, **values, "images_per_second": speed})
-            if curve and scored:
-                curve.score(method, done, meters)
-            if checkpoints and due:
-                checkpoints.write(trainer, done, meters)
+            raise
+        with clock.compute():
+            terms = trainer.step(micro, step)
+        clock.end_step()
+        done = step + 1
+        each_step(done)
+        logged = done % profile.log_every == 0 or done == profile.iterations
+        due = checkpoints is not None and done < profile.iterations and checkpoints.due(done)
+        scored = curve is not None and curve.due(done)
+        if step not in history.golden.steps and not logged and not due and not scored:
+            continue
+        values = finite(over_processes(terms), step)
+        del terms
+        if step in history.golden.steps:
+            history.golden.note(step, values, device)
+        if step < GOLDEN_STEPS:
+            for name, value in values.items():
+                history.first.setdefault(name, []).append(value)
+        if logged:
+            speed = clock.speed()
+            progress(done, values, speed)
+            if history.log:
+                history.log.append({"step": done, **values, "images_per_second": speed})
+        if curve and scored:
+            curve.score(method, done, meters)
+        if checkpoints and due:
+            checkpoints.write(trainer, done, meters)
     return history.first
 
 

@@ -169,7 +169,7 @@ def test_a_run_that_is_ended_killed_and_killed_again_is_one_that_nobody_disturbe
         if number == signal.SIGTERM:
             _, alive = psutil.wait_procs(children, timeout=10)
             assert not alive, "its workers end with it"
-    assert ends == [75, -signal.SIGKILL, -signal.SIGKILL]
+    assert ends == [75, -signal.SIGKILL, -signal.SIGKILL], said.read_text()
     finished(Process(arguments, cache, said), said)
     whole = tmp_path / "whole"
     undisturbed = command("dacs", whole, "workers=1", "iterations=12")

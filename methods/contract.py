@@ -67,8 +67,9 @@ class TeacherSpec(NamedTuple):
     """A frozen teacher that a method asks for before it can start."""
 
     network: str  # name in the zoo
-    checkpoint: str | None = None  # a weight file; None: a source-only run that the harness makes
+    checkpoint: str | None = None  # a weight file; None: a run that the harness makes before
     trained: bool = True  # False: as its encoder starts, never trained; its head then is random
+    method: str = "source_only"  # of that run; one without frozen teachers of its own
 
 
 class CompanionSpec(NamedTuple):

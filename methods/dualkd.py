@@ -5,10 +5,11 @@ frozen teacher of any architecture and size, trained on the source, teaches feat
 fixes that much; the loss, its layers and its weight are our reading, each a knob of its own, set by
 an ablation on generated data (results/tables/dualkd_ablation.md).
 
-Beyond the paper, the frozen teacher may be a foundation encoder that never learned on the source
-(`teacher_training=none`). The nearest published method is VFM-UDA++ (2025), whose distance,
-projector, teacher's input size, images and weight are choices here (benchmarks/suites/
-foundation_teacher.toml); none of them is a default.
+Beyond the paper, the frozen teacher may keep the target's norm statistics
+(`teacher_training=adabn`), or be a foundation encoder that never learned on the source (`none`).
+The nearest published method to that is VFM-UDA++ (2025), whose distance, projector, teacher's input
+size, images and weight are choices here (benchmarks/suites/foundation_teacher.toml); none of them
+is a default.
 
     L = CE(source) + CE(mixed; pseudo-labels) + lambda_kd * D(P(student's maps), frozen maps)
 """
@@ -50,9 +51,10 @@ class DualKD(DAFormer):
     class Config(DAFormer.Config):
         teacher: str | None = Field(None, description="frozen network; none: one size up")
         teacher_checkpoint: str | None = Field(None, description="its weights; none: trained first")
-        teacher_training: Literal["source", "none"] = Field(
+        teacher_training: Literal["source", "adabn", "none"] = Field(
             "source",
-            description="of the frozen network; none: an encoder as published",
+            description="of the frozen network; adabn: the same, its norms with the target's "
+            "statistics; none: an encoder as published",
             json_schema_extra=ADDED_LATER,
         )
         teacher_size: int | None = Field(
@@ -94,18 +96,24 @@ class DualKD(DAFormer):
         from methods.networks.zoo import one_size_up
 
         network = config.teacher or one_size_up(student)
-        trained = config.teacher_training == "source"
+        trained = config.teacher_training != "none"
+        method = "adabn" if config.teacher_training == "adabn" else "source_only"
         if not trained and config.teacher_checkpoint:
             raise ValueError(
                 "teacher_training=none takes an encoder alone: its weights by --teacher-init, not "
                 "--teacher-checkpoint"
+            )
+        if method == "adabn" and config.teacher_checkpoint:
+            raise ValueError(
+                "teacher_training=adabn is of a teacher that is trained before; expected no "
+                "--teacher-checkpoint, or one of a run of adabn and no teacher_training"
             )
         if not trained and "fused" in config.stages:
             raise ValueError(
                 "with teacher_training=none the frozen teacher has no head that learned; expected "
                 "stages of encoders, such as --set stages=4, not fused"
             )
-        return [TeacherSpec(network, config.teacher_checkpoint, trained)]
+        return [TeacherSpec(network, config.teacher_checkpoint, trained, method)]
 
     def setup(self, frozen_teachers: Sequence[Segmentor], companions: Sequence[Segmentor]) -> None:
         super().setup(frozen_teachers, companions)

@@ -255,7 +255,7 @@ def plan(
     *,
     init_option: str = "--init",
 ) -> Plan:
-    """Plan one run, and before it a source-only run for each frozen teacher without a file.
+    """Plan one run, and before it one for each frozen teacher without a file.
 
     `init_option` is what errors call `init`.
     """
@@ -277,7 +277,7 @@ def plan(
     other_option = "--teacher-init" if teacher_init else "--init"  # of networks beside the student
     teachers = []
     references: list[dict[str, Any]] = []
-    for network, checkpoint, trained in wanted:
+    for network, checkpoint, trained, trainer in wanted:
         network = _network(network)
         own_start = start_beside(network, profile.student, init, teacher_init)
         if checkpoint and teacher_init:
@@ -307,10 +307,11 @@ def plan(
             teacher_profile = profile.model_copy(
                 update={"student": network, "iterations": profile.teacher_iterations}
             )
-            source_knobs = {"loss_stride": config.loss_stride}
+            if trainer == method_name:
+                raise BenchError(f"{trainer} asks for a frozen teacher that it would train itself.")
             teacher = plan(
-                "source_only", source_knobs, scenario, teacher_profile, seed, data, own_start,
-                init_option=other_option,
+                trainer, {"loss_stride": config.loss_stride}, scenario, teacher_profile, seed, data,
+                own_start, init_option=other_option,
             )  # fmt: skip
             teachers.append(Teacher(network, plan=teacher))
             reference = {"network": network, "weights_id": teacher.spec.weights_id}

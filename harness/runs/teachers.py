@@ -97,7 +97,10 @@ def train_apart(teacher: Teacher, workplace: Workplace, port: int, steps_after: 
     Each process of a run of several starts one; these meet at the port.
     """
     assert teacher.plan is not None
-    workplace.report.say(f"frozen teacher {teacher.network}: trained on the source first")
+    with_target = " and the target" if teacher.plan.spec.uses_target else ""
+    workplace.report.say(
+        f"frozen teacher {teacher.network}: trained on the source{with_target} first"
+    )
     task = Task.of(
         teacher.plan,
         workplace.results,

@@ -195,6 +195,14 @@ def test_a_teacher_that_never_learned_has_no_head(batch):
             DualKD.frozen_teachers(config, "test_mit")
 
 
+def test_a_teacher_of_the_targets_norms_is_trained_by_adabn():
+    config = DualKD.Config(teacher_training="adabn")
+    assert DualKD.frozen_teachers(config, "mini_s") == [TeacherSpec("mini_m", method="adabn")]
+    given = DualKD.Config(teacher_training="adabn", teacher_checkpoint="x.pth")
+    with pytest.raises(ValueError, match="expected no --teacher-checkpoint"):
+        DualKD.frozen_teachers(given, "mini_s")
+
+
 def test_a_stage_that_a_network_has_not_is_named():
     with pytest.raises(ValueError, match=r"stage 4 of timm:test_vit:linear:last, .* gives 1 maps"):
         method("timm:test_vit:linear:last")

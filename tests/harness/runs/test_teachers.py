@@ -1,4 +1,4 @@
-"""A frozen teacher that is never trained: an encoder as published."""
+"""A frozen teacher that is no source-only run: an encoder as published, or of another method."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import torch
 from bench_cli import QUICK, bench, refused
 from cityscapes import CITYSCAPES
 from rich.console import Console
+from safetensors.torch import load_file
 
 from harness.config.planning import Teacher
 from harness.files import file_hash
@@ -14,6 +15,9 @@ from harness.records import store
 from harness.report.progress import Reporter
 from harness.runs.teachers import frozen_teacher
 from harness.runs.workplace import Workplace
+from methods import registry
+from methods.contract import TeacherSpec
+from methods.dualkd import DualKD
 from methods.networks import zoo
 from methods.networks.weights import save_weights
 
@@ -67,3 +71,43 @@ def test_its_weights_are_the_files_and_its_head_is_the_same_every_time(weights, 
 )
 def test_what_it_cannot_be(changes, reason, tmp_path):
     assert reason in refused(bench(*FOUNDATION, *changes, "--results", tmp_path))
+
+
+TEACHERS = ["run", "--method", "dualkd", "--scenario", "gta2cs", *QUICK, "--teacher", "mini_xs"]
+
+
+def test_a_teacher_with_the_targets_norms_has_the_weights_of_one_without(tmp_path):
+    """`statistics_steps` is longer than the schedule: none of its norms keeps a source image."""
+    done = bench(*TEACHERS, "--set", "teacher_training=adabn", "--results", tmp_path / "target")
+    assert done.code == 0, done.err
+    assert "frozen teacher mini_xs: trained on the source and the target first" in done.out
+    assert bench(*TEACHERS, "--results", tmp_path / "source").code == 0
+    source, target = (
+        next(r for r in store.read_all(tmp_path / name / "records") if r.spec.method == "dualkd")
+        for name in ("source", "target")
+    )
+    assert source.run_id != target.run_id
+    kept = []
+    for name, record in (("source", source), ("target", target)):
+        (reference,) = record.spec.teachers
+        assert record.cost.teachers[0].weights_id == reference["weights_id"]
+        folder = tmp_path / name / "artifacts" / reference["weights_id"]
+        kept.append(load_file(folder / "student.safetensors"))
+    without, with_target = kept
+    moved = {name for name, value in without.items() if not value.equal(with_target[name])}
+    assert moved
+    assert all("running_" in name for name in moved)
+    losses = [record.metrics.losses["kd_target"] for record in (source, target)]
+    assert losses[0] != losses[1]
+
+
+class OwnTeacher(DualKD):
+    @classmethod
+    def frozen_teachers(cls, config, student):
+        return [TeacherSpec(student, method="own_teacher")]
+
+
+def test_a_method_that_would_train_its_own_teacher_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setitem(registry.BUILT_IN, "own_teacher", f"{__name__}:OwnTeacher")
+    options = ["--method", "own_teacher", "--scenario", "gta2cs", *QUICK, "--results", tmp_path]
+    assert "asks for a frozen teacher that it would train itself" in refused(bench("run", *options))

@@ -86,15 +86,15 @@ def run(
         typer.Option(
             metavar="NETWORK",
             help="The teacher's network, for methods that have one.",
-            show_default="one size up",
+            show_default="that of its checkpoint, else one size up",
             autocompletion=network_names,
         ),
     ] = None,
     teacher_checkpoint: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            metavar="FILE",
-            help="Weights of the frozen teacher.",
+            metavar="FILE|RUN",
+            help="The teacher's weights: a file, a run's folder, or the id of a run in --results.",
             show_default="trained on the source first",
         ),
     ] = None,
@@ -156,8 +156,13 @@ def run(
     from harness.runs.trained import tidy
     from harness.runs.workplace import Workplace, is_current, record_of
     from harness.training.distributed import asked, own_device, own_rank
+    from harness.weights.find import find_checkpoint, network_of
 
     check_output_folder("--results", results)
+    if teacher_checkpoint:
+        found = find_checkpoint(teacher_checkpoint, results, option="--teacher-checkpoint")
+        teacher_checkpoint = str(found.path)
+        teacher = teacher or network_of(found)
     overrides = tuple(set_ or ())
     if devices or asked() > 1:
         overrides += (f"devices={devices or asked()}",)
@@ -167,7 +172,7 @@ def run(
         profile=profile,
         student=student,
         teacher=teacher,
-        teacher_checkpoint=str(teacher_checkpoint) if teacher_checkpoint else None,
+        teacher_checkpoint=teacher_checkpoint,
         teacher_init=teacher_init,
         init=init,
         seed=seed,

@@ -31,25 +31,27 @@ class Checkpoint:
     record: Record | None = None
 
 
-def find_checkpoint(name: str, results: Path, part: NetworkPart = "student") -> Checkpoint:
+def find_checkpoint(
+    name: str, results: Path, part: NetworkPart = "student", option: str = "--checkpoint"
+) -> Checkpoint:
     """Find a file, a run's folder, or a run below `results` by its run_id or weights_id.
 
-    Of a run of ours, `part` chooses the file of the student or of the EMA teacher. BenchError when
-    it is none of them, or when the run has no EMA teacher.
+    Of a run of ours, `part` chooses the file of the student or of the EMA teacher. BenchError,
+    which names the `option`, when it is none of them, or when the run has no EMA teacher.
     """
-    checkpoint = _find(name, results)
+    checkpoint = _find(name, results, option)
     if part == "student" or checkpoint.path.name != WEIGHTS:
         return checkpoint
     ema = checkpoint.path.with_name(EMA_WEIGHTS)
     if not ema.is_file():
         raise BenchError(
-            f"--checkpoint {name}: the run has no {EMA_WEIGHTS}; expected a run of a method with "
+            f"{option} {name}: the run has no {EMA_WEIGHTS}; expected a run of a method with "
             "an EMA teacher, or --part student."
         )
     return Checkpoint(ema, checkpoint.record)
 
 
-def _find(name: str, results: Path) -> Checkpoint:
+def _find(name: str, results: Path, option: str) -> Checkpoint:
     path = Path(name)
     if path.is_file():
         return Checkpoint(path, _record_beside(path))
@@ -63,7 +65,7 @@ def _find(name: str, results: Path) -> Checkpoint:
         if weights.is_file():
             return Checkpoint(weights, record)
     raise BenchError(
-        f"--checkpoint {name}: no such file or run; expected a file of weights, a folder with "
+        f"{option} {name}: no such file or run; expected a file of weights, a folder with "
         f"{WEIGHTS}, or the id of a run whose weights are in {artifacts}."
     )
 

@@ -201,6 +201,11 @@ def test_a_checkpoint_can_be_the_frozen_teacher_and_the_students_start(made, res
         "the same teacher, whichever way it came"
     )
 
+    by_id = ["--teacher-checkpoint", made["source_only"].run_id, "--results", results]
+    named = bench(*DUALKD, *by_id, "--dry-run", "--format", "json")
+    assert named.code == 0, named.err
+    assert json.loads(named.out)["run_id"] == record.run_id, "by its id, the network its own"
+
     own = results / "artifacts" / made["dualkd"].spec.weights_id / "student.safetensors"
     args = ["run", "--method", "source_only", "--scenario", "gta2cs", *QUICK]
     assert bench(*args, "--init", own, "--results", tmp_path / "warm").code == 0

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -24,6 +26,8 @@ STOPPING = tuple(
 #: Seconds in which further signals are the first one again: a signal to all processes of a job
 #: reaches one that another started twice, the second time from that other.
 AGAIN = 1.0
+#: Seconds after which a signal whose exception was dropped comes anew.
+_ANEW_AFTER = 0.05
 
 
 class Stop:
@@ -47,9 +51,12 @@ class Stop:
             return
         heard = [number for number in STOPPING if signal.getsignal(number) != signal.SIG_IGN]
         before = {number: signal.signal(number, self._receive) for number in heard}
+        hook = sys.unraisablehook
+        sys.unraisablehook = partial(self._dropped, hook)
         try:
             yield
         finally:
+            sys.unraisablehook = hook
             for number, handler in before.items():
                 signal.signal(number, handler)
 
@@ -96,6 +103,19 @@ class Stop:
             process.send_signal(number)  # nothing where it has ended
         if not (first and self._held):
             raise Interrupted(number)
+
+    def _dropped(self, others: Callable[[Any], Any], unraisable: Any) -> None:
+        """Python drops what is raised in a destructor or around a fork: have the signal anew.
+
+        A fork of a large process takes long enough for this: a loader's workers are forks.
+        """
+        if not isinstance(unraisable.exc_value, Interrupted):
+            others(unraisable)
+            return
+        number, self.number = unraisable.exc_value.number, None
+        anew = threading.Timer(_ANEW_AFTER, os.kill, (os.getpid(), number))
+        anew.daemon = True
+        anew.start()
 
 
 def leave_to_parent() -> None:

@@ -59,6 +59,40 @@ def test_an_error_of_the_step_is_not_hidden():
     assert step(1, ValueError) == []
 
 
+class Dies:
+    def __init__(self, error: Exception | None = None):
+        self.error = error
+
+    def __del__(self):
+        if self.error:
+            raise self.error
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_signal_that_python_drops_comes_anew():
+    """What is raised in a destructor, or while the process forks, is printed and forgotten."""
+    stop, hook, end = Stop(), sys.unraisablehook, time.monotonic() + 30
+
+    def work():
+        with stop.listening():
+            Dies()
+            while time.monotonic() < end:
+                time.sleep(0.01)
+
+    with pytest.raises(Interrupted):
+        work()
+    assert stop.number == signal.SIGTERM
+    assert sys.unraisablehook is hook
+
+
+def test_other_errors_of_a_destructor_are_said_as_ever(monkeypatch):
+    said = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda found: said.append(str(found.exc_value)))
+    with Stop().listening():
+        Dies(ValueError("gone"))
+    assert said == ["gone"]
+
+
 def test_what_nohup_ignores_stays_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:

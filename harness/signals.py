@@ -118,6 +118,12 @@ class Stop:
         anew.start()
 
 
+def end_quietly() -> None:
+    """Until this process listens, Ctrl-C ends it without a traceback: it may be importing."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def leave_to_parent() -> None:
     """Ignore signals in a process that its parent ends: but for SIGTERM, by which it does so."""
     for number in STOPPING:

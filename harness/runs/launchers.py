@@ -235,11 +235,13 @@ def command(task: Path, module: str = "harness.runs.worker") -> list[str]:
     `methods/` or `harness/` hides ours. The process gets this one's path instead, without the
     working folder's empty entry, as multiprocessing hands it on. `python -P` would need 3.11.
     It ends when this process does, in whatever way; by SIGTERM, so that it can print a last line.
+    Ctrl-C, which a terminal sends to both, ends it without a traceback while it still imports.
     """
     path = [entry for entry in sys.path if entry]
     our_folder = str(Path(harness.__file__).resolve().parents[1])
     watch = f"from harness.processes import end_with_parent as e; e({os.getpid()}, {SIGTERM:d})"
-    start = f"{watch}; from {module} import main; main(sys.argv[1])"
+    quiet = "from harness.signals import end_quietly; end_quietly()"
+    start = f"{quiet}; {watch}; from {module} import main; main(sys.argv[1])"
     code = f"import sys; sys.path[:] = {[*path, our_folder]!r}; {start}"
     return [sys.executable, "-c", code, str(task)]
 

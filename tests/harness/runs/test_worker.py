@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 import harness
 from harness.config.planning import Request, resolve
@@ -27,6 +30,19 @@ def test_packages_of_our_names_in_the_working_folder_are_not_imported(tmp_path, 
     )
     assert "the user folder ran" not in done.stderr
     assert "none.json" in done.stderr.splitlines()[-1], "main() looked for its task"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_ctrl_c_ends_a_process_that_still_imports_without_a_traceback(tmp_path, monkeypatch):
+    slow = "import time\nprint('imports', flush=True)\ntime.sleep(60)\n"
+    (tmp_path / "slow_to_import.py").write_text(slow)
+    monkeypatch.syspath_prepend(tmp_path)
+    words = command(tmp_path / "task.json", "slow_to_import")
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"imports\n"
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=30) == (b"", b"")
+    assert process.returncode == -signal.SIGINT
 
 
 def test_what_runs_and_the_methods_import_no_compiler():

@@ -88,7 +88,7 @@ def run_on_devices(task: Task, count: int, stop: Stop) -> int:
             processes.append(process)
         try:
             with stop.held():
-                codes = _wait(processes, port)
+                codes = _wait(processes, port, stop)
         except BaseException:
             for process in processes:
                 process.terminate()
@@ -98,14 +98,14 @@ def run_on_devices(task: Task, count: int, stop: Stop) -> int:
     return codes[0] or max(codes, key=abs)
 
 
-def _wait(processes: list[subprocess.Popen[bytes]], port: int) -> list[int]:
+def _wait(processes: list[subprocess.Popen[bytes]], port: int, stop: Stop) -> list[int]:
     """Wait for all; where one fails or rank 0 is done, end those that do not end by themselves."""
     until: float | None = None
     while None in (codes := [process.poll() for process in processes]):
         if until is None and (any(codes) or codes[0] == 0):
             until = time.monotonic() + GRACE
             killed = [(n, code) for n, code in enumerate(codes) if code is not None and code < 0]
-            for number, code in killed:
+            for number, code in killed if stop.number is None else ():
                 _tell(f"process {number} of {len(codes)}: {ending(code)}", port)
         if until is not None and time.monotonic() > until:
             for process in processes:

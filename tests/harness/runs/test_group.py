@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,14 +25,17 @@ from harness.records import store
 from harness.records.schema import Record
 from harness.report import loggers
 from harness.report.progress import Reporter
+from harness.runs import group
 from harness.runs.group import carry_out
 from harness.runs.workplace import Workplace
+from harness.signals import Stop
 from harness.training.trainer import Trainer
 from harness.weights.find import load
 from methods.networks import zoo
 
 CPU = torch.device("cpu")
 FAILED = 2
+KILLED = "import os; os.kill(os.getpid(), 9)"
 
 
 def plan_of(*overrides: str, method: str = "dacs") -> Plan:
@@ -186,6 +190,18 @@ def test_a_process_that_is_killed_ends_the_command_in_one_line(tmp_path, capfd):
     assert capfd.readouterr().err == (
         "bench: process 1 of 2: killed by signal 9 (SIGKILL), perhaps out of memory\n"
     )
+
+
+@pytest.mark.parametrize(("asked", "said"), [(None, ["process 1 of 2"]), (signal.SIGINT, [])])
+def test_that_one_was_killed_is_said_where_nobody_asked_for_the_end(asked, said, monkeypatch):
+    """Ctrl-C ends a process that still imports as a signal does; the first may not listen yet."""
+    ends = [subprocess.Popen([sys.executable, "-c", code]) for code in ("exit(2)", KILLED)]
+    told, stop = [], Stop()
+    stop.number = asked
+    monkeypatch.setattr(group, "_tell", lambda reason, port: told.append(reason.split(":")[0]))
+    ends[1].wait()
+    assert group._wait(ends, 0, stop) == [2, -signal.SIGKILL]
+    assert told == said
 
 
 class Noted:

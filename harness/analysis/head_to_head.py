@@ -186,7 +186,7 @@ def _one_row(name: str, runs: Sequence[Record]) -> list[Record]:
         )
         raise BenchError(
             f"{name}: runs of {len(rows)} settings found, of one expected; name one by --length, "
-            f"--suite, --student, --teacher or a run: {listed}."
+            f"--suite, --student, --teacher, METHOD:KEY=VALUE or a run: {listed}."
         )
     return next(iter(rows.values()))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -23,6 +25,7 @@ from harness.cli.selection import select
 from harness.errors import BenchError
 
 if TYPE_CHECKING:
+    from harness.analysis.head_to_head import Side
     from harness.records.schema import Record
 
 app = typer.Typer()
@@ -33,11 +36,17 @@ app = typer.Typer()
         "bench compare source_only dualkd --scenario gta2cs",
         "bench compare daformer dualkd results/records --format markdown",
         "bench compare daformer dualkd results/records --network ema",
+        "bench compare dualkd:teacher_training=source dualkd:teacher_training=adabn",
     )
 )
 def compare(
     a: Annotated[
-        str, typer.Argument(metavar="A", help="A method, a run id, or a file of records.")
+        str,
+        typer.Argument(
+            metavar="A",
+            help="A method, of some settings as METHOD:KEY=VALUE,KEY=VALUE; a run id; or a file of "
+            "records.",
+        ),
     ],
     b: Annotated[str, typer.Argument(metavar="B", help="The same; it is held against the first.")],
     records_: Records = None,
@@ -111,6 +120,7 @@ def compare(
         kept,
         "student" if network == "student" else "ema_teacher",
     )
+    result = replace(result, a=_named(a, result.a), b=_named(b, result.b))
     if format_ == "json":
         print(as_json(result))
     elif format_ == "markdown":
@@ -130,11 +140,60 @@ def _has_teacher(record: Record, network: str) -> bool:
     return not networks or network in networks
 
 
+def _settings(name: str) -> tuple[str, dict[str, str]]:
+    """`METHOD:KEY=VALUE,KEY=VALUE` as the method's name and its settings; any other name alone."""
+    method, colon, settings = name.partition(":")
+    if not colon or not re.match(r"\w+=", settings):
+        return name, {}
+    parts = re.split(r",(?=\w+=)", settings)
+    return method, {key: value for key, _, value in (part.partition("=") for part in parts)}
+
+
+def _named(name: str, side: Side) -> Side:
+    """The side, with the settings that the user gave in its label."""
+    method, settings = _settings(name)
+    if not settings or side.label.startswith(f"{method} ("):
+        return side
+    said = ", ".join(f"{key}={value}" for key, value in settings.items())
+    return replace(side, label=side.label.replace(method, f"{method} ({said})", 1))
+
+
+def _set_to(record: Record, key: str) -> str | None:
+    """A knob of a run's method, or of its profile, as one would type it; None: it has no such."""
+    from methods.registry import load
+
+    spec = record.spec
+    values = spec.profile.model_dump(mode="json") | spec.method_config
+    if key not in values:  # added after the record, or left out at its default
+        try:
+            field = load(spec.method).Config.model_fields.get(key)
+        except ValueError:  # a plug-in's method that is not here
+            field = None
+        if field is None:
+            return None
+        values[key] = field.default
+    value = values[key]
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _is_set(record: Record, key: str, value: str) -> bool:
+    found = _set_to(record, key)
+    if found == value:
+        return True
+    try:
+        return found is not None and float(found) == float(value)
+    except ValueError:
+        return False
+
+
 def _runs(name: str, records: list[Record], where: str) -> list[Record]:
     """The done runs that a name on the command line stands for. BenchError for none."""
     from harness.records import store
     from methods.registry import canonical
 
+    name, settings = _settings(name)
     if name.endswith(".json") or Path(name).is_file():
         matching = store.read_all([Path(name)])
         where = name
@@ -143,6 +202,16 @@ def _runs(name: str, records: list[Record], where: str) -> list[Record]:
         method = canonical(name)
         matching = [r for r in records if name == r.run_id] if is_run_id else []
         matching = matching or [r for r in records if r.spec.method == method]
+    for key, value in settings.items():
+        alike = [r for r in matching if _is_set(r, key, value)]
+        if matching and not alike:
+            found = sorted({text for r in matching if (text := _set_to(r, key)) is not None})
+            raise BenchError(
+                f"{name}:{key}={value}: no run of it; "
+                + (f"those in {where} have {key} {', '.join(found)}." if found else "")
+                + ("" if found else f"{name} has no knob {key}; `bench info {name}` lists them.")
+            )
+        matching = alike
     done = [r for r in matching if r.state == "done" and r.metrics]
     if not done:
         methods = ", ".join(sorted({r.spec.method for r in records if r.state == "done"}))

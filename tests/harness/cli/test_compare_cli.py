@@ -1,6 +1,7 @@
 """`bench compare` of the records that this project publishes."""
 
 import json
+import re
 
 import pytest
 from bench_cli import bench, refused
@@ -45,6 +46,30 @@ def test_runs_are_named_by_id_and_by_file():
     assert by_id.code == by_file.code == 0
     assert by_id.out == by_file.out
     assert "Warning: n < 3" in by_id.out
+
+
+ABLATION = (ROOT / "results/ablation/records", "--scenario", "gta2cs", "--format", "sentence")
+
+
+def test_two_settings_of_one_method_are_compared():
+    """Numbers by value, a list as it is typed, a knob that records do not hold by its default."""
+    asked = "dualkd:lambda_kd=3,warm_target=true,teacher_training=source"
+    found = bench("compare", "dualkd:lambda_kd=30.0", asked, *ABLATION)
+    assert found.code == 0, found.err
+    assert re.match(r"dualkd \(lambda_kd=3.* scores .* than dualkd \(lambda_kd=30", found.out)
+    by_stage = bench("compare", "daformer", "dualkd:stages=4,projection=conv", *ABLATION)
+    assert by_stage.out.startswith("dualkd (stages=4, projection=conv) scores "), by_stage.err
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("dualkd:distance=l1", "distance=l1: no run of it; those in .* have distance cosine, kl, "),
+        ("dualkd:distances=l2", "dualkd has no knob distances; `bench info dualkd` lists them"),
+    ],
+)
+def test_settings_that_no_run_has_are_refused_with_what_there_is(asked, said):
+    assert re.search(said, refused(bench("compare", "daformer", asked, *ABLATION)))
 
 
 def test_an_unknown_name_is_refused_with_what_there_is():

@@ -11,6 +11,8 @@ from harness.records.schema import Record
 
 #: The setting that is the code of the run's plug-ins; no knob has such a name.
 PLUG_IN = "plug-in"
+#: What a note says of a knob that a record leaves out: it was added later, and not set.
+UNSAID = "its default"
 
 
 def settings(record: Record) -> dict[str, Any]:
@@ -73,11 +75,11 @@ def usual(records: Iterable[Record]) -> dict[str, Any]:
     in_common = {}
     for name in sorted(set().union(*variants.values()) - _follow_networks(records)):
         values = {
-            _dumped(variant_settings.get(name)): variant_settings.get(name)
+            _dumped(variant_settings.get(name, UNSAID)): variant_settings.get(name, UNSAID)
             for variant_settings in variants.values()
         }
         counts = Counter(
-            _dumped(variant_settings.get(name)) for variant_settings in variants.values()
+            _dumped(variant_settings.get(name, UNSAID)) for variant_settings in variants.values()
         )
         (common, count), *others = counts.most_common()
         if others and count > len(variants) / 2:

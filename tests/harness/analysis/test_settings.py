@@ -98,3 +98,10 @@ def test_what_images_are_learned_from_and_what_their_classes_become_parts_tables
     headings = " | ".join(table.heading for table in tables)
     assert "target split val" in headings
     assert 'source classes {"rider": "ignored"}' in headings
+
+
+def test_a_knob_that_older_records_leave_out_is_said_to_be_at_its_default():
+    configs = ({"distance": "mse"}, {"distance": "kl"}, {"distance": "mse", "training": "adabn"})
+    (table,) = comparison([fake_record("dualkd", config=config) for config in configs])
+    said = "dualkd, where its row does not say otherwise: distance=mse, training=its default."
+    assert said in table.notes

@@ -167,11 +167,11 @@ def _set_to(record: Record, key: str) -> str | None:
     if key not in values:  # added after the record, or left out at its default
         try:
             field = load(spec.method).Config.model_fields.get(key)
-        except ValueError:  # a plug-in's method that is not here
+        except (KeyError, ValueError):  # a plug-in's method that is not here, or not whole
             field = None
-        if field is None:
+        if field is None or field.is_required():
             return None
-        values[key] = field.default
+        values[key] = field.get_default(call_default_factory=True)
     value = values[key]
     if isinstance(value, list | tuple):
         return ",".join(map(str, value))

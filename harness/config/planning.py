@@ -173,7 +173,7 @@ def _resolved(request: Request, data_root: Path | None) -> Plan:
         profile = profile.model_copy(update={"student": request.student})
     knobs = catalogue.knobs_for(profile, scenario.target)
     knobs = {k: v for k, v in knobs.items() if k in config_class.model_fields}
-    for option in ("teacher", "teacher_checkpoint", "teacher_init"):
+    for option in ("teacher_checkpoint", "teacher", "teacher_init"):
         value = getattr(request, option)
         knob = option.replace("_init", "")
         if value is not None and knob not in config_class.model_fields:

@@ -6,6 +6,9 @@ import re
 import pytest
 from bench_cli import bench, refused
 from documented import ROOT
+from fake_records import fake_record
+
+from harness.records import store
 
 RECORDS = ROOT / "results/records"
 NARROWED = (RECORDS, "--scenario", "gta2cs", "--profile", "tiny", "--teacher", "mini_m")
@@ -70,6 +73,12 @@ def test_two_settings_of_one_method_are_compared():
 )
 def test_settings_that_no_run_has_are_refused_with_what_there_is(asked, said):
     assert re.search(said, refused(bench("compare", "daformer", asked, *ABLATION)))
+
+
+def test_a_knob_of_a_plug_in_that_is_not_here_is_refused_too(tmp_path):
+    store.write(fake_record("mine"), tmp_path / "records")
+    said = refused(bench("compare", "mine", "mine:depth=3", "--results", tmp_path))
+    assert "mine has no knob depth" in said
 
 
 def test_an_unknown_name_is_refused_with_what_there_is():

@@ -205,6 +205,8 @@ def test_a_checkpoint_can_be_the_frozen_teacher_and_the_students_start(made, res
     named = bench(*DUALKD, *by_id, "--dry-run", "--format", "json")
     assert named.code == 0, named.err
     assert json.loads(named.out)["run_id"] == record.run_id, "by its id, the network its own"
+    without = refused(bench("run", "--method", "dacs", "--scenario", "gta2cs", *by_id))
+    assert without.startswith("bench: --teacher-checkpoint"), "what was typed, not what it implies"
 
     own = results / "artifacts" / made["dualkd"].spec.weights_id / "student.safetensors"
     args = ["run", "--method", "source_only", "--scenario", "gta2cs", *QUICK]

@@ -15,7 +15,7 @@ from harness.analysis.statistics import (
     Noise,
     smallest_difference,
 )
-from harness.analysis.variants import networks, shown, spelled, start_names, usual
+from harness.analysis.variants import networks, shown, spelled, start_names, usual, usual_starts
 from harness.records.schema import Record, hardware, unlabelled
 
 
@@ -76,19 +76,28 @@ def _at_which_step(records: Sequence[Record]) -> str:
 
 def _start_weights(records: Sequence[Record]) -> list[str]:
     """What each network's encoder starts from, where one starts from weights or is meant to."""
-    names = start_names(records)
-    starts: dict[str, set[str]] = defaultdict(set)
+    names, usual_of = start_names(records), usual_starts(records)
+    starts: dict[str, set[str | None]] = defaultdict(set)
     for record in records:
         for network in networks(record):
             if "checkpoint_sha256" not in network:  # such a teacher is not trained
-                start = shown("init", network.get("init"))
-                file = names.get(network.get("init") or "")
-                starts[network["network"]].add(f"{start} ({file})" if file else start)
+                starts[network["network"]].add(network.get("init"))
     wanted = any(record.spec.profile.wants_init for record in records)
-    if not wanted and all(start == {"random"} for start in starts.values()):
+    if not wanted and all(start == {None} for start in starts.values()):
         return []
-    by_network = [f"{name}: {' or '.join(sorted(start))}" for name, start in starts.items()]
-    return [f"Weights that encoders start from: {'; '.join(sorted(by_network))}."]
+
+    def named(start: str | None) -> str:
+        file = names.get(start or "")
+        return f"{shown('init', start)} ({file})" if file else str(shown("init", start))
+
+    by_network = []
+    for name, used in sorted(starts.items()):
+        said = sorted(named(start) for start in used if usual_of.get(name, "") != start)
+        if name in usual_of and said:
+            said[0] += " where a row says so"
+        unsaid = [named(usual_of[name])] if name in usual_of else []
+        by_network.append(f"{name}: {' or '.join(unsaid + said)}")
+    return [f"Weights that encoders start from: {'; '.join(by_network)}."]
 
 
 def _length_notes(rows: Sequence[Row]) -> list[str]:

@@ -31,7 +31,7 @@ from harness.analysis.statistics import (
     difference,
     summary,
 )
-from harness.analysis.variants import settings, spelled, variant
+from harness.analysis.variants import settings, spelled, usual_starts, variant
 from harness.records.schema import Metrics, Record, training_speed
 
 BASELINE, ORACLE = "source_only", "oracle"
@@ -159,9 +159,10 @@ def table_rows(
     )
     rows = []
     one_a_row = [runs[0] for runs in groups]  # their settings are those of all
+    starts = usual_starts(one_a_row)
     for runs, floor, gain, gain_at_seconds in columns:
         same_method = [r for r in one_a_row if r.spec.method == runs[0].spec.method]
-        row = _row(runs, variant(runs[0], same_method))
+        row = _row(runs, variant(runs[0], same_method, starts))
         beyond = floor.longest if floor else None
         gained = replace(row, gain=gain, gain_at_seconds=gain_at_seconds, gain_beyond=beyond)
         rows.append((gained, runs))

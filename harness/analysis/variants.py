@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from harness.config.schema import RunSpec
 from harness.records.schema import Record
 
 #: The setting that is the code of the run's plug-ins; no knob has such a name.
@@ -35,45 +36,72 @@ def settings(record: Record) -> dict[str, Any]:
 
 
 #: Start weights, by the setting: of which networks they are.
-_STARTS = {
-    "init": lambda record: [record.spec.student],
-    "teacher_init": lambda record: [teacher.get("network") for teacher in record.spec.teachers],
-    "companions": lambda record: [companion.get("network") for companion in record.spec.companions],
+_STARTS: dict[str, Callable[[RunSpec], list[dict[str, Any]]]] = {
+    "init": lambda spec: [{"network": spec.student, "init": spec.init}],
+    "teacher_init": lambda spec: list(spec.teachers),
+    "companions": lambda spec: list(spec.companions),
 }
 
 
-def _follow_networks(records: Iterable[Record]) -> set[str]:
-    """Start weights that are the same wherever the networks are: what names these names those."""
-    values: dict[str, dict[str, set[str]]] = {name: defaultdict(set) for name in _STARTS}
+def usual_starts(records: Iterable[Record]) -> dict[str, str | None]:
+    """Start weights by network: what more than half of the rows that hold it start it from.
+
+    A network whose rows are equally divided is left out. None: random weights.
+    """
+    starts: dict[str, dict[str, str | None]] = defaultdict(dict)
     for record in records:
-        record_settings = settings(record)
-        for name, networks_of in _STARTS.items():
-            if name in record_settings:
-                values[name][_dumped(networks_of(record))].add(_dumped(record_settings[name]))
-    return {name for name, of in values.items() if all(len(starts) == 1 for starts in of.values())}
+        row = _dumped([record.spec.method, record.spec.student, settings(record)])
+        for network in networks(record):
+            if _is_trained(network):
+                starts[network["network"]][row] = network.get("init")
+    return {
+        network: start
+        for network, by_row in starts.items()
+        for start, count in Counter(by_row.values()).most_common(1)
+        if count > len(by_row) / 2
+    }
 
 
-def variant(record: Record, same_method: Sequence[Record]) -> dict[str, Any]:
-    """The settings that tell a record from the method's others; usual ones are left out."""
+def variant(
+    record: Record, same_method: Sequence[Record], starts: Mapping[str, str | None]
+) -> dict[str, Any]:
+    """The settings that tell a record from the method's others; usual ones are left out.
+
+    starts: the table's `usual_starts`, which its heading names.
+    """
     own_config, common = record.spec.method_config, usual(same_method)
-    told_by_networks = _follow_networks(same_method)
     others = [settings(other) for other in same_method]
     return {
         name: shown(name, value)
         for name, value in settings(record).items()
         # A row without a teacher lacks its settings: the teacher's column tells the two apart.
-        if name not in told_by_networks
+        if not (name in _STARTS and _starts_as_usual(record, name, starts))
         and any(other.get(name) != value for other in others if name in other or name in own_config)
         and not (name in common and _dumped(common[name]) == _dumped(value))
     }
 
 
+def _starts_as_usual(record: Record, setting: str, starts: Mapping[str, str | None]) -> bool:
+    return all(
+        network["network"] in starts and starts[network["network"]] == network.get("init")
+        for network in _STARTS[setting](record.spec)
+        if _is_trained(network)
+    )
+
+
+def _is_trained(network: Mapping[str, Any]) -> bool:
+    """A network that is read from a checkpoint starts from nothing."""
+    return "checkpoint_sha256" not in network
+
+
 def usual(records: Iterable[Record]) -> dict[str, Any]:
-    """What more than half of a method's variants have in common, where not all of them do."""
-    records = list(records)
+    """What more than half of a method's variants have in common, where not all of them do.
+
+    Start weights aside: see `usual_starts`.
+    """
     variants = {_dumped(values): values for values in map(settings, records)}
     in_common = {}
-    for name in sorted(set().union(*variants.values()) - _follow_networks(records)):
+    for name in sorted(set().union(*variants.values()) - _STARTS.keys()):
         values = {
             _dumped(variant_settings.get(name, UNSAID)): variant_settings.get(name, UNSAID)
             for variant_settings in variants.values()
@@ -108,7 +136,7 @@ def shown(setting: str, value: Any) -> Any:
     """
     if setting == PLUG_IN:  # of each a file's hash, or a package's after its name and version
         return " + ".join(origin[:-56] if len(origin) > 56 else origin for origin in value)
-    if setting not in ("init", "teacher_init", "companions"):
+    if setting not in _STARTS:
         return value
     if isinstance(value, list):
         digits = [shown(setting, item) for item in value]

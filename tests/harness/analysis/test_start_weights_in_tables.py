@@ -34,13 +34,37 @@ def test_rows_that_differ_in_them_say_which():
     }
 
 
-def test_what_most_rows_start_from_is_named_too():
+def test_a_row_names_weights_other_than_those_of_most_rows():
+    """Of all methods' rows: what no row says is one start of a network, whatever the method."""
     records = [
-        started(fake_record("dacs", config={"ema": n}), **(LITE if n else {})) for n in range(3)
+        started(fake_record("dacs", student="b0", config={"ema": n}), **(LITE if n else {}))
+        for n in range(3)
     ]
-    (table,) = comparison(records)
-    said = "dacs, where its row does not say otherwise: init=57934424."
-    assert said in table.notes
+    others = [started(fake_record(name, student="b0"), **LITE) for name in ("advent", "mic")]
+    other = fake_record("advent", student="b0")
+    assert labels(*records, *others, other) == {
+        "dacs (ema=0, init=random)", "dacs (ema=1)", "dacs (ema=2)",
+        "advent", "advent (init=random)", "mic",
+    }  # fmt: skip
+    assert note(*records, *others, other) == [
+        "Weights that encoders start from: b0: 57934424 (efficientnet-lite0-57934424.pth) or "
+        "random where a row says so."
+    ]
+
+
+def test_frozen_teachers_of_two_networks_name_their_weights_where_one_has_several():
+    teachers = [
+        {"network": "b0", "weights_id": "u", **LITE},
+        {"network": "b1", "weights_id": "v", **TEACHER},
+        {"network": "b1", "weights_id": "w"},
+    ]
+    runs = [fake_record("dualkd", teachers=[teacher], student="b0") for teacher in teachers]
+    longer = fake_record("dualkd", teachers=teachers[1:2], profile={"teacher_iterations": 9999})
+    read = {"network": "b1", "checkpoint_sha256": "abc", "checkpoint": "a.pth"}
+    runs = [started(run, **LITE) for run in (*runs, longer, fake_record("dualkd", teachers=[read]))]
+    (table,) = comparison(runs)
+    assert sum("teacher_init" in row.label for row in table.rows) == 1
+    assert any("teacher_init=random" in row.label for row in table.rows)
 
 
 def test_a_file_of_two_names_is_one_row():
@@ -80,7 +104,7 @@ def test_rows_whose_networks_tell_their_weights_do_not_name_them():
     ]
     third = fake_record("dacs", student="b1")
     assert labels(*records, third) == {
-        "dacs (init=57934424)", "dacs (init=77cc7160)", "dacs (init=random)"
+        "dacs", "dacs (init=77cc7160)", "dacs (init=random)"
     }  # fmt: skip
 
 

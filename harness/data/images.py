@@ -56,7 +56,8 @@ def too_large(width: int, height: int) -> str | None:
 def read_stored(path: Path) -> PixelArray:
     """Read an image as RGB (H, W, 3), 8 bits a channel, in the order in which it is stored.
 
-    An EXIF orientation is not applied: labels have none. DataError where it cannot be read.
+    An EXIF orientation is not applied: labels have none. DataError where it cannot be read, or more
+    of a JPEG file is lost than `load` forgives.
     """
     reason = not_a_file(path)
     bgr = None
@@ -65,6 +66,8 @@ def read_stored(path: Path) -> PixelArray:
             bgr = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         except cv2.error:
             reason = "too large, or damaged"
+    if bgr is not None and _ends_in_grey(bgr) and (reason := damage(path)):
+        bgr = None
     if bgr is None:
         raise DataError(f"{path}: {reason or 'cannot be read'}; `bench data verify` says why")
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
@@ -159,9 +162,12 @@ def _mended_jpeg(path: Path) -> Image.Image | None:
         image = _decode(io.BytesIO(content + b"\xff\xd9"), path)
     except _BROKEN:
         return None
-    grey = np.asarray(image.convert("L"))[:-LOST_ROWS]
-    # The decoder paints rows that are lost in this grey.
-    return image if not len(grey) or (grey[-1] != 128).any() else None
+    return None if _ends_in_grey(np.asarray(image.convert("RGB"))) else image
+
+
+def _ends_in_grey(pixels: PixelArray) -> bool:
+    """Whether more than LOST_ROWS rows may be lost of a JPEG file: decoders paint them in grey."""
+    return len(pixels) > LOST_ROWS and bool((pixels[-LOST_ROWS - 1] == 128).all())
 
 
 def damage(path: Path) -> str | None:

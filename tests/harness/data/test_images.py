@@ -105,6 +105,14 @@ def test_half_a_file_is_not_forgiven(tmp_path, picture):
         assert damage(tmp_path / name), name
         with pytest.raises(DataError, match="expected a whole image file"):
             read_upright(tmp_path / name)
+        with pytest.raises(DataError, match="truncated|cannot be read"):
+            read_stored(tmp_path / name)
+
+
+def test_a_grey_picture_is_no_lost_one(tmp_path):
+    Image.new("RGB", (64, 48), (128, 128, 128)).save(tmp_path / "a.jpg")
+    assert (read_stored(tmp_path / "a.jpg") == 128).all()
+    assert (read_upright(tmp_path / "a.jpg") == 128).all()
 
 
 def test_a_label_with_a_broken_note_is_read(tmp_path):

@@ -111,11 +111,11 @@ def check_batch_of_one(name: str, crop: tuple[int, int]) -> None:
 
 
 @cache
-def check_parts(name: str, freeze_encoder: int | str, lora_rank: int) -> None:
+def check_parts(name: str, freeze_encoder: int | str, lora_rank: int, norm_eval: bool) -> None:
     """BenchError where the network's encoder has not what is to stand still, or to be adapted."""
-    if freeze_encoder == "none" and not lora_rank:
+    if freeze_encoder == "none" and not lora_rank and not norm_eval:
         return
-    from methods.networks.freezing import freeze
+    from methods.networks.freezing import freeze, hold_statistics
     from methods.networks.lora import attention_layers
 
     network = outline(name)
@@ -124,6 +124,11 @@ def check_parts(name: str, freeze_encoder: int | str, lora_rank: int) -> None:
             freeze(network, freeze_encoder)
         if lora_rank:
             attention_layers(network)
+        if norm_eval and not hold_statistics(network):
+            raise ValueError(
+                f"norm_eval=true: the encoder of {name} has no batch norms; expected one that has, "
+                "or false"
+            )
     except ValueError as error:
         raise BenchError(f"--set {error}.") from error
     except Exception:  # it cannot run without storage: the training tells

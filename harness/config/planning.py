@@ -220,7 +220,8 @@ def _check_trained(plan: Plan) -> None:
     for network in (plan.spec.student, *trained, *(c.network for c in plan.companions)):
         if one_image:
             check_batch_of_one(network, profile.crop)
-        check_parts(network, profile.freeze_encoder, profile.lora_rank)
+        held = profile.norm_eval and network == plan.spec.student
+        check_parts(network, profile.freeze_encoder, profile.lora_rank, held)
 
 
 def use_plugins(paths: Iterable[Path]) -> None:

@@ -176,6 +176,11 @@ class Profile(Strict):
     freeze_encoder: Count | Literal["none", "all"] = Field(
         "none", description="stands still: all of the encoder, or so many of its first blocks"
     )
+    norm_eval: bool = Field(
+        False,
+        description="batch norms of encoders keep the statistics that they start with, as of "
+        "ImageNet, while their scale and shift learn",
+    )
     lora_rank: CountOrZero = Field(
         0, description="of low-rank adapters, which then learn in the encoder's place; 0: none"
     )

@@ -38,7 +38,7 @@ from harness.weights.find import Checkpoint, load
 from methods import registry
 from methods.contract import Method, Segmentor
 from methods.networks import zoo
-from methods.networks.freezing import freeze
+from methods.networks.freezing import freeze, hold_statistics
 from methods.networks.lora import add_adapters
 from methods.parts.joined import rank
 
@@ -88,6 +88,8 @@ def restrict(network: Segmentor, profile: Profile) -> None:
     """Let of the network learn what the profile says. ValueError where it has no such parts."""
     if profile.freeze_encoder != "none":
         freeze(network, profile.freeze_encoder)
+    if profile.norm_eval:
+        hold_statistics(network)
     if profile.lora_rank:
         add_adapters(network, profile.lora_rank)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from methods.contract import Segmentor
 from methods.networks.blocks import blocks, layers
@@ -30,6 +32,18 @@ def freeze(network: Segmentor, first: int | str) -> None:
     hold(encoder, frozen)
 
 
+def hold_statistics(network: Segmentor) -> bool:
+    """Let the encoder's batch norms normalise by the statistics that they have, which never move.
+
+    Their scale and shift learn. mmsegmentation's norm_eval. False where there are no such norms.
+    """
+    norms: list[Any] = [m for m in network.encoder.modules() if isinstance(m, _BatchNorm)]
+    for norm in norms:
+        norm.stands_still = True
+        norm.eval()
+    return bool(norms)
+
+
 def hold(encoder: nn.Module, frozen: Collection[str]) -> None:
     """Mark every module all of whose parameters are `frozen`: it stays in eval mode from now on.
 
@@ -43,5 +57,5 @@ def hold(encoder: nn.Module, frozen: Collection[str]) -> None:
 
 
 def stands_still(module: nn.Module) -> bool:
-    """Whether `hold` has marked it."""
+    """Whether one of these has marked it."""
     return bool(getattr(module, "stands_still", False))

@@ -330,3 +330,11 @@ def test_a_name_that_cannot_be_built_says_what_to_write(name, remedy):
 def test_a_seed_that_torch_does_not_take_is_refused(seed):
     with pytest.raises(ValueError, match="seed"):
         Request(method="source_only", scenario="gta2cs", seed=seed)
+
+
+def test_norms_that_a_student_has_not_cannot_be_held():
+    found = "norm_eval=true: the encoder of daformer_mitb0 has no batch norms"
+    with pytest.raises(BenchError, match=found):
+        plan("daformer", student="daformer_mitb0", overrides=("norm_eval=true",))
+    # Its frozen teacher need not have any.
+    plan("dualkd", student="test_deeplab", overrides=("norm_eval=true", "teacher=daformer_mitb0"))

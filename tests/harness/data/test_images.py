@@ -105,7 +105,7 @@ def test_half_a_file_is_not_forgiven(tmp_path, picture):
         assert damage(tmp_path / name), name
         with pytest.raises(DataError, match="expected a whole image file"):
             read_upright(tmp_path / name)
-        with pytest.raises(DataError, match="truncated|cannot be read"):
+        with pytest.raises(DataError, match=r"truncated|cannot be read"):
             read_stored(tmp_path / name)
 
 

@@ -11,7 +11,7 @@ from methods.networks import mmseg_model, zoo
 from methods.networks.blocks import blocks, layers
 from methods.networks.encoder_rates import with_encoder_rates
 from methods.networks.encoders.resnet import CaffeResNet
-from methods.networks.freezing import freeze
+from methods.networks.freezing import freeze, hold_statistics
 from methods.networks.heads.dlv2 import DLV2Head
 from methods.networks.segmentor import EncoderDecoder
 from methods.parts.ema import EMATeacher
@@ -123,3 +123,20 @@ def test_what_never_learns_by_design_goes_on_outside_the_frozen_blocks():
         for block in blocks(encoder)
     ]
     assert modes == [{False}, {True}, {True}, {True}]
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_batch_norms_of_an_encoder_keep_their_statistics_while_all_of_it_learns(held):
+    network = zoo.build("test_deeplab")
+    if held:
+        assert hold_statistics(network)
+    teacher = EMATeacher(network, 0.9)
+    before = copy.deepcopy(network.state_dict())
+    network.train()(torch.randn(2, 3, 32, 32)).logits.square().sum().backward()
+    teacher.train()(torch.randn(2, 3, 32, 32))
+    assert all(p.grad is not None for p in network.encoder.parameters())
+    for trained in (network, teacher.network):
+        moved = {k for k, v in trained.state_dict().items() if not torch.equal(v, before[k])}
+        assert bool(moved) != held
+    with torch.device("meta"):
+        assert not hold_statistics(zoo.build("daformer_mitb0"))

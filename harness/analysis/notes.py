@@ -180,6 +180,8 @@ def gain_notes(gains: Sequence[Difference], shared: Deviations | None) -> list[s
             f"comparisons (Holm). n = {n} finds a true difference of {smallest:.1f} points with "
             "80 % power."
         )
+    if any(math.isfinite(gain.low) and not gain.tested for gain in gains):
+        notes.append(f"~ where n < {ENOUGH_SEEDS}: too few seeds to test.")
     return notes
 
 

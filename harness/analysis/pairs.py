@@ -14,10 +14,10 @@ from harness.analysis.wording import interval, joined, sizes
 
 
 def longest(table: Table) -> list[Row]:
-    """Of rows that differ in the length of their schedule alone, the longest one."""
+    """Of rows that differ in the length of their schedule alone, the longest of enough seeds."""
     rows = {
         (row.name, row.student, row.teachers): row
-        for row in sorted(table.rows, key=lambda row: row.length)
+        for row in sorted(table.rows, key=lambda r: (r.miou.n >= ENOUGH_SEEDS, r.length))
     }
     return [row for row in table.rows if row in rows.values()]
 

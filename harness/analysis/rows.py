@@ -230,10 +230,10 @@ def rows_by_seed(
 def at_every_length(
     gains: Sequence[Difference | None], settings_of: Sequence[str]
 ) -> list[Difference | None]:
-    """A gain is beyond chance where it is so, in one direction, at every length that was run."""
+    """A gain is beyond chance where it is so, in one direction, at every length that was tested."""
     lengths: dict[str, list[Difference]] = defaultdict(list)
     for gain, row_settings in zip(gains, settings_of, strict=True):
-        if gain:
+        if gain and gain.tested:
             lengths[row_settings].append(gain)
     lasting = {
         row_settings: all(g.significant for g in each) and len({g.mean > 0 for g in each}) == 1

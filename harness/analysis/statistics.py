@@ -75,7 +75,8 @@ class Difference:
     p: float
     n: int  # the smaller sample
     test: Test  # "": too few values for any
-    p_holm: float = NAN  # p corrected over its table; NaN: not among those tested
+    p_holm: float = NAN  # p corrected over its table; NaN: not among those corrected
+    tested: bool = True  # False: of too few seeds for its table to test it, whatever its p
     lasts: bool = True  # False: not beyond chance at every length of the schedule that was run
 
     @property
@@ -87,7 +88,7 @@ class Difference:
     def told_here(self) -> bool:
         """Beyond chance in its table at this length, or alone where it was corrected over none."""
         p = self.p if math.isnan(self.p_holm) else self.p_holm
-        return p < 1 - CONFIDENCE  # False for NaN
+        return self.tested and p < 1 - CONFIDENCE  # False for NaN
 
 
 def summary(values: Iterable[float]) -> Summary:
@@ -205,12 +206,15 @@ def _difference(mean: float, error: float, freedom: float, n: int, test: Test) -
 
 
 def corrected(differences: Sequence[Difference | None], least_n: int) -> list[Difference | None]:
-    """Holm's p over those of n >= least_n (Holm, Scandinavian Journal of Statistics 1979)."""
+    """Holm's p over those of n >= least_n (Holm, Scandinavian Journal of Statistics 1979).
+
+    The others are told from nothing.
+    """
     tested = [d is not None and d.n >= least_n and math.isfinite(d.p) for d in differences]
     adjusted = iter(holm([d.p for d, is_tested in zip(differences, tested, strict=True)
                           if d and is_tested]))  # fmt: skip
     return [
-        replace(d, p_holm=next(adjusted)) if d and is_tested else d
+        replace(d, p_holm=next(adjusted) if is_tested else NAN, tested=is_tested) if d else None
         for d, is_tested in zip(differences, tested, strict=True)
     ]
 
@@ -228,14 +232,17 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def smallest_difference(of_a: Noise, of_b: Noise, n: int, comparisons: int = 1) -> float:
     """The true difference that n seeds each find with 80 % power, at Holm's first, hardest step.
 
-    With fewer rows than POOLED_FROM the test has 2n - 2 degrees of freedom at most.
+    With fewer rows than POOLED_FROM the test has 2n - 2 degrees of freedom at most; from
+    PAIRED_FROM seeds on n - 1, paired, and what pairing takes from the error is not counted.
     """
     from scipy.special import nctdtrinc
 
     if n < 2:
         return NAN
     error, freedom = _error(n, n, of_a, of_b)
-    if of_a is of_b and of_a.rows < POOLED_FROM:
+    if n >= PAIRED_FROM:
+        freedom = min(freedom, n - 1)
+    elif of_a is of_b and of_a.rows < POOLED_FROM:
         freedom = min(freedom, 2 * n - 2)
     if not error:
         return 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from harness.analysis.rows import ENOUGH_SEEDS, Row
+from harness.analysis.rows import Row
 from harness.analysis.statistics import Difference, Summary
 
 NONE = "-"
@@ -26,17 +26,15 @@ def spread(value: Summary | None, style: str = ".1f") -> str:
     return f"{number(value.mean, style)}{sd} ({value.n})"
 
 
-def difference_text(
-    value: Difference | None, enough: int = ENOUGH_SEEDS, precision: int = PRECISION
-) -> str:
-    """Signed points, their interval, and `~` only where there are `enough` seeds to test."""
+def difference_text(value: Difference | None, precision: int = PRECISION) -> str:
+    """Signed points, and where there is one their interval, with `~` unless told from chance."""
     if value is None:
         return NONE
     interval = ""
     if math.isfinite(value.low):
-        interval = f" [{value.low:.{precision}f}, {value.high:.{precision}f}]"
-    unsure = value.n >= enough and not value.significant
-    return f"{round(value.mean, precision) + 0.0:+.{precision}f}{interval}{' ~' if unsure else ''}"
+        mark = "" if value.significant else " ~"
+        interval = f" [{value.low:.{precision}f}, {value.high:.{precision}f}]{mark}"
+    return f"{round(value.mean, precision) + 0.0:+.{precision}f}{interval}"
 
 
 def gain_at_seconds_text(row: Row, precision: int = PRECISION) -> str:

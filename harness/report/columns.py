@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
-from harness.analysis.aggregate import ENOUGH_SCENARIOS, Aggregate, OverScenarios, aggregates
+from harness.analysis.aggregate import Aggregate, OverScenarios, aggregates
 from harness.analysis.comparison import NOT_COMPARABLE, Table
 from harness.analysis.notes import aggregate_notes
 from harness.analysis.published import Figure, published
@@ -312,7 +312,7 @@ def aggregate_grid(aggregate: Aggregate, precision: int = PRECISION) -> Grid:
         ("IQM mIoU %", lambda r: f"{number(r.interquartile_mean, score)} ({r.runs})", True),
         (
             "gain",
-            lambda r: difference_text(r.gain, ENOUGH_SCENARIOS, precision),
+            lambda r: difference_text(r.gain, precision),
             any(r.gain for r in rows),
         ),
         ("P(better)", lambda r: number(r.improvement, ".2f"), any(r.gain for r in rows)),

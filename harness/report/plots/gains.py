@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from harness.analysis.comparison import Table
-from harness.analysis.rows import BASELINE, ENOUGH_SEEDS
+from harness.analysis.rows import BASELINE
 from harness.errors import BenchError
 from harness.report.plots.style import COLOURS, GREY, heading, new_figure, short
 
@@ -35,7 +35,7 @@ def draw(table: Table, width: float) -> Figure:
     axes = figure.subplots()
     axes.axvline(0, color=GREY, lw=0.7)
     for line, (_, gain) in enumerate(gains):
-        sure = gain.n >= ENOUGH_SEEDS and gain.significant
+        sure = gain.significant
         if math.isfinite(gain.low):
             axes.plot([gain.low, gain.high], [line, line], color=COLOURS[0], lw=1)
         axes.plot(gain.mean, line, "o", ms=4, color=COLOURS[0], mfc=COLOURS[0] if sure else "white")

@@ -98,6 +98,12 @@ def test_two_scenarios_are_one_sentence_and_a_gain_in_one_alone_is_said_so():
     assert re.search(r"\d\.\d points on GTA5 -> Cityscapes \(n = 3 seeds, 3 comparisons\)", power)
 
 
+def test_a_longer_schedule_of_few_seeds_hides_no_shorter_one():
+    twice = {"iterations": 1600, "length": 2}
+    records = [*table(36.0, 30.4), *runs("daformer", 40.0, n=1, profile=twice)]
+    assert "daformer by +6.0 points" in texts(records, "gains")[0]
+
+
 def test_equal_steps_and_equal_seconds_are_told_apart_at_the_longest_schedule():
     def at(length, seconds):
         return {

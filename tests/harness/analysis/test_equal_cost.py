@@ -8,6 +8,7 @@ from fake_records import fake_cost, fake_provenance, fake_record
 from harness.analysis.comparison import comparison
 from harness.analysis.equal_cost import Point, at_steps, curve, training_seconds
 from harness.records.schema import Record, TeacherCost
+from harness.report.cells import difference_text
 from harness.report.formats import render
 
 POINTS = [Point(1, 100, {0: 30.0, 1: 32.0}), Point(2, 200, {0: 34.0, 1: 40.0})]
@@ -155,6 +156,18 @@ def test_a_gain_of_one_length_that_another_does_not_confirm_is_marked_as_chance(
     assert not row(lost, "daformer").gain.significant
     assert row(lost, "daformer").gain.p_holm < 0.05
     assert row(lost, "fda").gain.significant, "it was run at one length, which a note says"
+
+
+def test_a_length_of_too_few_seeds_decides_nothing():
+    """One run at another length neither takes a tested gain nor is told from chance itself."""
+    records = [*four_rows(at_two=9.0), *seeds("dacs", 1, 33)]
+    records = [r for r in records if r.spec.profile.length == 1 or r.spec.seed == 0]
+    marked = {label: row(records, label).gain for label in ("daformer", "daformer x2")}
+    assert marked["daformer"].significant
+    assert not marked["daformer x2"].significant
+    assert difference_text(marked["daformer x2"]).endswith(" ~")
+    text = render(records, "json")
+    assert '"tested": false' in text
 
 
 def test_neither_does_a_loss_confirm_a_gain():

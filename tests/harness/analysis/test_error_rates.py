@@ -158,6 +158,19 @@ def test_the_smallest_difference_is_found_in_80_percent_of_tables():
     assert (p * gains < 0.05).mean() == pytest.approx(0.8, abs=0.02)
 
 
+@pytest.mark.parametrize(("correlation", "most"), [(0, 0.83), (CORRELATION, 0.9)])
+def test_from_ten_seeds_on_it_is_found_at_least_as_often(correlation, most):
+    rng, seeds, gains = np.random.default_rng(1), 10, 12
+    own = rng.standard_normal((TABLES, 2, seeds)) * math.sqrt(1 - correlation)
+    scores = SD * (own + rng.standard_normal((TABLES, 1, seeds)) * math.sqrt(correlation))
+    of_run = Noise(SD, ROWS * (seeds - 1), ROWS)
+    scores[:, 1] += smallest_difference(of_run, of_run, seeds, gains)
+    differences = scores[:, 1] - scores[:, 0]
+    error = differences.std(axis=1, ddof=1) / math.sqrt(seeds)
+    p = p_values(differences.mean(axis=1), error, seeds - 1)
+    assert 0.78 < (p * gains < 0.05).mean() < most
+
+
 def test_pairing_three_seeds_has_a_fifth_of_the_power():
     """Why PAIRED_FROM is not 3: of a true gain of 6 points, after the same correction."""
     scores = tables()

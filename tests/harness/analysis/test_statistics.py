@@ -7,6 +7,7 @@ from scipy import stats as scipy_stats
 
 from harness.analysis.statistics import (
     PAIRED_FROM,
+    Difference,
     Noise,
     corrected,
     deviations,
@@ -135,6 +136,14 @@ def test_samples_that_deviate_alike_count_once_as_freedom():
 def test_holm_is_the_papers():
     """statsmodels' multipletests(method="holm") of the same values."""
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+def test_what_has_too_few_seeds_to_be_tested_is_told_from_nothing():
+    few = Difference(9.0, 8.0, 10.0, 0.001, 2, "pooled t")
+    assert few.significant  # alone, as `bench compare` has it
+    (in_a_table,) = corrected([few], 3)
+    assert not in_a_table.significant
+    assert math.isnan(in_a_table.p_holm)
 
 
 def test_p_is_corrected_over_those_with_seeds_enough():

@@ -8,12 +8,12 @@ the scenario, a random effect, and not the run.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.analysis.comparison import Table
-from harness.analysis.rows import BASELINE, Row, at_every_length
+from harness.analysis.comparison import Table, apart, places
+from harness.analysis.rows import BASELINE, Row, at_every_length, row_names
 from harness.analysis.statistics import (
     Difference,
     Noise,
@@ -23,6 +23,7 @@ from harness.analysis.statistics import (
     pooled_difference,
     probability_of_improvement,
 )
+from harness.analysis.variants import settings
 
 ENOUGH_SCENARIOS = 2
 
@@ -46,24 +47,25 @@ class Aggregate:
 
     scenarios: tuple[str, ...]
     profile: str  # with its edition
-    differs: dict[str, str]
+    differs: list[str]  # what sets it apart from others of the profile
     generated: str
     rows: list[OverScenarios]
     noise: Noise | None  # of a method's mean on a scenario, once scenarios' own means are out
-    left_out: list[str]  # rows that not every scenario has
+    left_out: list[str]  # rows that not every scenario has, or that have no figure
 
 
 def aggregates(tables: Sequence[Table]) -> list[Aggregate]:
     """One for each profile that has tables of two scenarios or more, alike in all else."""
-    groups: dict[str, list[Table]] = defaultdict(list)
-    for table in tables:
-        groups[json.dumps([table.profile_name, table.differs], sort_keys=True)].append(table)
-    return [_aggregate(group) for group in groups.values() if len(group) >= ENOUGH_SCENARIOS]
+    return [_aggregate(group) for group in places(tables) if len(group) >= ENOUGH_SCENARIOS]
 
 
 def _aggregate(tables: Sequence[Table]) -> Aggregate:
-    by_table = [{_name(row): row for row in table.rows} for table in tables]
-    shared = [name for name in by_table[0] if all(name in rows for rows in by_table)]
+    by_table = [_by_settings(table) for table in tables]
+    shared = [
+        name
+        for name in by_table[0]
+        if all(name in rows and math.isfinite(rows[name].miou.mean) for rows in by_table)
+    ]
     missing = dict.fromkeys(row.label for rows in by_table for n, row in rows.items()
                             if n not in shared)  # fmt: skip
     over = [[rows[name] for rows in by_table] for name in shared]
@@ -85,11 +87,11 @@ def _aggregate(tables: Sequence[Table]) -> Aggregate:
     return Aggregate(
         scenarios=tuple(table.scenario.title for table in tables),
         profile=tables[0].profile_name,
-        differs=tables[0].differs,
+        differs=apart(tables),
         generated=next((table.generated for table in tables if table.generated), ""),
         rows=[
             OverScenarios(
-                label=rows[0].label,
+                label=max((row.label for row in rows), key=len),
                 student=rows[0].student,
                 teachers=rows[0].teachers,
                 runs=sum(row.miou.n for row in rows),
@@ -104,8 +106,17 @@ def _aggregate(tables: Sequence[Table]) -> Aggregate:
     )
 
 
-def _name(row: Row) -> tuple[str, str, tuple[str, ...]]:
-    return row.label, row.student, row.teachers
+def _by_settings(table: Table) -> dict[str, Row]:
+    """Rows by what must be equal in every scenario; a teacher's file is a scenario's own.
+
+    Not by label: that names only what tells a row from others of its table.
+    """
+    rows = {}
+    for name, row in zip(row_names(table.rows), table.rows, strict=True):
+        of_runs = {**settings(table.runs[name][0]), "checkpoint": None}
+        parts = [row.method, row.student, row.teachers, row.length, of_runs]
+        rows[json.dumps(parts, sort_keys=True)] = row
+    return rows
 
 
 def _baseline(row: Row, over: Sequence[list[Row]]) -> list[Row] | None:

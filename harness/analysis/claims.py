@@ -5,7 +5,6 @@ The sentences of results/README.md: made from the records, so that they change w
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,7 +13,7 @@ from operator import attrgetter
 from typing import Literal
 
 from harness.analysis.aggregate import OverScenarios, aggregates
-from harness.analysis.comparison import Table, comparison
+from harness.analysis.comparison import Table, apart, comparison, places
 from harness.analysis.pairs import combined, longest, teacher_sizes
 from harness.analysis.provenance import mixture
 from harness.analysis.rows import BASELINE, ENOUGH_SEEDS, ORACLE, Row
@@ -50,11 +49,6 @@ class _Gain:
 
 def claims(records: Iterable[Record]) -> list[Claim]:
     """All that the records let one say, place by place; empty where that is nothing."""
-    groups: dict[str, list[Table]] = defaultdict(list)
-    for table in comparison(records):
-        if table.rows:
-            conditions = [table.profile_name, table.generated, table.differs]
-            groups[json.dumps(conditions, sort_keys=True)].append(table)
     answers: dict[Question | None, Callable[[Sequence[Table]], list[str]]] = {
         "gains": _gains,
         "power": _power,
@@ -64,8 +58,8 @@ def claims(records: Iterable[Record]) -> list[Claim]:
         None: _mixtures,
     }
     found = (
-        Claim(about, _place(tables[0]), text)
-        for tables in groups.values()
+        Claim(about, _place(tables), text)
+        for tables in places(comparison(records))
         for about, answer in answers.items()
         for text in answer(tables)
     )
@@ -84,9 +78,9 @@ def _mixtures(tables: Sequence[Table]) -> list[str]:
     ]
 
 
-def _place(table: Table) -> str:
-    apart = [f"{name} {value}" for name, value in table.differs.items()]
-    return f"{PLACES[table.generated]}, {', '.join([f'profile {table.profile_name}', *apart])}"
+def _place(tables: Sequence[Table]) -> str:
+    profile = f"profile {tables[0].profile_name}"
+    return f"{PLACES[tables[0].generated]}, {', '.join([profile, *apart(tables)])}"
 
 
 def _gains(tables: Sequence[Table]) -> list[str]:
@@ -120,6 +114,7 @@ def _gains_over(
         "above": _clear,
         "below": _clear,
         "longest": _clear,
+        "opposite": _clear,
         "mixed": _clear,
         "untold": _untold,
     }
@@ -146,7 +141,7 @@ def _verdict(each: Sequence[_Gain]) -> str:
         for one in each
     }
     if len(told) > 1:
-        return "mixed"
+        return "mixed" if 0 in told else "opposite"
     return {1: "above", -1: "below", 0: "untold"}[told.pop()]
 
 
@@ -155,6 +150,7 @@ def _clear(verdict: str, methods: dict[str, list[_Gain]]) -> str:
         "above": f"beyond chance above {BASELINE}",
         "below": f"beyond chance below {BASELINE}",
         "longest": f"beyond chance from {BASELINE} at this length, not at every one",
+        "opposite": f"beyond chance above {BASELINE} in one scenario, below it in another",
         "mixed": f"beyond chance from {BASELINE} in one scenario, not so in another",
     }[verdict]
     if verdict == "longest":  # said once, and not by a mark at each
@@ -271,6 +267,8 @@ def _together(tables: Sequence[Table]) -> list[str]:
 
 
 def _over(row: OverScenarios, rows: Sequence[OverScenarios]) -> str:
+    """The row's label, with its student and its teacher where others differ from it in them."""
     alike = [other for other in rows if other.label == row.label]
-    teachers = f" <- {' + '.join(row.teachers)}" if len(alike) > 1 and row.teachers else ""
-    return f"{row.label}{teachers}"
+    student = f" of {row.student}" if len({other.student for other in rows}) > 1 else ""
+    taught = f" <- {' + '.join(row.teachers) or 'no teacher'}"
+    return f"{row.label}{student}{taught if len({r.teachers for r in alike}) > 1 else ''}"

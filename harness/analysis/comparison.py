@@ -98,6 +98,35 @@ def same_conditions(records: Iterable[Record]) -> list[list[Record]]:
     return list(groups.values())
 
 
+def places(tables: Iterable[Table]) -> list[list[Table]]:
+    """Tables with rows, in groups of several scenarios that are alike in all that is not theirs.
+
+    Of one profile, data generated or not, and every setting of it but image sizes. What sets a
+    table apart from its neighbours of that scenario, such as its scored split, they share too.
+    """
+    groups: dict[str, list[Table]] = defaultdict(list)
+    for table in tables:
+        if not table.rows:
+            continue
+        record = next(iter(table.runs.values()))[0]
+        common = {
+            name: value
+            for name, value in conditions(record).items()
+            if name in ("device", "protocol", "selection", "iterations")
+            or (name in Profile.model_fields and name != "image_size")
+        }
+        own = {name: value for name, value in table.differs.items() if name not in common}
+        parts = [table.profile_name, table.generated, common, own]
+        groups[json.dumps(parts, sort_keys=True)].append(table)
+    return list(groups.values())
+
+
+def apart(tables: Iterable[Table]) -> list[str]:
+    """What sets a group of `places` apart from others, in words."""
+    differs = {name: value for table in tables for name, value in table.differs.items()}
+    return [f"{name} {value}" for name, value in differs.items()]
+
+
 def spelled_differences(records: Sequence[Record]) -> dict[str, list[str]]:
     """The conditions that differ among records: name -> the values, in the records' order."""
     each = [conditions(record) for record in records]

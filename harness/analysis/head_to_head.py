@@ -99,6 +99,11 @@ def head_to_head(
             f"{names[0]} and {names[1]}: their target has no labels to score on; expected runs of "
             "a scenario whose target has some."
         )
+    if broken := [run for run in (*a, *b) if not math.isfinite(_miou(run))]:
+        raise BenchError(
+            f"{', '.join(run.run_id for run in broken)}: an mIoU that is no number found, of "
+            "weights that broke in training; run it again, or name runs without it."
+        )
     pairs, _ = table_rows([*a, *b])
     if len(pairs) == 1:
         raise BenchError(
@@ -107,7 +112,7 @@ def head_to_head(
         )
     labels = by_label(pairs)
     of_run = {run.run_id: label for label, runs in labels.items() for run in runs}
-    candidates = newest([*_done(others), *a, *b])[0]
+    candidates = [*(r for r in _done(others) if r.run_id not in of_run), *a, *b]
     rows = rows_of(next(alike for alike in same_conditions(candidates) if a[0] in alike))
     shared = shared_noise(rows)
     spec = a[0].spec
@@ -136,6 +141,10 @@ def _by_ema_teacher(records: Sequence[Record]) -> list[Record]:
             record = record.model_copy(update={"metrics": metrics})
         scored.append(record)
     return scored
+
+
+def _miou(record: Record) -> float:
+    return record.metrics.student.miou if record.metrics else math.nan
 
 
 def _has_ema_teacher(record: Record) -> bool:

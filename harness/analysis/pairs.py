@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import islice
 
 from harness.analysis.comparison import Table
 from harness.analysis.equal_cost import times_as_long
@@ -30,12 +31,15 @@ def teacher_sizes(table: Table) -> list[str]:
         frozen = row.teachers and row.teacher_seconds != 0 and row.training_parameters_m
         if frozen and row.miou.n >= ENOUGH_SEEDS:
             alike[row.label, row.student].append(row)
+    by_size = [
+        sorted(rows, key=lambda row: row.training_parameters_m or 0) for rows in alike.values()
+    ]
+    compared = _differences([[(row, s) for row in larger] for s, *larger in by_size], table)
     texts = []
-    for (label, _), rows in alike.items():
-        smallest, *larger = sorted(rows, key=lambda row: row.training_parameters_m or 0)
-        gains = _differences([(row, smallest) for row in larger], table)
+    for (smallest, *larger), gains in zip(by_size, compared, strict=True):
         if not gains:
             continue
+        label = smallest.label
         scores = [
             f"{_more(gain)} with {_teacher(row)} {interval(gain)}"
             for row, gain in zip(larger, gains, strict=True)
@@ -75,21 +79,11 @@ def _teacher(row: Row) -> str:
 def combined(table: Table) -> list[str]:
     """Methods joined by `+`, each against its parts alone."""
     rows, texts = longest(table), []
-    for row in rows:
-        parts = row.method.split("+")
-        alone = [
-            other
-            for other in rows
-            if len(parts) > 1
-            and other.method in parts
-            and (other.student, other.length) == (row.student, row.length)
-            and not other.variant
-            and other.teachers in ((), row.teachers)
-        ]
-        gains = _differences([(row, other) for other in alone], table)
+    pairs = [[(row, other) for other in rows if _is_part(other, row)] for row in rows]
+    for row, alone, gains in zip(rows, pairs, _differences(pairs, table), strict=True):
         scores = [
             f"{_more(gain)} than {other.label} alone {interval(gain)}{_times(row, other)}"
-            for other, gain in zip(alone, gains, strict=bool(gains))
+            for (_, other), gain in zip(alone, gains, strict=bool(gains))
         ]
         if scores:
             texts.append(
@@ -98,20 +92,37 @@ def combined(table: Table) -> list[str]:
     return texts
 
 
-def _differences(pairs: Sequence[tuple[Row, Row]], table: Table) -> list[Difference]:
-    """Of each pair the first less the second, corrected over them; empty where seeds are few."""
-    compared = [
-        difference(
-            _by_seed(a),
-            _by_seed(b),
-            noise_of(a.method, table.noise),
-            noise_of(b.method, table.noise),
-        )
-        for a, b in pairs
+def _is_part(other: Row, row: Row) -> bool:
+    """Whether a row is of one of the methods that another joins, and alike in all else."""
+    parts = row.method.split("+")
+    return (
+        len(parts) > 1
+        and other.method in parts
+        and (other.student, other.length) == (row.student, row.length)
+        and not other.variant
+        and other.teachers in ((), row.teachers)
+    )
+
+
+def _differences(
+    groups: Sequence[Sequence[tuple[Row, Row]]], table: Table
+) -> list[list[Difference]]:
+    """Of each pair the first less the second, corrected over those of all groups of the table.
+
+    A group with a pair of too few seeds has none.
+    """
+    compared = [[_difference(a, b, table) for a, b in pairs] for pairs in groups]
+    told = [
+        [] if any(d.n < ENOUGH_SEEDS or not math.isfinite(d.low) for d in each) else each
+        for each in compared
     ]
-    if any(one.n < ENOUGH_SEEDS or not math.isfinite(one.low) for one in compared):
-        return []
-    return [one for one in corrected(compared, ENOUGH_SEEDS) if one]
+    all_of_them = iter(corrected([d for each in told for d in each], ENOUGH_SEEDS))
+    return [[d for d in islice(all_of_them, len(each)) if d] for each in told]
+
+
+def _difference(a: Row, b: Row, table: Table) -> Difference:
+    noises = noise_of(a.method, table.noise), noise_of(b.method, table.noise)
+    return difference(_by_seed(a), _by_seed(b), *noises)
 
 
 def _by_seed(row: Row) -> dict[int, float]:

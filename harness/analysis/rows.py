@@ -196,8 +196,9 @@ def row_names(rows: Sequence[Row]) -> list[str]:
 
 
 def commonest_student(rows: Sequence[Row]) -> str | None:
-    """The student of most rows, the first of several; None without rows."""
-    return next((student for student, _ in Counter(r.student for r in rows).most_common(1)), None)
+    """The student of most rows, whatever their order; None without rows."""
+    counts = Counter(row.student for row in rows)
+    return min(counts, key=lambda student: (-counts[student], student), default=None)
 
 
 def by_label(pairs: Sequence[tuple[Row, list[Record]]]) -> dict[str, list[Record]]:

@@ -67,6 +67,10 @@ LABEL_FREE = {
 }
 
 
+def _convention(name: str) -> Callable[[Row], float | None]:
+    return lambda row: row.conventions.get(name)
+
+
 def _free(name: str) -> Callable[[Row], float | None]:
     return lambda row: _mean(row.label_free.get(name))
 
@@ -110,6 +114,8 @@ def column_keys(text: str, option: str) -> list[str]:
 def sorted_rows(table: Table, key: str) -> Table:
     """The table with its best row of that column first; rows without such a figure last."""
     figure, largest_first = COLUMNS[key]
+    if key == "other_miou":
+        figure = _convention(OTHER_CONVENTION.get(table.scenario.convention, ""))
     if figure is None:
         raise BenchError(f"--sort {key}: it holds text; expected a column of figures.")
 
@@ -303,7 +309,6 @@ def _class_grid(table: Table, precision: int) -> Grid:
 def aggregate_grid(aggregate: Aggregate, precision: int = PRECISION) -> Grid:
     rows, left = aggregate.rows, aggregate.noise
     score = f".{precision}f"
-    differs = [f"{name} {value}" for name, value in aggregate.differs.items()]
     warning = f" ({aggregate.generated}: {NOT_COMPARABLE})" if aggregate.generated else ""
     columns: list[tuple[str, Callable[[OverScenarios], str], bool]] = [
         ("method", lambda r: r.label, True),
@@ -320,7 +325,7 @@ def aggregate_grid(aggregate: Aggregate, precision: int = PRECISION) -> Grid:
     shown = [(name, cell) for name, cell, needed in columns if needed]
     return Grid(
         heading=f"Over {' and '.join(aggregate.scenarios)}, "
-        f"{', '.join([f'profile {aggregate.profile}', *differs])}{warning}",
+        f"{', '.join([f'profile {aggregate.profile}', *aggregate.differs])}{warning}",
         columns=[name for name, _ in shown],
         rows=[[cell(row) for _, cell in shown] for row in rows],
         notes=[
@@ -328,7 +333,10 @@ def aggregate_grid(aggregate: Aggregate, precision: int = PRECISION) -> Grid:
             "probability that a run is above one of source_only, mean over scenarios (rliable).",
             *aggregate_notes([row.gain for row in rows if row.gain], left),
             *(
-                [f"Not run on every scenario, left out: {', '.join(aggregate.left_out)}."]
+                [
+                    "Not run with equal settings on every scenario, or without a figure, left out: "
+                    f"{', '.join(aggregate.left_out)}."
+                ]
                 if aggregate.left_out
                 else []
             ),

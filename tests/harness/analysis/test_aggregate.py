@@ -92,7 +92,40 @@ def test_a_row_of_one_scenario_is_left_out_and_named():
     text = render(records(without=[("synthia2cs", "a")]), "markdown", aggregate=True)
     over = text.partition("### Over")[2]
     assert "| a " not in over
-    assert "Not run on every scenario, left out: a." in over
+    assert "or without a figure, left out: a." in over
+
+
+def test_a_run_that_broke_costs_its_own_row_alone():
+    broken = fake_record("a", 9, math.nan, conventions=BOTH)
+    (aggregate,) = aggregates(comparison([*records(), broken]))
+    assert [r.label for r in aggregate.rows] == ["source_only", "b"]
+    assert aggregate.left_out == ["a"]
+    assert math.isfinite(aggregate.rows[1].gain.low)
+
+
+def of_a(scenario, value, **spec):
+    return [
+        fake_record("a", seed, 30 + seed, scenario=scenario, config={"k": value}, **spec)
+        for seed in range(3)
+    ]
+
+
+def test_a_row_is_of_equal_settings_on_every_scenario():
+    """Whatever their labels say: those name what tells rows of one table apart, and no more."""
+    floor = [r for r in records() if r.spec.method == "source_only"]
+    other = [*floor, *of_a("gta2cs", 1), *of_a("synthia2cs", 2)]
+    (aggregate,) = aggregates(comparison(other))
+    assert [r.label for r in aggregate.rows] == ["source_only"]
+    (aggregate,) = aggregates(comparison([*other, *of_a("gta2cs", 2)]))
+    assert [r.label for r in aggregate.rows] == ["source_only", "a (k=2)"]
+
+
+def test_scenarios_are_joined_where_their_profiles_are_alike_and_only_there():
+    short = {"iterations": 400}
+    longer = [*of_a("gta2cs", 1), *of_a("synthia2cs", 1)]
+    (aggregate,) = aggregates(comparison([*longer, *of_a("gta2cs", 1, profile=short)]))
+    assert aggregate.differs == ["iterations 800"]
+    assert aggregates(comparison([*of_a("gta2cs", 1), *of_a("synthia2cs", 1, profile=short)])) == []
 
 
 def test_one_scenario_has_no_aggregate():

@@ -98,6 +98,26 @@ def test_two_scenarios_are_one_sentence_and_a_gain_in_one_alone_is_said_so():
     assert re.search(r"\d\.\d points on GTA5 -> Cityscapes \(n = 3 seeds, 3 comparisons\)", power)
 
 
+def test_a_gain_in_one_scenario_and_a_loss_in_another_are_both_told():
+    records = [*table(36.0, 35.0), *table(36.0, 25.0, scenario="synthia2cs")]
+    (opposite,) = [text for text in texts(records, "gains") if "dacs" in text]
+    assert opposite.startswith(
+        "Beyond chance above source_only in one scenario, below it in another: dacs by +5.0 points"
+    )
+
+
+def test_gains_over_scenarios_together_name_their_student():
+    records = [
+        record
+        for student, miou in (("b0", 40.0), ("b1", 33.0))
+        for scenario in ("gta2cs", "synthia2cs")
+        for record in table(miou, miou + 1, scenario=scenario, student=student)
+    ]
+    (together,) = texts(records, "together")
+    assert "dacs of b0 by +11.0 points" in together
+    assert "dacs of b1 by +4.0 points" in together
+
+
 def test_a_longer_schedule_of_few_seeds_hides_no_shorter_one():
     twice = {"iterations": 1600, "length": 2}
     records = [*table(36.0, 30.4), *runs("daformer", 40.0, n=1, profile=twice)]
@@ -183,6 +203,22 @@ def test_whether_a_larger_teacher_helps(scores, answer):
     assert said.index("with middle") < said.index("with large")
     one_seed = [run for run in records if run.spec.seed == 0]
     assert not texts([*runs("source_only", 30.0), *one_seed], "teachers")
+
+
+def test_teachers_are_corrected_over_all_comparisons_of_the_table():
+    """A difference that is told alone is not so as one of many."""
+    records = [*runs("source_only", 30.0), *taught("small", 33.0, 2), *taught("large", 34.3, 3)]
+    (alone,) = texts(records, "teachers")
+    assert "? Yes: " in alone
+    for number in range(8):
+        for network, size in (("small", 2), ("large", 3)):
+            more = taught(network, 33.0, size)
+            for record in more:
+                record.spec = record.spec.model_copy(update={"method": f"m{number}"})
+                record.run_id = record.spec.run_id
+            records += more
+    said = next(text for text in texts(records, "teachers") if "help dualkd" in text)
+    assert "? Not told: " in said
 
 
 def test_whether_methods_add_up():

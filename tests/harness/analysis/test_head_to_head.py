@@ -1,5 +1,7 @@
 """One method against another: what may be compared, and what the sentence says."""
 
+import math
+
 import pytest
 from fake_records import fake_cost, fake_provenance, fake_record, fake_training, without_labels
 from scipy import stats as scipy_stats
@@ -199,3 +201,17 @@ def test_several_settings_of_one_side_are_refused_and_listed():
 def test_seeds_of_one_method_are_no_comparison():
     with pytest.raises(BenchError, match="runs of the same settings"):
         head_to_head(("a", "b"), runs("daformer")[:1], runs("daformer")[1:], [])
+
+
+def test_a_run_without_a_number_is_named_and_not_compared():
+    broken = runs("dualkd", (32.0, math.nan, 35.8))
+    with pytest.raises(BenchError, match=f"{broken[1].run_id}: an mIoU that is no number"):
+        head_to_head(NAMES, runs("daformer"), broken, [])
+
+
+def test_newer_records_of_the_same_runs_elsewhere_change_nothing():
+    newer = runs("daformer", (26.3, 26.0, 27.6))
+    for record in newer:
+        record.created = "2999-01-01T00:00:00Z"
+    result = head_to_head(NAMES, runs("daformer"), runs("dualkd", DUALKD), newer)
+    assert result.a.scores == DAFORMER

@@ -38,13 +38,13 @@ def draw(table: Table, width: float) -> Figure:
             f"{table.heading}: no record of a method with a frozen teacher; run one, such as "
             "dualkd, with teachers of several sizes (--teacher NETWORK)."
         )
-    figure = new_figure(width, width * 0.75)
+    lessons = list(dict.fromkeys(one.lesson for one in taught))
+    figure = new_figure(width, width * (0.66 + 0.055 * len(lessons)))  # a line of the legend each
     axes = figure.subplots()
     axes.set_xscale("log")
     millions = [t.parameters_m for t in taught]
     beside = max((max(millions) / min(millions)) ** 0.15, 1.1)  # of one size, too
     axes.set_xlim(min(millions) / beside, max(millions) * beside)
-    lessons = list(dict.fromkeys(one.lesson for one in taught))
     for lesson, (colour, marker) in colours_of(lessons).items():
         line = sorted((t for t in taught if t.lesson == lesson), key=lambda t: t.parameters_m)
         name = line[0].row.label if len({t.row.student for t in taught}) == 1 else lesson
@@ -55,12 +55,16 @@ def draw(table: Table, width: float) -> Figure:
             color=colour, marker=marker, ms=4, capsize=1.5, ls="",
             label=f"student: {short(name, 40)}",
         )  # fmt: skip
-    sizes = {t.row.teachers: t for t in taught if t.row.teacher_miou}
-    for t in sizes.values():
-        assert t.row.teacher_miou is not None
-        axes.plot(t.parameters_m, t.row.teacher_miou.mean, "*", color=GREY, ms=6)
-    if sizes:
-        axes.plot([], [], "*", color=GREY, ms=6, ls="", label="the frozen teacher itself")
+        # In the student's colour: teachers of one network differ in schedule, start or norms.
+        known = [(t.parameters_m, t.row.teacher_miou.mean) for t in line if t.row.teacher_miou]
+        axes.plot([x for x, _ in known], [y for _, y in known], "*", color=colour, ms=6, ls="")
+    own = [(t, t.row.teacher_miou.mean) for t in taught if t.row.teacher_miou]
+    stars = {
+        t.row.teachers: (t.parameters_m, miou) for t, miou in sorted(own, key=lambda pair: pair[1])
+    }  # the best of each network has its name
+    if stars:
+        label = "its frozen teacher itself, in the student's colour"
+        axes.plot([], [], "*", color=GREY, ms=6, ls="", label=label)
     floors = {(r.student, r.length): r for r in table.rows if r.method == BASELINE}
     for student, length in dict.fromkeys((t.row.student, t.row.length) for t in taught):
         if floor := floors.get((student, length)):
@@ -76,11 +80,8 @@ def draw(table: Table, width: float) -> Figure:
     heading(figure, table.heading)
     figure.legend(loc="outside lower left", ncols=1)
     students = [(t.parameters_m, t.row.miou.mean) for t in taught]
-    stars = [
-        (t.parameters_m, t.row.teacher_miou.mean) for t in sizes.values() if t.row.teacher_miou
-    ]
-    names = [short(" + ".join(network), 24) for network in sizes]
-    name_points(axes, stars, names, others=students)
+    names = [short(" + ".join(network), 24) for network in stars]
+    name_points(axes, list(stars.values()), names, others=students)
     return figure
 
 

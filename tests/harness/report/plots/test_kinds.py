@@ -114,6 +114,25 @@ def test_a_taught_student_stands_above_source_only_that_trained_as_long():
     assert [list(line.get_ydata()) for line in floors] == [[26.0, 26.0]]
 
 
+def test_each_student_stands_beside_its_own_teacher():
+    """Two teachers of one network, one of them trained for longer, are two stars."""
+    records = taught()
+    longer = []
+    for record in records:
+        if record.spec.teachers and record.spec.teachers[0]["network"] == "mini_l":
+            teacher = record.cost.teachers[0].model_copy(update={"miou": 20.0})
+            cost = record.cost.model_copy(update={"teachers": [teacher]})
+            profile = record.spec.profile.model_copy(update={"teacher_iterations": 1600})
+            spec = record.spec.model_copy(update={"profile": profile})
+            made = record.model_copy(update={"spec": spec, "cost": cost, "run_id": spec.run_id})
+            longer.append(made)
+    with styled():
+        (one,) = kinds.figures("teachers", comparison([*records, *longer]), 3.35)
+    stars = [line for line in one.figure.axes[0].lines if line.get_marker() == "*"]
+    values = sorted(float(y) for line in stars for y in line.get_ydata())
+    assert values == [20.0, 31.0, 31.0]
+
+
 @pytest.mark.parametrize("kind", [k for k in kinds.KINDS if k not in ("curves", "qualitative")])
 def test_without_labels_there_is_no_empty_figure_but_a_reason(kind):
     tables = comparison(map(without_labels, four_methods()))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harness.analysis.baseline_speed import slowest_inference
+from harness.analysis.baseline_speed import schedule_speed, slowest_inference, training_speeds
 from harness.config.schema import RunSpec
 from harness.errors import BenchError
 from harness.records import store
@@ -190,6 +190,7 @@ def _compare_run(base: Record, measured: Record | None, tolerances: Tolerances) 
     old, new = base.metrics, measured.metrics
     return [
         _miou(run, "mIoU", old.student.miou, new.student.miou, tolerances.miou),
+        *_ema_teacher(run, old, new, tolerances.miou),
         _labels(run, old, new),
         *_losses(run, *_golden(old, new), tolerances),
         *_held(run, old, new, tolerances.held),
@@ -215,6 +216,16 @@ def _miou(run: str, name: str, old: float, new: float, tolerance: float) -> Find
     )
 
 
+def _ema_teacher(run: str, old: Metrics, new: Metrics, tolerance: float) -> list[Finding]:
+    """The EMA teacher's mIoU; nothing of a baseline without one."""
+    name = "EMA teacher mIoU"
+    if not old.ema_teacher:
+        return []
+    if not new.ema_teacher:
+        return [Finding(run, name, "regressed", "the EMA teacher is gone")]
+    return [_miou(run, name, old.ema_teacher.miou, new.ema_teacher.miou, tolerance)]
+
+
 def _number(value: float, form: str = ".2f") -> str:
     """A figure as text, in words where it is none."""
     return "no number (NaN)" if math.isnan(value) else f"{value:{form}}"
@@ -223,10 +234,12 @@ def _number(value: float, form: str = ".2f") -> str:
 def _labels(run: str, old: Metrics, new: Metrics) -> Finding:
     """Pixels that were scored, by label: a property of the data and of what is ignored."""
     before, now = (
-        [sum(row) for row in metrics.student.confusion if sum(row)] for metrics in (old, new)
+        {label: pixels for label, row in enumerate(m.student.confusion) if (pixels := sum(row))}
+        for m in (old, new)
     )
-    detail = f"{sum(before)} -> {sum(now)} pixels"
-    if before != now and sum(before) == sum(now):
+    totals = [sum(counts.values()) for counts in (before, now)]
+    detail = f"{totals[0]} -> {totals[1]} pixels"
+    if before != now and totals[0] == totals[1]:
         detail += ", others by class"
     return Finding(run, "scored labels", "holds" if before == now else "regressed", detail)
 
@@ -320,27 +333,6 @@ def _memory(run: str, base: Record, measured: Record, tolerance: float) -> Findi
     )
 
 
-def _training_speeds(old: Training, new: Training) -> tuple[float, float]:
-    """Images a second of both: over the schedule where both tell it by part, else the median step.
-
-    A median shows no slowdown in a part of the schedule alone, such as mixing.
-    """
-    speeds = schedule_speed(old), schedule_speed(new)
-    if None in speeds:
-        return old.images_per_second, new.images_per_second
-    return speeds  # type: ignore[return-value]
-
-
-def schedule_speed(training: Training) -> float | None:
-    """Images a second over all parts of the schedule but the first, the warm-up; None: not told."""
-    parts = training.phases[1:] if training.phases else []
-    speeds = [part.images_per_second for part in parts]
-    if not all(speed > 0 for speed in speeds):
-        return None
-    seconds = sum(part.steps / speed for part, speed in zip(parts, speeds, strict=True))
-    return sum(part.steps for part in parts) / seconds if seconds > 0 else None
-
-
 def _speeds(run: str, base: Record, measured: Record, factor: float) -> list[Finding]:
     assert base.cost is not None
     assert measured.cost is not None
@@ -350,7 +342,7 @@ def _speeds(run: str, base: Record, measured: Record, factor: float) -> list[Fin
         detail = _machines(*machines)
         return [Finding(run, name, "not compared", detail) for name in SPEEDS]
     training, inference = SPEEDS
-    speeds = _training_speeds(old.training, new.training)
+    speeds = training_speeds(old.training, new.training)
     return [
         _clocks(run, training, old.training, new.training)
         or _speed(run, training, *speeds, factor),

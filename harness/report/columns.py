@@ -185,9 +185,9 @@ def plain_grid(grid: Grid) -> Grid:
 def main_grid(table: Table, wanted: Sequence[str] = (), precision: int = PRECISION) -> Grid:
     """The columns wanted, in that order; else those that this table needs: none holds nothing."""
     rows, convention = table.rows, table.scenario.convention
-    memory_kinds = {row.memory_kind for row in rows if row.memory_kind}
+    kinds = memory_kinds(rows)
     other = OTHER_CONVENTION.get(convention, "")
-    device = "".join(f" ({MEMORY[k]})" for k in memory_kinds) if len(memory_kinds) == 1 else ""
+    device = "".join(f" ({MEMORY[k]})" for k in kinds) if len(kinds) == 1 else ""
     second = " or ".join(sorted({row.second_split for row in rows if row.second_split}))
     timed, taught = any(row.gain_at_seconds for row in rows), any(row.teachers for row in rows)
     score = f".{precision}f"
@@ -215,7 +215,7 @@ def main_grid(table: Table, wanted: Sequence[str] = (), precision: int = PRECISI
         ),
         ("seconds", "training s", lambda r: number(r.train_seconds, ".0f"), timed),
         ("train_speed", "train img/s", lambda r: number(r.train_images_per_second), True),
-        ("memory", f"peak MiB{device}", lambda r: _memory(r, memory_kinds), True),
+        ("memory", f"peak MiB{device}", lambda r: memory_text(r, kinds), True),
         (
             "other_miou",
             f"mIoU % ({other})",
@@ -275,14 +275,19 @@ def main_grid(table: Table, wanted: Sequence[str] = (), precision: int = PRECISI
         heading=table.heading,
         columns=[name for name, _ in shown],
         rows=[[cell(row) for _, cell in shown] for row in rows],
-        notes=[*table.notes, *_memory_notes(memory_kinds), *table.failed],
+        notes=[*table.notes, *memory_notes(rows), *table.failed],
         shared=tuple(table.shared),
     )
 
 
-def _memory_notes(memory_kinds: Iterable[str]) -> list[str]:
+def memory_kinds(rows: Iterable[Row]) -> set[str]:
+    """What kinds of memory a table's rows measured."""
+    return {row.memory_kind for row in rows if row.memory_kind}
+
+
+def memory_notes(rows: Iterable[Row]) -> list[str]:
     """What the memory column holds, and that its rows are not all comparable where they are not."""
-    listed = sorted(memory_kinds)
+    listed = sorted(memory_kinds(rows))
     if len(listed) < 2:
         return [f"peak MiB, {MEMORY_NOTES[memory_kind]}." for memory_kind in listed]
     named = "; ".join(f'"{_memory_name(name, listed)}" {MEMORY_NOTES[name]}' for name in listed)
@@ -378,13 +383,9 @@ def _label_free_text(name: str, score: str, row: Row) -> str:
     return spread(row.label_free.get(name), score if name == "agreement" else ".3f")
 
 
-def _memory(row: Row, memory_kinds: set[str]) -> str:
+def memory_text(row: Row, kinds: set[str]) -> str:
     memory_kind = row.memory_kind
-    name = (
-        f" {_memory_name(memory_kind, memory_kinds)}"
-        if memory_kind and len(memory_kinds) > 1
-        else ""
-    )
+    name = f" {_memory_name(memory_kind, kinds)}" if memory_kind and len(kinds) > 1 else ""
     return number(row.memory_mib, ".0f") + name
 
 

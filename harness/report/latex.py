@@ -11,12 +11,15 @@ from dataclasses import replace
 from harness.analysis.aggregate import aggregates
 from harness.analysis.comparison import Table
 from harness.analysis.published import published as literature
-from harness.analysis.rows import ORACLE, Row
-from harness.report.cells import PRECISION, difference_text, number
+from harness.analysis.rows import ORACLE, Row, row_names
+from harness.report.cells import PRECISION, difference_text, gain_at_seconds_text, number
 from harness.report.columns import (
     Grid,
     aggregate_grid,
     main_grid,
+    memory_kinds,
+    memory_notes,
+    memory_text,
     plain_grid,
     published_grid,
     scenarios,
@@ -114,11 +117,16 @@ def _comparison(table: Table, stem: str, precision: int) -> str:
         columns.append(("l", "teacher", [_cell(" + ".join(r.teachers)) or "--" for r in rows]))
     scores = [_marked(_spread(r, precision), rank) for r, rank in zip(rows, best, strict=True)]
     columns.append(("r", f"mIoU \\% ({escaped(convention)})", scores))
+    of_seconds = any(row.gain_at_seconds for row in rows)
     figures: list[tuple[str, Callable[[Row], str]]] = [
-        ("gain", lambda r: difference_text(r.gain, precision=precision)),
+        (
+            "gain (equal steps)" if of_seconds else "gain",
+            lambda r: difference_text(r.gain, precision),
+        ),
+        ("gain (equal seconds)", lambda r: gain_at_seconds_text(r, precision)),
         ("train s", lambda r: number(r.train_seconds, ".0f")),
         ("img/s", lambda r: number(r.train_images_per_second)),
-        ("MiB", lambda r: number(r.memory_mib, ".0f")),
+        ("MiB", lambda r: memory_text(r, memory_kinds(rows))),
         ("params M", lambda r: number(r.parameters_m, ".2f")),
     ]
     for name, cell in figures:
@@ -130,6 +138,7 @@ def _comparison(table: Table, stem: str, precision: int) -> str:
         "source images; MiB: peak memory.",
         *table.shared,
         *table.notes,
+        *memory_notes(rows),
         *table.failed,
     ]
     return _float(table.heading, f"tab:{stem}", columns, notes, r"\footnotesize")
@@ -158,7 +167,7 @@ def _by_class(table: Table, stem: str, precision: int) -> list[str]:
     blocks = [names[i : i + CLASSES_ACROSS] for i in range(0, len(names), CLASSES_ACROSS)]
     made = []
     for index, block in enumerate(blocks):
-        columns = [("l", "method", [_cell(label, 24) for label in table.runs])]
+        columns = [("l", "method", [_cell(label, 24) for label in row_names(table.rows)])]
         for name in block:
             ious = [r.iou.get(name) for r in table.rows]
             columns.append(_ranked_column(name, table.rows, ious, precision))

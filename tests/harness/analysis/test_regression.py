@@ -225,3 +225,22 @@ def test_what_is_no_number_is_said_in_words():
     broken = compare([number], [fake_record(losses={"source": [math.nan, 2.25]})])
     for report in (compare([number], [none]), compare([none], [none]), broken):
         assert not any(" nan" in f.detail or " inf" in f.detail for f in report.findings)
+
+
+def test_labels_are_counted_by_class():
+    """Pixels that moved from one class to another are another question, as many as they are."""
+    base = fake_record(confusion=[[0, 0, 0], [0, 5, 0], [0, 0, 0]])
+    moved = fake_record(confusion=[[0, 0, 0], [0, 0, 0], [0, 0, 5]])
+    by_quantity, code = verdicts(base, moved)
+    assert by_quantity["scored labels"] == "regressed"
+    assert code == REGRESSION
+
+
+@pytest.mark.parametrize(
+    ("ema", "verdict"), [(40.0, "holds"), (35.0, "regressed"), (None, "regressed")]
+)
+def test_the_ema_teacher_is_held_as_its_student_is(ema, verdict):
+    by_quantity, code = verdicts(fake_record(ema_miou=40.0), fake_record(ema_miou=ema))
+    assert by_quantity["EMA teacher mIoU"] == verdict
+    assert code == (HOLDS if verdict == "holds" else REGRESSION)
+    assert "EMA teacher mIoU" not in verdicts(fake_record(), fake_record(ema_miou=40.0))[0]

@@ -3,7 +3,7 @@ import shutil
 import subprocess
 
 import pytest
-from fake_records import fake_record, four_methods
+from fake_records import fake_cost, fake_record, four_methods
 
 from harness.analysis.comparison import comparison
 from harness.report.formats import render
@@ -94,6 +94,31 @@ def test_classes_stand_across():
     text = latex(comparison(four_methods()), per_class=True)
     assert r"\rotatebox{90}{traffic light} & " in text
     assert text.count(r"\rotatebox") == 20  # 19 classes and their mean
+
+
+def test_sorted_classes_stand_beside_their_methods():
+    """As in the table of classes in Markdown, whatever the order of the rows."""
+    text = render(four_methods(), "latex", per_class=True, sort="miou")
+    classes = [line for line in text.partition("-classes}")[2].splitlines() if " & " in line][1:]
+    means = [(line.split(" & ")[0], line.rpartition(" & ")[2]) for line in classes]
+    assert [name for name, _ in means] == ["oracle", "dualkd", "daformer", r"source\_only"]
+    assert "34.4" in dict(means)["dualkd"]
+    assert "26.5" in dict(means)["daformer"]
+
+
+def test_the_page_has_what_its_notes_speak_of():
+    records = four_methods()
+    other = fake_record("dacs", 0, 30, cost=fake_cost(memory_kind="cpu pss above baseline"))
+    text = render([*records, other], "latex")
+    assert "Warning: peak MiB is of several kinds" in text.replace(r"\allowbreak{}", "")
+    assert "900 cpu pss above baseline" in text
+    lengths = [
+        fake_record(method, seed, 30 + seed, profile={"length": n, "iterations": 800 * n},
+                    cost=fake_cost(wall_seconds=100.0 * n))
+        for method in ("source_only", "dacs") for n in (1, 2) for seed in range(3)
+    ]  # fmt: skip
+    titles = render(lengths, "latex")
+    assert "gain (equal steps) & gain (equal seconds)" in titles
 
 
 def test_a_text_of_a_stranger_is_no_command():

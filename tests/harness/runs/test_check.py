@@ -18,7 +18,8 @@ import harness.runs.run as run_module
 import harness.training.loop as loop
 import methods.daformer as daformer
 import methods.parts.losses as losses
-from harness.analysis.regression import best, compare, schedule_speed
+from harness.analysis.baseline_speed import schedule_speed
+from harness.analysis.regression import best, compare
 from harness.config.replanning import replan
 from harness.errors import BenchError, in_one_line
 from harness.measure.environment import ROOT

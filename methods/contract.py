@@ -134,6 +134,7 @@ class Method(nn.Module):
         self.iterations = iterations
         self.things = tuple(things)
         self.setup(frozen_teachers, companions)
+        self._check_kept(frozen_teachers)
 
     def setup(self, frozen_teachers: Sequence[Segmentor], companions: Sequence[Segmentor]) -> None:
         """Build what the method holds besides the student; called once, at the end of __init__.
@@ -143,6 +144,21 @@ class Method(nn.Module):
         it needs.
         An override calls `super().setup(frozen_teachers, companions)`.
         """
+
+    def _check_kept(self, frozen_teachers: Sequence[Segmentor]) -> None:
+        """ValueError where `setup` keeps a network so that it is not what it was meant to be."""
+        if "ema_teacher" in self._modules:
+            raise ValueError(
+                "setup keeps a module as ema_teacher, the name of the property that is scored; "
+                "expected another, and a property ema_teacher that returns its network"
+            )
+        kept = {id(module) for module in self.modules()}
+        for teacher in frozen_teachers:
+            if id(teacher) in kept and any(p.requires_grad for p in teacher.parameters()):
+                raise ValueError(
+                    f"setup keeps the frozen teacher {teacher.name} so that it would learn; "
+                    "expected Frozen(teacher), of methods/parts/ema.py"
+                )
 
     @classmethod
     def frozen_teachers(cls, config: Any, student: str) -> list[TeacherSpec]:

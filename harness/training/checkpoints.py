@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from safetensors import SafetensorError
-from torch import Size, Tensor
+from torch import Size, Tensor, dtype
 
 from harness.errors import Interrupted, in_one_line
 from harness.records.schema import CheckpointCost
 from harness.signals import Stop
 from harness.training.distributed import check_alike, everyones, largest, wait_for_all
-from harness.training.state import State, StateError, capture, check_fit, learnt, load, save
+from harness.training.state import State, StateError, capture, check_fit, form, learnt, load, save
 from harness.training.trainer import Trainer
 from methods.contract import Method
 from methods.parts.joined import rank
@@ -64,12 +64,12 @@ class Checkpoints:
         self._own: list[Path] = []  # states of this training, the oldest first
         self._tried: int | None = None  # the steps that were done when one was last written
         self._failed = False
-        self._built: dict[str, Size] = {}  # shapes of the method's tensors as it was built
+        self._built: dict[str, tuple[Size, dtype]] = {}  # the method's tensors as it was built
 
     def begin(self, method: Method) -> None:
         """Know the method as it was built: a state of another one could not be gone on from."""
         held = method.state_dict().items()
-        self._built = {name: value.shape for name, value in held if isinstance(value, Tensor)}
+        self._built = {name: form(value) for name, value in held if isinstance(value, Tensor)}
 
     def newest(self, method: Method, iterations: int, keep_other_code: bool) -> State | None:
         """The state that the method, built as it was, goes on from; says which, or why none.
@@ -135,14 +135,14 @@ class Checkpoints:
         self._last = self._clock()
 
     def _grown(self, method: Method) -> bool:
-        """Whether the method has more, or of other shapes, than when it was built; said once."""
+        """Whether the method has more, or of other forms, than when it was built; said once."""
         held = learnt(method).items()
-        late = [name for name, tensor in held if self._built.get(name) != tensor.shape]
+        late = [name for name, tensor in held if self._built.get(name) != form(tensor)]
         if late and not self._failed:
             self.say(
                 f"the training's state is not kept, an interrupted training begins anew: {late[0]} "
                 "is not what it was when the method was built; expected every buffer and parameter "
-                "registered in setup, at its final shape"
+                "registered in setup, of its final shape and type"
             )
         self._failed = self._failed or bool(late)
         return bool(late)

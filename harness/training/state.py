@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Size, Tensor, dtype
 
 from harness.errors import BenchError
 from harness.files import content_hash, file_hash, folder_written_whole, written_whole
@@ -124,8 +124,13 @@ def check_fit(method: Method, state: State) -> None:
     if differing := sorted(stored ^ here.keys()):
         raise StateError(f"its networks are others: {differing[0].removeprefix('method/')}")
     for key, tensor in here.items():
-        if key in state.tensors and state.tensors[key].shape != tensor.shape:
-            raise StateError(f"{key.removeprefix('method/')} has another shape")
+        if key in state.tensors and form(state.tensors[key]) != form(tensor):
+            raise StateError(f"{key.removeprefix('method/')} has another shape or type")
+
+
+def form(tensor: Tensor) -> tuple[Size, dtype]:
+    """What a tensor must have of another to take its values as they are."""
+    return tensor.shape, tensor.dtype
 
 
 def learnt(method: Method) -> dict[str, Tensor]:

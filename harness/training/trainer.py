@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,6 +24,10 @@ CRITIC_POWER = 0.9
 
 #: Entered around each named part of a step by what times them; by default nothing does.
 Watch = Callable[[str], AbstractContextManager]
+
+
+#: What `next` gives of groups that are at their end: a method may yield anything, None too.
+_END: Any = object()
 
 
 def unwatched(part: str) -> AbstractContextManager:
@@ -81,6 +86,12 @@ class Trainer:
     ) -> None:
         """`watch` is entered around the parts "losses", "backward", "optimiser", "after step"."""
         self.method, self.profile, self.device, self.watch = method, profile, device, watch
+        if not all(
+            isinstance(group, dict) and "params" in group for group in method.critic_groups()
+        ):
+            raise self._broken(
+                "critic_groups gave something else", "dictionaries with params and lr"
+            )
         self.optimiser = make_optimiser(method, profile)
         self.schedules: dict[torch.optim.Optimizer, Callable[[int, Profile], float]]
         self.schedules = {self.optimiser: rate_factor}
@@ -89,6 +100,7 @@ class Trainer:
         for optimiser in self.schedules:
             for group in optimiser.param_groups:
                 group["initial_lr"] = group["lr"]
+        self._check_learning()
         self.gradients = GradientSum(self.parameters())
         self.scaler = torch.amp.GradScaler(device.type, enabled=profile.precision == "fp16")
 
@@ -105,16 +117,22 @@ class Trainer:
             optimiser.zero_grad(set_to_none=True)
         terms: dict[str, Tensor] = {}
         share = 1 / self.profile.accumulation
+        learns = False
         for batch in batches:
             for group_terms in self.groups(laid_out(batch, self.profile), step):
                 minimised = [v for name, v in group_terms.items() if not name.startswith("log/")]
                 if minimised:
+                    learns = True
                     loss = self.scaler.scale(torch.stack(minimised).sum() * share)
                     with self.watch("backward"):
                         self.gradients.backward(loss)
                 for name, value in group_terms.items():
                     part = value.detach() * share
                     terms[name] = terms[name] + part if name in terms else part
+        if step == 0:
+            if not learns:
+                raise self._broken("the first step minimises nothing", "losses to yield terms")
+            self._check_learning()  # again: a step may have built more
         with self.watch("optimiser"):
             average_gradients(self.parameters())
             for optimiser in self.schedules:
@@ -139,8 +157,8 @@ class Trainer:
             )
         while True:
             with self.watch("losses"), autocast(self.device, self.profile.precision):
-                terms = next(groups, None)
-            if terms is None:
+                terms = next(groups, _END)
+            if terms is _END:
                 return
             self._check(terms)
             yield terms
@@ -151,6 +169,8 @@ class Trainer:
         if not isinstance(terms, dict):
             raise self._broken(f"losses yielded {type(terms).__name__}", "a dictionary of terms")
         for name, value in terms.items():
+            if not isinstance(name, str):
+                raise self._broken(f"term {name!r} is named by {type(name).__name__}", "a text")
             if not isinstance(value, Tensor):
                 raise self._broken(f"term {name!r} is {type(value).__name__}", "a tensor")
             if value.numel() != 1:
@@ -160,6 +180,20 @@ class Trainer:
             raise self._broken(
                 f"no gradient flows from {', '.join(minimised)}",
                 "a term that depends on what learns, or the name log/... for what is only shown",
+            )
+
+    def _check_learning(self) -> None:
+        """BenchError where the method holds what would learn and no optimiser moves."""
+        moved = {id(parameter) for parameter in self.parameters()}
+        left = [
+            n for n, p in self.method.named_parameters() if p.requires_grad and id(p) not in moved
+        ]
+        if left:
+            more = f" and {len(left) - 1} more" if len(left) > 1 else ""
+            raise self._broken(
+                f"no optimiser has {left[0]}{more}",
+                "all that learns to be built in setup and to stand in param_groups or "
+                "critic_groups, and requires_grad_(False) for what stands still",
             )
 
     def _broken(self, found: str, expected: str) -> BenchError:

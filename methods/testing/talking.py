@@ -64,6 +64,8 @@ def terms_are_named_finite_scalars(subject: Subject) -> None:
                 )
             names += group
         require(names, f"it yields no terms at step {step}")
+        shown = all(name.startswith("log/") for name in names)
+        require(not shown, f"step {step} has nothing to minimise; it yields {some(names)}")
         twice = sorted({name for name in names if names.count(name) > 1})
         require(not twice, f"a term's name is used twice in a step: {some(twice)}")
         optimiser.step()

@@ -176,9 +176,10 @@ def train_step(
 
 def minimised(group: dict[str, Tensor]) -> Tensor:
     """What of a group is backpropagated: the sum of its terms but those to be shown only."""
+    what = type(group).__name__
+    require(isinstance(group, dict), f"losses yielded {what}; expected a dictionary of terms")
     terms = [value for term, value in group.items() if not term.startswith("log/")]
-    require(terms, f"a group has nothing to minimise; it holds {', '.join(group) or 'no term'}")
-    return torch.stack(terms).sum()
+    return torch.stack(terms).sum() if terms else torch.zeros((), requires_grad=True)
 
 
 def frozen(method: Method) -> Iterator[tuple[str, Tensor]]:

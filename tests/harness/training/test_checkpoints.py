@@ -227,13 +227,17 @@ def test_a_curve_is_asked_at_its_own_steps_and_goes_on_where_a_state_was_kept(tr
     assert later.steps == [3, 6, 8], "step 3 from the state of step 4"
 
 
-def test_a_method_that_grows_while_it_trains_leaves_no_state_and_is_told_so(training):
+@pytest.mark.parametrize("before", [None, torch.zeros(3, dtype=torch.int64)], ids=["new", "type"])
+def test_a_method_that_grows_while_it_trains_leaves_no_state_and_is_told_so(training, before):
+    """So does one whose buffer becomes of another type: its values would be cut when restored."""
     checkpoints = training.checkpoints()
     grown = method()
     losses = grown.losses
+    if before is not None:
+        grown.register_buffer("late", before)
 
     def with_a_late_buffer(batch, step):
-        if not hasattr(grown, "late"):
+        if getattr(grown, "late", before) is before:
             grown.register_buffer("late", torch.zeros(3))
         return losses(batch, step)
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path, PurePath
+from typing import NamedTuple
 
 from harness.data.walk import composed, folders_in, is_image_name, leave_out, matching, walk
 
@@ -44,7 +47,7 @@ class Form:
     all that are there are taken. Folders below them are searched to their depth. An image's name,
     less the suffix, is `image`; what its {name} stands for, put into the first of `labels` that is
     there, makes its label's, which lies in the folder that corresponds, or is the only one of that
-    name.
+    name and no other image's.
     """
 
     places: tuple[tuple[str, ...], ...]
@@ -56,23 +59,45 @@ class Form:
 def list_pairs(forms: Sequence[Form], folder: Path, split: str) -> list[tuple[Path, Path]]:
     """List (image, label) of a split by the first form that has images; the label need not exist.
 
-    Sorted by path within a place.
+    Sorted by path within a place. A label that lies elsewhere than its image's should is taken
+    where no other image has it.
     """
     for form in forms:
-        pairs = []
+        matches: list[_Match] = []
         for place in form.places:
             images, *labels = (pattern.replace("{split}", split) for pattern in place)
             for image_folder in matching(folder, images):
-                pairs += _pairs(form, image_folder, _label_folders(folder, labels, image_folder))
-        if pairs:
-            return pairs
+                label_folders = _label_folders(folder, labels, image_folder)
+                matches += _matches(form, image_folder, label_folders)
+        if matches:
+            images_of = {(match.label, unsuffixed(match.image)) for match in matches}
+            claims = Counter(label for label, _ in images_of)
+            return [
+                (m.image, m.label if m.corresponds or claims[m.label] == 1 else m.expected)
+                for m in matches
+            ]
     return []
 
 
-def _label_folders(folder: Path, patterns: Sequence[str], images: Path) -> list[Path]:
-    """Folders that may hold the labels of a folder's images: one at least, it need not exist."""
-    there = [labels for pattern in patterns for labels in matching(folder, pattern)]
-    return there or [folder / pattern for pattern in patterns if "*" not in pattern] or [images]
+def unsuffixed(image: Path) -> Path:
+    """A path without its suffix: the same for an image's copies in several formats."""
+    return image.parent / image.stem
+
+
+def _label_folders(folder: Path, patterns: Sequence[str], images: Path) -> list[list[Path]]:
+    """Folders that may hold the labels of a folder's images, by pattern, the nearest first.
+
+    One at least; it need not exist.
+    """
+
+    def nearness(labels: Path) -> int:
+        letters = zip(str(labels), str(images), strict=False)
+        return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], letters))
+
+    there = [sorted(matching(folder, p), key=nearness, reverse=True) for p in patterns]
+    if any(there):
+        return [folders for folders in there if folders]
+    return [[folder / pattern] for pattern in patterns if "*" not in pattern] or [[images]]
 
 
 def images_in(
@@ -131,41 +156,55 @@ def _holds_labels(folder: Path) -> bool:
     return bool(images) and any(f.name.lower() in images for f in folders_in(folder.parent))
 
 
-def _pairs(form: Form, folder: Path, label_folders: Sequence[Path]) -> list[tuple[Path, Path]]:
+class _Match(NamedTuple):
+    """An image and a label that may be its own."""
+
+    image: Path
+    label: Path
+    corresponds: bool  # it lies where this image's should
+    expected: Path
+
+
+def _matches(form: Form, folder: Path, label_folders: Sequence[Sequence[Path]]) -> list[_Match]:
     labels = LabelFiles(label_folders)
-    pairs = []
-    within = {below for below in label_folders if folder in below.parents}
+    matches = []
+    within = {below for folders in label_folders for below in folders if folder in below.parents}
     for image in images_in(folder, form.image, suffixes=form.suffixes):
         if not within.isdisjoint(image.parents):
             continue  # a label, in a folder within that of the images
         below = image.relative_to(folder).parent / str(fills(form.image, image.stem))
-        pairs.append((image, labels.of(below, form.labels)))
-    return pairs
+        matches.append(_Match(image, *labels.of(below, form.labels)))
+    return matches
 
 
 class LabelFiles:
     """The files of folders with labels, found by their names in any case and Unicode form."""
 
-    def __init__(self, folders: Sequence[Path], depth: int | None = None) -> None:
-        self.folders = folders
-        self._by_path: dict[str, Path] = {}
+    def __init__(self, folders: Sequence[Sequence[Path]]) -> None:
+        self.first = folders[0][0]
+        self._by_path: dict[str, tuple[Path, bool]] = {}
         self._by_name: dict[str, list[Path]] = {}
-        for folder in folders:
-            for file in walk(folder, depth):
-                self._by_path.setdefault(_key(file.relative_to(folder).as_posix()), file)
-                self._by_name.setdefault(_key(file.name), []).append(file)
+        for alike in folders:
+            for folder in alike:
+                for file in walk(folder):
+                    below = _key(file.relative_to(folder).as_posix())
+                    self._by_path.setdefault(below, (file, folder == alike[0]))
+                    self._by_name.setdefault(_key(file.name), []).append(file)
 
-    def of(self, below: PurePath, patterns: Sequence[str]) -> Path:
-        """The label of the image `below` the folder of images; where it should be if not there."""
+    def of(self, below: PurePath, patterns: Sequence[str]) -> tuple[Path, bool, Path]:
+        """The label of the image `below` the folder of images, whether it lies where it should,
+        and where that is. The label is that place where it is not there.
+        """
         names = [pattern.replace("{name}", below.name) for pattern in patterns]
+        expected = self.first / below.with_name(names[0])
         for name in names:
-            if file := self._by_path.get(_key(below.with_name(name).as_posix())):
-                return file
+            if found := self._by_path.get(_key(below.with_name(name).as_posix())):
+                return *found, expected
         for name in names:
             named = self._by_name.get(_key(name), [])
             if len(named) == 1:
-                return named[0]
-        return self.folders[0] / below.with_name(names[0])
+                return named[0], False, expected
+        return expected, True, expected
 
 
 def _key(name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
 from functools import partial
@@ -23,7 +23,7 @@ from harness.data.datasets import (
     splits_there,
 )
 from harness.data.encodings import Encoding, Labels, labels_of
-from harness.data.forms import is_derived
+from harness.data.forms import is_derived, unsuffixed
 from harness.data.layouts import layout_of, list_pairs
 from harness.data.locate import find_folder, missing
 from harness.data.walk import walk
@@ -71,6 +71,7 @@ def verify(
         found = f"no such data set{instead and f' ({instead})'}"
         return [Problem(where, found, layout.what_it_holds, remedy)]
     problems: list[Problem] = []
+    images_of: dict[Path, dict[Path, None]] = {}
     for part in (split,) if split else splits_there(name, Path(root)):
         samples = [Sample(*pair) for pair in list_pairs(layout, folder, part)]
         if part not in layout.splits or not samples:
@@ -85,15 +86,27 @@ def verify(
             continue
         dataset = Dataset(name, part, folder, samples, labels_of(layout), layout.is_labelled(part))
         labels = dataset.has_labels
-        if limit is None and layout.label_files and labels:
-            problems += _orphans(layout, samples)
+        if limit is None and labels:
+            problems += _orphans(layout, samples) if layout.label_files else []
+            for sample in samples:
+                images_of.setdefault(sample.label, {})[unsuffixed(sample.image)] = None
         samples = samples[:limit]
         problems += _check_headers(dataset, samples, labels)
         if deep:
             broken = {problem.file for problem in problems}
             sound = [sample for sample in samples if broken.isdisjoint(sample)]
             problems += _check_contents(dataset, sound, labels, progress)
-    return _gather(problems)
+    return _gather([*problems, *_shared(images_of)])
+
+
+def _shared(images_of: Mapping[Path, Iterable[Path]]) -> Iterator[Problem]:
+    """Labels that several images have."""
+    for label, of in images_of.items():
+        stems = list(of)
+        if len(stems) > 1 and label.exists():
+            found = f"the label of {len(stems)} images, {stems[0]} and {stems[1]} among them"
+            remedy = "nothing to do where it is right for each; else sort labels into folders"
+            yield Problem(label, found, "one image", remedy, fatal=False)
 
 
 def _orphans(layout: DataSet, samples: Sequence[Sample]) -> list[Problem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -92,16 +93,24 @@ def prediction_name(image: Path, rendering: Rendering) -> str:
 def with_truth(tasks: Sequence[Prediction], folder: Path) -> list[Prediction]:
     """The tasks with the labels of their images: PNG files below a folder, named after them.
 
-    IMAGE.png, IMAGE_labelIds.png or IMAGE_gtFine_labelIds.png; the longest such name counts.
+    IMAGE.png, IMAGE_labelIds.png or IMAGE_gtFine_labelIds.png; the longest such name counts. Of
+    several images or labels of a name, those belong together that lie in folders of the same names.
     BenchError where the folder holds none of any image.
     """
-    by_stem = {file.stem: file for file in sorted(walk(folder)) if file.suffix.lower() == ".png"}
-    endings = ("_gtFine_labelIds", "_labelIds", "")
+    by_stem: dict[str, list[Path]] = {}
+    for file in walk(folder):
+        if file.suffix.lower() == ".png":
+            by_stem.setdefault(file.stem, []).append(file)
+    images = Counter(
+        stem for _, stem in {(task.image.parent, plain_stem(task.image)) for task in tasks}
+    )
     matched = []
     for task in tasks:
-        stems = [f"{plain_stem(task.image)}{ending}" for ending in endings]
-        labels = [by_stem[stem] for stem in stems if stem in by_stem]
-        matched.append(task._replace(truth=next(iter(labels), None)))
+        stem = plain_stem(task.image)
+        named = [by_stem.get(stem + end, []) for end in ("_gtFine_labelIds", "_labelIds", "")]
+        near = [f for labels in named for f in labels if _corresponds(f, folder, task.image)]
+        only = [labels[0] for labels in named if len(labels) == 1 and images[stem] == 1]
+        matched.append(task._replace(truth=next(iter(near or only), None)))
     if not any(task.truth for task in matched):
         stem = plain_stem(tasks[0].image)
         raise BenchError(
@@ -109,6 +118,12 @@ def with_truth(tasks: Sequence[Prediction], folder: Path) -> list[Prediction]:
             f"the images' names: {stem}.png, {stem}_labelIds.png or {stem}_gtFine_labelIds.png."
         )
     return matched
+
+
+def _corresponds(label: Path, folder: Path, image: Path) -> bool:
+    """Whether a label's folders below `folder` are the last ones of its image."""
+    below = label.relative_to(folder).parent.parts
+    return bool(below) and image.absolute().parent.parts[-len(below) :] == below
 
 
 def _search(folder: Path, out: Path) -> tuple[list[Path], list[Path]]:

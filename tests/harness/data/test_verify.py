@@ -20,6 +20,8 @@ from real_formats import (
     write_synthia,
 )
 
+from harness.config import catalogue
+from harness.config.data_set import DataSet
 from harness.data import verify as verify_module
 from harness.data.datasets import open_dataset
 from harness.data.png import read_header
@@ -243,4 +245,29 @@ def test_a_label_without_its_image_is_named_but_stops_nothing(tmp_path):
     (problem,) = verify("gta5", tmp_path)
     assert problem.file.name == "00002.png"
     assert "without its image" in str(problem)
+    assert not problem.fatal
+
+
+def test_a_label_that_two_images_have_is_named(tmp_path, monkeypatch):
+    """Fog and rain over one scene may share it; two sequences whose frames are numbered may not."""
+    for weather in ("fog", "rain"):
+        save_png(tmp_path / weather / "1.png", np.full((8, 8, 3), 9, np.uint8))
+    save_png(tmp_path / "labels" / "1.png", np.eye(8, dtype=np.uint8))
+    described = DataSet.model_validate(
+        {
+            "name": "mine",
+            "folder": str(tmp_path),
+            "layouts": [
+                {
+                    "places": [{"images": "{weather}", "labels": ["labels"]}],
+                    "parts": {"weather": ["fog", "rain"]},
+                }
+            ],
+            "splits": {"train": {}},
+            "encodings": [{"ids": {"0": "a", "1": "b"}}],
+        }
+    )
+    monkeypatch.setattr(catalogue, "_OWN_DATA_SETS", {"mine": described})
+    (problem,) = verify("mine", tmp_path)
+    assert "the label of 2 images" in str(problem)
     assert not problem.fatal

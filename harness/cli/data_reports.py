@@ -21,6 +21,8 @@ from harness.data.datasets import (
 from harness.data.layouts import layout_of
 from harness.data.rare_class import class_statistics
 from harness.data.sources import GENERATED, Role, find_sources
+from harness.data.verify import Problem
+from harness.data.verify import verify as find_problems
 from harness.errors import DataError
 from harness.report.cells import NONE
 from harness.report.columns import Grid
@@ -51,8 +53,6 @@ def make(out: Path, profile_name: str, seed: int, console: Console) -> None:
 
 def verify(data_root: Path | None, console: Console) -> int:
     """Print every problem of every data set below the root; return the exit code."""
-    from harness.data.verify import verify as find_problems
-
     root, names = _data_sets_in(data_root)
     # A folder of a set's name with nothing of the set in it is a problem, not an absence.
     known = catalogue.names("datasets")
@@ -64,9 +64,7 @@ def verify(data_root: Path | None, console: Console) -> int:
         for problem in problems:
             console.print(str(problem), markup=False, highlight=False, soft_wrap=True)
         if problems:
-            console.print(f"{name}: {len(problems)} problems", highlight=False)
-            for line in _left_out(name, root):
-                console.print(line, markup=False, highlight=False, soft_wrap=True)
+            _summarise(problems, name, root, console)
         else:
             counts, fingerprints = [], []
             for split in splits_there(name, root):
@@ -82,14 +80,13 @@ def verify(data_root: Path | None, console: Console) -> int:
 def verify_own(file: Path, console: Console) -> int:
     """Print what is wrong with a data set of the user's; return the exit code."""
     from harness.data.rare_class import class_statistics
-    from harness.data.verify import verify as find_problems
 
     name, root = _own(file)
     problems = find_problems(name, root)
     for problem in problems:
         console.print(str(problem), markup=False, highlight=False, soft_wrap=True)
     if any(problem.fatal for problem in problems):
-        console.print(f"{name}: {len(problems)} problems", highlight=False)
+        _summarise(problems, name, root, console)
         return 2
     layout = layout_of(name)
     counts: list[str] = []
@@ -124,6 +121,12 @@ def statistics_of_own(file: Path, console: Console) -> None:
     opened = {split: open_dataset(name, root, split) for split in splits_there(name, root)}
     titled = {f"{name} {split}": dataset for split, dataset in opened.items()}
     _show_statistics(titled, Reporter(console))
+
+
+def _summarise(problems: list[Problem], name: str, root: Path, console: Console) -> None:
+    console.print(f"{name}: {len(problems)} problems", highlight=False)
+    for line in _left_out(name, root):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _left_out(name: str, root: Path) -> Iterator[str]:

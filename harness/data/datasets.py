@@ -147,7 +147,8 @@ def list_samples(name: str, root: Path, split: str) -> tuple[Path, list[Sample],
             else ""
         )
         raise DataError(
-            f"found no image of the {split} split in {folder}; expected {layout.what_it_holds}: "
+            f"found no image of the {split} split in {folder}"
+            f"{f' (left out: {left_out})' if left_out else ''}; expected {layout.what_it_holds}: "
             f"unpack the archive again, or link the full folder{others}"
         )
     return folder, samples, left_out

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from pathlib import Path, PureWindowsPath
+from pathlib import Path, PurePath
 
 from harness.config import catalogue
 from harness.config.data_set import DataSet, FileLayout
@@ -80,8 +81,18 @@ def _of_split(
 ) -> list[Pair]:
     """Of pairs that all splits share, those of one: by its list, else by the splits' rules."""
     lists = {part: _listed(folder, layout, part) for part in data_set.splits}
-    split_of = [_split_here(data_set, i, pair[0].stem, lists) for i, pair in enumerate(pairs)]
-    _note_lists(folder, layout, [image for image, _ in pairs], split_of, lists)
+    images = [image.relative_to(folder) for image, _ in pairs]
+    listed, in_vain = _splits_by_list(lists, images)
+    split_of = [
+        listed.get(image) or _split_unlisted(data_set, i, image.stem, lists)
+        for i, image in enumerate(images)
+    ]
+    for part, entries in in_vain.items():
+        absent = (folder.joinpath(*entry) for entry in sorted(entries))
+        walk.leave_out(f"named in {_list_file(layout, part)} but not there", *absent)
+    if files := [_list_file(layout, part) for part in lists if lists[part] is not None]:
+        unnamed = (p[0] for p, its_split in zip(pairs, split_of, strict=True) if not its_split)
+        walk.leave_out(f"not named in {' or '.join(files)}", *unnamed)
     return [pair for pair, its_split in zip(pairs, split_of, strict=True) if its_split == split]
 
 
@@ -98,47 +109,73 @@ def split_by_rule(data_set: DataSet, number: int, frame: str) -> str:
     return next(rest, next(iter(data_set.splits)))
 
 
-def _split_here(
-    data_set: DataSet, number: int, frame: str, lists: dict[str, set[str] | None]
+def _split_unlisted(
+    data_set: DataSet, number: int, frame: str, lists: Mapping[str, list[str] | None]
 ) -> str | None:
-    """The split whose list names the image; else that by rule, if that one has no list here."""
-    for split, frames in lists.items():
-        if frames and walk.composed(frame) in frames:
-            return split
+    """The split by rule of an image that no list names, if that split has no list here."""
     split = split_by_rule(data_set, number, frame)
     return split if lists[split] is None else None
 
 
-def _note_lists(
-    folder: Path,
-    layout: FileLayout,
-    images: list[Path],
-    split_of: list[str | None],
-    lists: dict[str, set[str] | None],
-) -> None:
-    """Note where the lists of names and the folder of images disagree."""
-    listed: set[str] = set()
-    there = {walk.composed(image.stem) for image in images}
-    for split, named in lists.items():
-        absent = (folder / frame for frame in sorted((named or set()) - there))
-        walk.leave_out(f"named in {_list_file(layout, split)} but not there", *absent)
-        listed |= named or set()
-    files = [_list_file(layout, split) for split, named in lists.items() if named is not None]
-    if files:
-        unnamed = (
-            image
-            for image, split in zip(images, split_of, strict=True)
-            if walk.composed(image.stem) not in listed and not split
-        )
-        walk.leave_out(f"not named in {' or '.join(files)}", *unnamed)
+#: A path's parts, less the suffix of an image.
+_Parts = tuple[str, ...]
+
+
+def _splits_by_list(
+    lists: Mapping[str, list[str] | None], images: Sequence[PurePath]
+) -> tuple[dict[PurePath, str], dict[str, list[_Parts]]]:
+    """The split of each image that a list names, and of each list the entries that name none.
+
+    A name stands for all images of it, a path for those whose last folders are its own. As lists
+    are handed on with the folders of another machine, it stands for the only image of its name too,
+    unless another entry has more of that image's folders.
+    """
+    images_of: dict[_Parts, list[PurePath]] = {}
+    for image in images:
+        parts = _parts(image.as_posix())
+        for length in range(1, len(parts) + 1):
+            images_of.setdefault(parts[-length:], []).append(image)
+
+    def named_by(entry: _Parts) -> tuple[int, list[PurePath]]:
+        """How many last parts of an entry and of images are alike, and those images."""
+        for length in range(len(entry), 0, -1):
+            if named := images_of.get(entry[-length:]):
+                clear = length > 1 or 1 in (len(entry), len(named))
+                return (length, named) if clear else (0, [])
+        return 0, []
+
+    splits: dict[PurePath, tuple[int, str]] = {}
+    entries: list[tuple[str, _Parts, int, list[PurePath]]] = []
+    for split, lines in lists.items():
+        for line in lines or ():
+            # A name may hold spaces; else further words are not the image's.
+            readings = (_parts(line.strip()), _parts(line.split()[0]))
+            entry = max(readings, key=lambda reading: named_by(reading)[0])
+            alike, named = named_by(entry)
+            entries.append((split, readings[-1] if not named else entry, alike, named))
+            for image in named:
+                if alike > splits.get(image, (0, ""))[0]:
+                    splits[image] = alike, split
+    in_vain: dict[str, list[_Parts]] = {}
+    for split, entry, alike, named in entries:
+        if all(alike < splits[image][0] for image in named):
+            in_vain.setdefault(split, []).append(entry)
+    return {image: split for image, (_, split) in splits.items()}, in_vain
+
+
+def _parts(path: str) -> _Parts:
+    """Of a path with / or \\ as separators."""
+    parts = [part for part in re.split(r"[/\\]", walk.composed(path)) if part not in ("", ".")]
+    *folders, name = parts or [""]
+    return *folders, name[: name.rindex(".")] if walk.is_image_name(name) else name
 
 
 def _list_file(layout: FileLayout, split: str) -> str:
     return layout.lists.replace("{split}", split)
 
 
-def _listed(folder: Path, layout: FileLayout, split: str) -> set[str] | None:
-    """Read a split's images, one a line (a name or a path; more words are left out)."""
+def _listed(folder: Path, layout: FileLayout, split: str) -> list[str] | None:
+    """Read the lines of a split's list of images that are not empty; None where it has none."""
     file = folder / _list_file(layout, split)
     if not layout.lists or not file.is_file():
         return None
@@ -146,6 +183,4 @@ def _listed(folder: Path, layout: FileLayout, split: str) -> set[str] | None:
         lines = read_text(file).split("\n")
     except (OSError, ValueError) as error:
         raise DataError(f"{file} {error}.") from error
-    entries = [line.split()[0] for line in lines if line.strip("\ufeff\t ")]
-    # A Windows path takes / and \\ as separators.
-    return {walk.composed(PureWindowsPath(entry).stem) for entry in entries}
+    return [line.strip("\ufeff") for line in lines if line.strip("\ufeff\t ")]

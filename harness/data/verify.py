@@ -26,7 +26,7 @@ from harness.data.encodings import Encoding, Labels, labels_of
 from harness.data.forms import is_derived, unsuffixed
 from harness.data.layouts import layout_of, list_pairs
 from harness.data.locate import find_folder, missing
-from harness.data.walk import walk
+from harness.data.walk import noting_left_out, walk
 from harness.errors import DataError
 
 #: quick_check decodes every file of a set of at most so many pixels: about two seconds.
@@ -73,12 +73,14 @@ def verify(
     problems: list[Problem] = []
     images_of: dict[Path, dict[Path, None]] = {}
     for part in (split,) if split else splits_there(name, Path(root)):
-        samples = [Sample(*pair) for pair in list_pairs(layout, folder, part)]
+        with noting_left_out() as left_out:
+            samples = [Sample(*pair) for pair in list_pairs(layout, folder, part)]
         if part not in layout.splits or not samples:
+            others = f" (left out: {left_out})" if left_out else ""
             problems.append(
                 Problem(
                     folder,
-                    f"no image of the {part} split",
+                    f"no image of the {part} split{others}",
                     layout.what_it_holds,
                     "unpack the archive again, or link the full folder",
                 )

@@ -107,8 +107,10 @@ def _encoding(labels: Sequence[Path]) -> list[str]:
                 f"{labels[0].parent}: {len(colours)} colours in {len(labels)} labels; expected one "
                 f"a class, {MOST_VALUES} at most: were they resized, or stored with loss?"
             )
+        # Named alike in every set: classes of one name are taken as the same.
         lines = [
-            f'"class {i}" = [{list(colour)}]  {TO_DO} its name' for i, colour in enumerate(colours)
+            f'"colour {bytes(colour).hex()}" = [{list(colour)}]  {TO_DO} its name'
+            for colour in colours
         ]
         return ["[[encodings]]", 'stored = "colours"', "", "[encodings.colours]", *lines]
     return ["[[encodings]]", 'stored = "indexed"', *_ids(_values(labels, 1 << 8))]
@@ -134,8 +136,8 @@ def _values(labels: Sequence[Path], bound: int) -> list[int]:
 
 
 def _ids(values: Sequence[int]) -> list[str]:
-    """The table of ids; 255 is ignored unless the labels are of two values."""
-    binary = len(values) == 2
+    """The table of ids; 255 is ignored unless the labels are a mask of 0 and 255."""
+    binary = list(values) in ([0, 1], [0, 255])
     classes = [value for value in values if value != 255 or binary]
     lines = [] if binary or 255 not in values else ["ignored = [255]"]
     table = [f'{value} = "class {value}"  {TO_DO} its name' for value in classes]

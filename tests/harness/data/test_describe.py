@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from harness.config import catalogue
+from harness.config.data_set import DataSet
 from harness.data.datasets import open_dataset
 from harness.data.describe import describe
 
@@ -52,3 +53,37 @@ def test_labels_in_a_folder_within_that_of_the_images_are_no_images(tmp_path, mo
     samples = open_dataset("mine", tmp_path, "train").samples
     assert [sample.image.name for sample in samples] == ["1.jpg", "2.jpg", "3.jpg", "4.jpg"]
     assert [sample.label.name for sample in samples] == ["1.png", "2.png", "3.png", "4.png"]
+
+
+def described(folder: Path, *labels: np.ndarray) -> DataSet:
+    """What is written of a set NAME/photos and NAME/masks with these labels."""
+    for i, label in enumerate(labels):
+        write(folder / f"photos/{i}.jpg", np.full((16, 32, 3), 40, np.uint8))
+        write(folder / f"masks/{i}.png", label)
+    describe(folder.name, folder / "photos", folder / "masks", folder)
+    return catalogue.own_data_set(folder / f"{folder.name}.toml")
+
+
+def test_a_colour_has_one_name_in_every_set(tmp_path):
+    """Numbered by set, blue in one would be the same class as green in another."""
+    red, green, blue = np.eye(3, dtype=np.uint8)[::-1, None, None] * np.full((8, 8, 1), 255, "u1")
+    of_two = described(tmp_path / "two", red, blue).encodings[0].colours
+    of_three = described(tmp_path / "three", red, green, blue).encodings[0].colours
+    assert of_two == {"colour 0000ff": ((0, 0, 255),), "colour ff0000": ((255, 0, 0),)}
+    assert of_three == of_two | {"colour 00ff00": ((0, 255, 0),)}
+
+
+@pytest.mark.parametrize(
+    ("values", "ids", "ignored"),
+    [
+        ([0, 255], {"0": "background", "255": "foreground"}, ()),
+        ([0, 1], {"0": "background", "1": "foreground"}, ()),
+        ([1, 2], {"1": "class 1", "2": "class 2"}, ()),
+        ([1, 255], {"1": "class 1"}, (255,)),
+        ([0, 1, 255], {"0": "class 0", "1": "class 1"}, (255,)),
+    ],
+)
+def test_a_mask_of_0_and_1_or_255_is_background_and_foreground(tmp_path, values, ids, ignored):
+    label = np.array(values, np.uint8).repeat(8)[None].repeat(8, 0)
+    encoding = described(tmp_path / "mine", label).encodings[0]
+    assert (encoding.ids, encoding.ignored) == (ids, ignored)

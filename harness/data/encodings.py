@@ -199,16 +199,32 @@ def _read_red16(path: Path) -> Ids:
     bgr = None if images.not_a_file(path) else cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if bgr is None or bgr.dtype != np.uint16 or bgr.ndim != 3:
         raise DataError(f"{path}: expected a 16-bit PNG of 3 channels, with the class id in red")
-    red = bgr[..., 2]
-    return np.minimum(red, 255).astype(np.uint8)
+    return _narrowed(path, np.asarray(bgr[..., 2], np.uint16), 1, "write labels with such ids")
 
 
 def _read_grey16(path: Path, divisor: int) -> Ids:
-    """Read a 16-bit grey PNG: its values over the divisor, 255 for larger ids."""
+    """Read a 16-bit grey PNG: its values over the divisor."""
     image = images.load(path)
     if not image.mode.startswith("I"):
         raise DataError(f"{path}: a label of mode {image.mode}; expected a 16-bit grey PNG")
-    return np.minimum(np.asarray(image) // divisor, 255).astype(np.uint8)
+    remedy = (
+        "where the ids are these values over a number, describe them with it, as `divisor = 1000` "
+        "under [[encodings]]; else write labels with such ids"
+    )
+    return _narrowed(path, np.asarray(image), divisor, remedy)
+
+
+def _narrowed(path: Path, values: npt.NDArray[np.integer], divisor: int, remedy: str) -> Ids:
+    """Values (H, W) over the divisor, 65535 as 255. DataError for ids that are larger."""
+    ids = values // divisor
+    if ids.max() > 255 and (large := np.unique(values[(ids > 255) & (values != 65535)])).size:
+        shown = ", ".join(map(str, large[:5])) + (", ..." if large.size > 5 else "")
+        over = f" over the divisor {divisor}" if divisor > 1 else ""
+        raise DataError(
+            f"{path}: values {shown}{over}; expected ids from 0 to 254, and 255 or 65535 where "
+            f"there is no class: {remedy}."
+        )
+    return np.minimum(ids, 255).astype(np.uint8)
 
 
 def read_ids(path: Path) -> Ids:

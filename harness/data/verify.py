@@ -236,7 +236,7 @@ def _check_contents(
             pixels += counts
             if progress:
                 progress(done, len(samples))
-    if not labels or not samples:
+    if not labels or not pixels.any():
         return
     label = samples[0].label
     encoding = dataset.labels.encoding_of(label)
@@ -281,8 +281,11 @@ def _check_pair(
     encoding = labels.encoding_of(sample.label)
     try:
         ids = encoding.read(sample.label)
-    except DataError:  # of another kind than the header promised; _check_headers says which
-        return problems, nothing
+    except DataError as error:
+        found, _, wanted = str(error).removeprefix(f"{sample.label}: ").partition("; expected ")
+        expected, _, remedy = wanted.rstrip(".").partition(": ")
+        problem = Problem(sample.label, found, expected, remedy or encoding.remedy)
+        return [*problems, problem], nothing
     if strange := encoding.unknown(ids):
         found = f"unknown label ids {', '.join(map(str, strange[:5]))}"
         problems.append(Problem(sample.label, found, encoding.title, encoding.remedy))

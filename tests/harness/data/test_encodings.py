@@ -9,7 +9,10 @@ from harness.config import catalogue
 from harness.config.class_set import ClassSet
 from harness.config.data_set import DataSet
 from harness.data.classes import lookup_table
+from harness.data.datasets import open_dataset
+from harness.data.describe import describe
 from harness.data.encodings import labels_of
+from harness.data.verify import quick_check, verify
 from harness.errors import DataError
 
 
@@ -129,6 +132,47 @@ def test_colours_off_and_on_camvids_grid(grid, tmp_path):
 def test_a_table_that_cannot_be_meant_is_refused(encoding, said):
     with pytest.raises(ValueError, match=said):
         described(**encoding)
+
+
+@pytest.fixture
+def large_ids(tmp_path, monkeypatch):
+    """A set whose ids, 1000 and 2000, are cut to 255 where a label has 8 bits."""
+    label = np.array([[0, 1000], [2000, 65535]], np.uint16).repeat(4, 0).repeat(4, 1)
+    for i in range(5):
+        for folder, pixels in (("images", np.full((8, 8, 3), 9, np.uint8)), ("labels", label)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            cv2.imwrite(str(tmp_path / folder / f"{i}.png"), pixels)
+
+    def use(**encoding) -> None:
+        data_set = described(stored="grey16", ids=FIVE, ignored=[0, 65, 255], **encoding)
+        data_set = data_set.model_copy(update={"folder": str(tmp_path)})
+        monkeypatch.setattr(catalogue, "_OWN_DATA_SETS", {"mine": data_set})
+
+    return use
+
+
+def test_ids_above_255_are_refused_wherever_labels_are_read(tmp_path, large_ids):
+    """Cut to 255, classes 1000 and 2000 were ignored, and nothing said so."""
+    large_ids()
+    dataset = open_dataset("mine", tmp_path, "train")
+    for read in (
+        lambda: describe("other", tmp_path / "images", tmp_path / "labels", tmp_path),
+        lambda: dataset.read_label(0),
+        lambda: quick_check(dataset),
+    ):
+        with pytest.raises(DataError, match=r"values 1000, 2000.*expected ids from 0.*`divisor"):
+            read()
+    found = [problem.found for problem in verify("mine", tmp_path)]
+    assert found == ["values 1000, 2000 (5 files, the first is 0.png)"]
+    large_ids(divisor=1000)
+    assert verify("mine", tmp_path) == []
+
+
+def test_a_red_channel_above_255_is_refused(tmp_path):
+    label = tmp_path / "a.png"
+    cv2.imwrite(str(label), np.array([[[0, 0, 3], [0, 0, 1000]]], np.uint16))
+    with pytest.raises(DataError, match="values 1000; expected ids from 0 to 254"):
+        labels_of(described(stored="red16", ids=FIVE)).encodings[0].read(label)
 
 
 @pytest.mark.parametrize("divisor", [1, 1000])

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from harness.data import forms, images, png
+from harness.data.encodings import ONE_PALETTE, READ_AS_COLOURS, differing_palettes, read_ids
 from harness.data.walk import folders_in
 from harness.errors import DataError
 from harness.files import write_text
@@ -113,6 +114,8 @@ def _encoding(labels: Sequence[Path]) -> list[str]:
             for colour in colours
         ]
         return ["[[encodings]]", 'stored = "colours"', "", "[encodings.colours]", *lines]
+    if differ := differing_palettes(labels):
+        raise DataError(f"{labels[0].parent}: {differ}; expected {ONE_PALETTE}: {READ_AS_COLOURS}.")
     return ["[[encodings]]", 'stored = "indexed"', *_ids(_values(labels, 1 << 8))]
 
 
@@ -127,8 +130,6 @@ def _colours(labels: Sequence[Path]) -> list[np.ndarray]:
 
 
 def _values(labels: Sequence[Path], bound: int) -> list[int]:
-    from harness.data.encodings import read_ids
-
     seen = np.zeros(bound, bool)
     for label in labels:
         seen[np.unique(read_ids(label))] = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
@@ -192,6 +192,34 @@ def read_grey(path: Path) -> Ids:
     if image.mode not in ("P", "L"):
         raise DataError(f"{path}: a label of mode {image.mode}; expected a palette or grey PNG")
     return np.array(image)
+
+
+def differing_palettes(labels: Sequence[Path]) -> str | None:
+    """An index that is another colour in one palette file than in another, in a clause.
+
+    Such files were made of colours one by one: their indices are no ids.
+    """
+    palettes = {label: p for label in labels if (p := images.read_palette(label)) is not None}
+    if len(set(palettes.values())) < 2:
+        return None
+    seen: dict[int, tuple[bytes, Path]] = {}
+    for label, palette in palettes.items():
+        for index in np.unique(read_grey(label)).tolist():
+            colour = palette[3 * index : 3 * index + 3]
+            first, there = seen.setdefault(index, (colour, label))
+            if first != colour:
+                return (
+                    f"index {index} is the colour {first.hex()} in {there.name} and "
+                    f"{colour.hex()} in {label.name}"
+                )
+    return None
+
+
+ONE_PALETTE = "one palette in all labels"
+READ_AS_COLOURS = (
+    'describe them by `stored = "colours"` with the colours of each class under '
+    "[encodings.colours], or store them anew with one palette"
+)
 
 
 def _read_red16(path: Path) -> Ids:

@@ -223,6 +223,18 @@ def read_label_header(path: Path) -> png.PngHeader | None:
     return _read_other(path, _of_tiff_label)
 
 
+def read_palette(path: Path) -> bytes | None:
+    """The colours of a palette file, 3 bytes each; None for any other."""
+    try:
+        with Image.open(path) as image:
+            if image.mode != "P" or image.palette is None:
+                return None
+            stored = image.palette.palette if image.palette.rawmode == "RGB" else None
+            return bytes(stored or image.getpalette() or b"")
+    except _BROKEN:
+        return None
+
+
 def _read_other(
     path: Path, describe: Callable[[Image.Image], tuple[int, int] | None]
 ) -> png.PngHeader | None:

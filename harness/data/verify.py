@@ -22,7 +22,15 @@ from harness.data.datasets import (
     place,
     splits_there,
 )
-from harness.data.encodings import Encoding, Labels, labels_of
+from harness.data.encodings import (
+    ONE_PALETTE,
+    READ_AS_COLOURS,
+    Encoding,
+    Labels,
+    differing_palettes,
+    labels_of,
+    read_grey,
+)
 from harness.data.forms import is_derived, unsuffixed
 from harness.data.layouts import layout_of, list_pairs
 from harness.data.locate import find_folder, missing
@@ -72,6 +80,7 @@ def verify(
         return [Problem(where, found, layout.what_it_holds, remedy)]
     problems: list[Problem] = []
     images_of: dict[Path, dict[Path, None]] = {}
+    indexed: list[Path] = []
     for part in (split,) if split else splits_there(name, Path(root)):
         with noting_left_out() as left_out:
             samples = [Sample(*pair) for pair in list_pairs(layout, folder, part)]
@@ -98,6 +107,11 @@ def verify(
             broken = {problem.file for problem in problems}
             sound = [sample for sample in samples if broken.isdisjoint(sample)]
             problems += _check_contents(dataset, sound, labels, progress)
+            if layout.folder and labels:  # the user's own
+                of = dataset.labels.encoding_of
+                indexed += [s.label for s in sound if of(s.label).read is read_grey]
+    if differ := differing_palettes(indexed):
+        problems.append(Problem(indexed[0].parent, differ, ONE_PALETTE, READ_AS_COLOURS))
     return _gather([*problems, *_shared(images_of)])
 
 

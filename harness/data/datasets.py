@@ -22,7 +22,7 @@ from harness.config.data_set import DataSet
 from harness.data import png
 from harness.data.encodings import Labels, labels_of
 from harness.data.fingerprint import FilesRead, content_fingerprint
-from harness.data.images import read_stored
+from harness.data.images import read_header, read_label_header, read_stored
 from harness.data.layouts import layout_of, list_pairs
 from harness.data.locate import find_folder, missing
 from harness.data.transforms import PixelArray, resize_image, resize_label
@@ -246,8 +246,8 @@ def _modified(paths: Iterable[Path]) -> dict[Path, int]:
 def _without_mismatches(samples: list[Sample]) -> list[Sample]:
     """Leave out pairs whose image and label differ in size: GTA5 was published with a few."""
     pairs = [sample for sample in samples if sample.label.exists()]
-    images = png.read_headers([sample.image for sample in pairs])
-    labels = png.read_headers([sample.label for sample in pairs])
+    images = png.read_headers([sample.image for sample in pairs], read_header)
+    labels = png.read_headers([sample.label for sample in pairs], read_label_header)
     differ = {
         sample
         for sample, image, label in zip(pairs, images, labels, strict=True)

@@ -248,6 +248,18 @@ def test_a_label_without_its_image_is_named_but_stops_nothing(tmp_path):
     assert not problem.fatal
 
 
+def test_a_gta5_pair_of_two_sizes_is_left_out_as_jpeg_too(tmp_path):
+    """verify says so of both: a run that kept the pair would stop at it."""
+    folder = write_gta5(tmp_path, 3)
+    for image in sorted((folder / "images").iterdir()):
+        Image.open(image).save(image.with_suffix(".jpg"))
+        image.unlink()
+    Image.new("RGB", (40, 30)).save(folder / "images" / "00002.jpg")
+    assert "training leaves the pair out" in only(verify("gta5", tmp_path))
+    dataset = open_dataset("gta5", tmp_path, "train")
+    assert [sample.image.name for sample in dataset.samples] == ["00001.jpg", "00003.jpg"]
+
+
 def test_a_label_that_two_images_have_is_named(tmp_path, monkeypatch):
     """Fog and rain over one scene may share it; two sequences whose frames are numbered may not."""
     for weather in ("fog", "rain"):

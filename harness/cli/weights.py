@@ -215,6 +215,7 @@ def predict_(
     from harness.weights.find import find_checkpoint, load_network, network_name, own_size
     from harness.weights.predict import (
         COLOURED,
+        LEGEND,
         check_rendering,
         plan_predictions,
         predict,
@@ -259,8 +260,8 @@ def predict_(
         )
     report.say(f"{out}: {len(tasks)} images as {as_}")
     if as_ in COLOURED:
-        save(legend(classes), out / "legend.png")
-        report.say(f"{out / 'legend.png'}: the classes' colours")
+        save(legend(classes), out / LEGEND)
+        report.say(f"{out / LEGEND}: the classes' colours")
     if left_out:
         report.say(f"left out: {left_out}")
 

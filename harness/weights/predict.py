@@ -41,6 +41,7 @@ ENDINGS: dict[Rendering, str] = {
 }
 #: Those in classes' colours: a legend lies beside them.
 COLOURED: tuple[Rendering, ...] = ("palette", "overlay", "side")
+LEGEND = "legend.png"
 #: Share of the colours in an overlay.
 OPACITY = 0.5
 
@@ -59,7 +60,7 @@ def plan_predictions(images: Sequence[Path], out: Path, rendering: Rendering) ->
     script finds it. Labels of a data set, and what was made from an image beside it, are left out,
     which `walk.noting_left_out` tells, as whatever else a folder holds and is not read.
     BenchError where there is nothing to read, where `out` is a folder of the images, or where a
-    file would be written twice or over an image.
+    file would be written twice, over an image or over a legend.png that is not of an earlier call.
     """
     for given in images:
         folder = given if given.is_dir() else given.parent
@@ -82,6 +83,8 @@ def plan_predictions(images: Sequence[Path], out: Path, rendering: Rendering) ->
             name = prediction_name(image, rendering)
             tasks.append(Prediction(image, out / image.parent.relative_to(root) / name))
     _refuse_clashes(tasks, inputs)
+    if rendering in COLOURED:
+        _refuse_strange_legend(out)
     return tasks
 
 
@@ -161,6 +164,16 @@ def _refuse_clashes(tasks: Sequence[Prediction], inputs: Sequence[Path]) -> None
                 f"{first} and {task.image} would both be written to {task.out}; "
                 "expected one of a name: predict them into folders of their own."
             )
+
+
+def _refuse_strange_legend(out: Path) -> None:
+    """Earlier predictions in colours lie beside a legend that `bench predict` wrote."""
+    endings = tuple(f"_{ENDINGS[rendering]}.png" for rendering in COLOURED)
+    if (out / LEGEND).exists() and not any(file.name.endswith(endings) for file in walk(out)):
+        raise BenchError(
+            f"{out / LEGEND} is there already, without predictions; expected a name free for the "
+            "classes' colours: choose another folder for --out, or rename it."
+        )
 
 
 def predict(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.errors import BenchError
 from harness.weights.predict import plan_predictions, with_truth
 
 
@@ -44,3 +45,13 @@ def test_a_flat_label_is_that_of_the_only_image_of_its_name(there):
         "in/b/1.jpg": None,
         "in/b/2.jpg": Path("labels/2.png"),
     }
+
+
+def test_a_picture_called_legend_is_not_written_over(there):
+    there("in/a.jpg", "in/below/legend.png")
+    for images in ("in", "in/below/legend.png", "in/a.jpg"):
+        with pytest.raises(BenchError, match="--out"):
+            plan_predictions([Path(images)], Path("in/below"), "overlay")
+    plan_predictions([Path("in")], Path("in/below"), "trainids")  # which has no legend
+    there("out/below/a_palette.png", "out/legend.png")  # of an earlier call
+    plan_predictions([Path("in")], Path("out"), "overlay")

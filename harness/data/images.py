@@ -9,7 +9,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, TiffImagePlugin
 
 from harness.data import png
 from harness.data.transforms import PixelArray
@@ -203,8 +203,7 @@ _TIFF_MODES = {
     "I;16": (16, png.GREY),
     "I;16B": (16, png.GREY),
 }
-
-
+_BITS_PER_SAMPLE = 258
 #: By PIL's name; what a label must not be stored with.
 _LOSSY = ("jpeg", "tiff_jpeg", "webp")
 
@@ -250,7 +249,11 @@ def _of_image(image: Image.Image) -> tuple[int, int] | None:
     """Bits and colour."""
     if image.format in ("JPEG", "MPO"):
         return 8, png.GREY if image.mode == "L" else png.RGB
-    return _TIFF_MODES.get(image.mode) if image.format == "TIFF" else None
+    if not isinstance(image, TiffImagePlugin.TiffImageFile) or image.mode not in _TIFF_MODES:
+        return None
+    bits, colour = _TIFF_MODES[image.mode]
+    # PIL calls 16 bits a channel RGB as well, and cuts them to 8.
+    return max(bits, *image.tag_v2.get(_BITS_PER_SAMPLE, (bits,))), colour
 
 
 def _of_tiff_label(image: Image.Image) -> tuple[int, int] | None:

@@ -193,7 +193,7 @@ def _check_headers(
     for sample, header in zip(samples, headers, strict=True):
         yield from _check_file(sample.image, header, "a PNG, JPEG or TIFF file")
         if header and header.bits > 8:
-            remedy = "take it from the original archive again"
+            remedy = "take it from the original archive again, or convert it to 8 bits a channel"
             yield Problem(sample.image, f"{header.mode} PNG", "an 8-bit colour image", remedy)
     if not labels:
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from bench_cli import bench
@@ -13,6 +14,7 @@ from harness.config import catalogue
 from harness.data.datasets import open_dataset
 from harness.data.loader import TrainLoader, grey_levels
 from harness.data.verify import quick_check, verify
+from harness.errors import DataError
 
 SIDE = 96
 COLOURS = np.array([(0, 0, 0), (255, 255, 255), (0, 0, 255), (255, 255, 0)], np.uint8)
@@ -99,6 +101,16 @@ def test_crops_of_a_tile_are_its_own_pixels(tiles):
             cut = ids_of(number)[top : top + 32, left : left + 32]
             np.testing.assert_array_equal(label, np.where(cut == 0, 255, cut - 1))
     assert len(corners) > 4
+
+
+def test_an_image_of_16_bits_a_channel_is_refused(tiles):
+    """As 8 bits it would be nearly black: sensors of 11 and 12 bits fill the lower ones."""
+    image = tiles / "2_Ortho_RGB/top_potsdam_3_10_RGB.tif"
+    assert cv2.imwrite(str(image), np.full((SIDE, SIDE, 3), 2000, np.uint16))
+    (problem,) = verify("tiles", tiles, "val")
+    assert (problem.found, problem.expected) == ("16-bit RGB PNG", "an 8-bit colour image")
+    with pytest.raises(DataError, match="16-bit RGB"):
+        quick_check(open_dataset("tiles", tiles, "val"))
 
 
 def test_a_label_that_was_stored_with_loss_is_refused(tiles):

@@ -23,13 +23,20 @@ LOOKED_AT = 200
 MOST_VALUES = 255
 #: What marks a line that only the user can complete.
 TO_DO = "# TO DO:"
+#: Folders of each split, in lower case.
+SPLIT_FOLDERS = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
 
 
 class UserFiles(NamedTuple):
     """What a set's files say of themselves."""
 
     images: list[Path]
-    split_folders: list[str]
+    split_folders: dict[str, str]  # by split
+    in_no_split: list[str]  # folders and images beside those of splits
     label: str | None  # pattern of a label's name; None: no labels
     encoding: list[str]  # lines of the table
 
@@ -52,7 +59,9 @@ def describe(name: str, image_folder: Path, label_folder: Path | None, out: Path
     to_do = (
         f"; {marked} lines marked {TO_DO.strip('# :')!r} are yours to complete" if marked else ""
     )
-    return f"{file}: {len(user_files.images)} images, {labelled}{to_do}"
+    left_out = ", ".join(user_files.in_no_split[:5]) + ", ..." * (len(user_files.in_no_split) > 5)
+    beside = f"; in no split and left out: {left_out}" if left_out else ""
+    return f"{file}: {len(user_files.images)} images, {labelled}{beside}{to_do}"
 
 
 def _look(image_folder: Path, label_folder: Path | None) -> UserFiles:
@@ -63,17 +72,26 @@ def _look(image_folder: Path, label_folder: Path | None) -> UserFiles:
         files = [file for file in files if not file.is_relative_to(label_folder)]
     if not files:
         raise DataError(f"{image_folder} holds no image; expected PNG, JPEG or TIFF files in it.")
-    names = ("train", "val", "test")
-    splits = [folder.name for folder in folders_in(image_folder) if folder.name in names]
-    splits.sort(key=names.index)
+    splits, in_no_split = _splits(image_folder, files)
     if label_folder is None:
-        return UserFiles(files, splits, None, [])
+        return UserFiles(files, splits, in_no_split, None, [])
     labels = forms.images_in(label_folder, suffixes=(".png",)) or forms.images_in(
         label_folder, suffixes=images.TIFF_SUFFIXES
     )
     pattern = _label_pattern(files, labels)
     sampled = labels[:: max(len(labels) // LOOKED_AT, 1)][:LOOKED_AT]
-    return UserFiles(files, splits, pattern, _encoding(sampled))
+    return UserFiles(files, splits, in_no_split, pattern, _encoding(sampled))
+
+
+def _splits(folder: Path, files: Sequence[Path]) -> tuple[dict[str, str], list[str]]:
+    """The folder of each split, and what holds images beside them; no splits, nothing beside."""
+    beside = dict.fromkeys(file.relative_to(folder).parts[0] for file in files)
+    splits: dict[str, str] = {}
+    for split, spellings in SPLIT_FOLDERS.items():
+        if named := [f.name for f in folders_in(folder) if f.name.lower() in spellings]:
+            splits[split] = split if split in named else named[0]
+            beside.pop(splits[split], None)
+    return splits, list(beside) if splits else []
 
 
 def _label_pattern(files: Sequence[Path], labels: Sequence[Path]) -> str:
@@ -172,16 +190,16 @@ def _text(
         lines.append(f"label = [{json.dumps(user_files.label)}]")
     if user_files.images[0].suffix.lower() in images.TIFF_SUFFIXES:
         lines.append(f"suffixes = {json.dumps(list(images.TIFF_SUFFIXES))}")
-    for part in user_files.split_folders or ("train", "val"):
-        if part == "val" and not user_files.split_folders:
-            if not user_files.label:
-                continue
+    for part, folder in user_files.split_folders.items():
+        lines += ["", f"[splits.{part}]"]
+        lines += [f"path = {json.dumps(folder)}"] if folder != part else []
+    if not user_files.split_folders:
+        lines += ["", "[splits.train]"]
+        if user_files.label:
             lines += [
                 "",
                 "# No folder says which images to score: every fifth.",
                 "[splits.val]",
                 "every = 5",
             ]
-        else:
-            lines += ["", f"[splits.{part}]"]
     return "\n".join([*lines, "", *user_files.encoding, ""])

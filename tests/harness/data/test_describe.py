@@ -12,6 +12,7 @@ from harness.config import catalogue
 from harness.config.data_set import DataSet
 from harness.data.datasets import open_dataset
 from harness.data.describe import describe
+from harness.data.layouts import list_pairs
 
 IDS = np.repeat(np.arange(4), 8)[None].repeat(16, 0)
 
@@ -87,3 +88,26 @@ def test_a_mask_of_0_and_1_or_255_is_background_and_foreground(tmp_path, values,
     label = np.array(values, np.uint8).repeat(8)[None].repeat(8, 0)
     encoding = described(tmp_path / "mine", label).encodings[0]
     assert (encoding.ids, encoding.ignored) == (ids, ignored)
+
+
+@pytest.mark.parametrize(
+    ("folders", "left_out"),
+    [
+        (("train", "val", "test"), ""),
+        (("Train", "Val", "Test"), ""),
+        (("training", "validation", "testing"), ""),
+        (("train", "valid", "test"), ""),
+        (("train", "val", "test", "extra"), "; in no split and left out: extra"),
+        (("train", "val", "test", "Validation"), "; in no split and left out: Validation"),
+    ],
+)
+def test_folders_of_splits_are_known_in_other_spellings(tmp_path, folders, left_out):
+    for i, folder in enumerate(folders):
+        write(tmp_path / f"photos/{folder}/{i}.jpg", np.full((16, 32, 3), 40, np.uint8))
+        write(tmp_path / f"masks/{folder}/{i}.png", IDS.astype(np.uint8))
+    said = describe("mine", tmp_path / "photos", tmp_path / "masks", tmp_path)
+    own = catalogue.own_data_set(tmp_path / "mine.toml")
+    assert f"{{name}}.png{left_out};" in said
+    for number, split in enumerate(("train", "val", "test")):
+        ((image, label),) = list_pairs(own, tmp_path, split)
+        assert (image.stem, label.is_file()) == (str(number), True)

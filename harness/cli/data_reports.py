@@ -118,8 +118,10 @@ def statistics_of_own(file: Path, console: Console) -> None:
     name, root = _own(file)
     if not layout_of(name).has_labels:
         raise DataError(f"{name} has no labels; expected some to count the classes of.")
-    opened = {split: open_dataset(name, root, split) for split in splits_there(name, root)}
-    titled = {f"{name} {split}": dataset for split, dataset in opened.items()}
+    opened = [open_dataset(name, root, split) for split in splits_there(name, root)]
+    titled = {f"{name} {d.split}": d for d in opened if d.has_labels}
+    if not titled:
+        raise DataError(f"{name} has no split with labels; expected some to count the classes of.")
     _show_statistics(titled, Reporter(console))
 
 

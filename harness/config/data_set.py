@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from harness.config.class_set import Colour, Name, Strict
+from harness.config.class_set import IGNORED, Colour, Name, Strict
 
 #: Of a label, as it is stored.
 Id = Annotated[int, Field(ge=0, le=255)]
@@ -125,6 +125,14 @@ class LabelEncoding(Strict):
             raise ValueError("expected either a table of ids, or train_ids = true")
         if self.divisor != 1 and self.stored != "grey16":
             raise ValueError('divisor: expected only where stored = "grey16"')
+        if IGNORED in self.class_names():
+            ids = [int(i) for i, name in self.ids.items() if name == IGNORED]
+            colours = [list(colour) for colour in self.colours.get(IGNORED, ())]
+            instead = f"ignored_colours = {colours}" if colours else f"ignored = {ids}"
+            raise ValueError(
+                f"a class called {IGNORED}; expected its values to be none: remove it and write "
+                f"`{instead}` under [[encodings]]"
+            )
         known = [colour for colours in self.colours.values() for colour in colours]
         if len(set(known)) < len(known):
             double = next(c for c in known if known.count(c) > 1)

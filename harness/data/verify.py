@@ -103,6 +103,7 @@ def verify(
                 images_of.setdefault(sample.label, {})[unsuffixed(sample.image)] = None
         samples = samples[:limit]
         problems += _check_headers(dataset, samples, labels)
+        labels = labels and any(sample.label.exists() for sample in samples)
         if deep:
             broken = {problem.file for problem in problems}
             sound = [sample for sample in samples if broken.isdisjoint(sample)]
@@ -196,6 +197,14 @@ def _check_headers(
             remedy = "take it from the original archive again, or convert it to 8 bits a channel"
             yield Problem(sample.image, f"{header.mode} PNG", "an 8-bit colour image", remedy)
     if not labels:
+        return
+    if layout_of(dataset.name).folder and not any(sample.label.exists() for sample in samples):
+        found = f"no label of the {dataset.split} split is there"
+        remedy = (
+            "correct the patterns in its file; where it has none, say `labelled = false` under "
+            f"[splits.{dataset.split}]"
+        )
+        yield Problem(dataset.root, found, f"some such as {samples[0].label}", remedy)
         return
     masks = png.read_headers([sample.label for sample in samples], images.read_label_header)
     for sample, image, mask in zip(samples, headers, masks, strict=True):

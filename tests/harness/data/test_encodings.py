@@ -123,6 +123,11 @@ def test_colours_off_and_on_camvids_grid(grid, tmp_path):
         ({}, "either a table of ids, or train_ids"),
         ({"ids": FIVE, "divisor": 256}, 'divisor: expected only where stored = "grey16"'),
         ({"train_ids": True}, "expected classes, the class set"),
+        ({"ids": FIVE | {"0": "ignored", "9": "ignored"}}, r"`ignored = \[0, 9\]`"),
+        (
+            {"stored": "colours", "colours": {"a": [[1, 1, 1]], "ignored": [[0, 0, 0]]}},
+            r"`ignored_colours = \[\[0, 0, 0\]\]`",
+        ),
         (
             {"stored": "colours", "colours": {"a": [[1, 1, 1]], "b": [[1, 1, 1]]}},
             "stands for two classes",

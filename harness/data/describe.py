@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 from collections import Counter
@@ -52,6 +53,11 @@ def describe(name: str, image_folder: Path, label_folder: Path | None, out: Path
     for folder in filter(None, (image_folder, label_folder)):
         if not folder.is_dir():
             raise DataError(f"{folder} is no folder; expected one of images or of labels.")
+    if label_folder and label_folder.resolve() == image_folder.resolve():
+        raise DataError(
+            f"--labels {label_folder} is the folder of the images; expected labels in one of their "
+            "own: move them to another."
+        )
     user_files = _look(image_folder, label_folder)
     write_text(file, _text(name, image_folder, label_folder, out, user_files))
     labelled = f"labels named {user_files.label}" if user_files.label else "no labels"
@@ -172,27 +178,27 @@ def _text(
     top = Path(os.path.commonpath(folders))
     if label_folder is None:
         top = folders[0].parent
-    below = [folder.relative_to(top).as_posix() for folder in folders]
+    below = [glob.escape(folder.relative_to(top).as_posix()) for folder in folders]
     split = "/{split}" if user_files.split_folders else ""
     patterns = [f"{folder}{split}" if folder != "." else (split[1:] or ".") for folder in below]
-    place = f"images = {json.dumps(patterns[0])}"
+    place = f"images = {_quoted(patterns[0])}"
     if label_folder:
-        place += f", labels = {json.dumps(patterns[1:])}"
+        place += f", labels = {json.dumps(patterns[1:], ensure_ascii=False)}"
     lines = [
-        f"title = {json.dumps(name)}",
+        f"title = {_quoted(name)}",
         "# Where the files lie, seen from this file.",
-        f"folder = {json.dumps(Path(os.path.relpath(top, out.resolve())).as_posix())}",
+        f"folder = {_quoted(Path(os.path.relpath(top, out.resolve())).as_posix())}",
         "",
         "[[layouts]]",
         f"places = [{{ {place} }}]",
     ]
     if user_files.label:
-        lines.append(f"label = [{json.dumps(user_files.label)}]")
+        lines.append(f"label = [{_quoted(user_files.label)}]")
     if user_files.images[0].suffix.lower() in images.TIFF_SUFFIXES:
-        lines.append(f"suffixes = {json.dumps(list(images.TIFF_SUFFIXES))}")
+        lines.append(f"suffixes = {json.dumps(images.TIFF_SUFFIXES)}")
     for part, folder in user_files.split_folders.items():
         lines += ["", f"[splits.{part}]"]
-        lines += [f"path = {json.dumps(folder)}"] if folder != part else []
+        lines += [f"path = {_quoted(folder)}"] if folder != part else []
     if not user_files.split_folders:
         lines += ["", "[splits.train]"]
         if user_files.label:
@@ -203,3 +209,8 @@ def _text(
                 "every = 5",
             ]
     return "\n".join([*lines, "", *user_files.encoding, ""])
+
+
+def _quoted(text: str) -> str:
+    """As TOML has it: JSON's escapes of two halves are none of its characters."""
+    return json.dumps(text, ensure_ascii=False)

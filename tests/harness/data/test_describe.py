@@ -13,6 +13,7 @@ from harness.config.data_set import DataSet
 from harness.data.datasets import open_dataset
 from harness.data.describe import describe
 from harness.data.layouts import list_pairs
+from harness.errors import DataError
 
 IDS = np.repeat(np.arange(4), 8)[None].repeat(16, 0)
 
@@ -111,3 +112,21 @@ def test_folders_of_splits_are_known_in_other_spellings(tmp_path, folders, left_
     for number, split in enumerate(("train", "val", "test")):
         ((image, label),) = list_pairs(own, tmp_path, split)
         assert (image.stem, label.is_file()) == (str(number), True)
+
+
+@pytest.mark.parametrize("folder", ["\N{EAR OF RICE} fields", "im[ab]", 'a "b"', "what*"])
+def test_a_folder_of_any_name_is_read_again(tmp_path, folder):
+    photos, masks = tmp_path / folder / "photos", tmp_path / "masks"
+    write(photos / "0.jpg", np.full((16, 32, 3), 40, np.uint8))
+    write(masks / "0.png", IDS.astype(np.uint8))
+    describe("mine", photos, masks, tmp_path)
+    own = catalogue.own_data_set(tmp_path / "mine.toml")
+    assert own.folder == str(tmp_path)
+    assert list_pairs(own, tmp_path, "val") == [(photos / "0.jpg", masks / "0.png")]
+
+
+def test_images_and_labels_in_one_folder_are_told_to_part(tmp_path):
+    write(tmp_path / "one/0.jpg", np.full((16, 32, 3), 40, np.uint8))
+    write(tmp_path / "one/0.png", IDS.astype(np.uint8))
+    with pytest.raises(DataError, match="is the folder of the images; expected labels in one of"):
+        describe("mine", tmp_path / "one", tmp_path / "one", tmp_path)

@@ -51,6 +51,15 @@ class Encoding:
         histogram = cv2.calcHist([ids], [0], None, [256], [0, 256]).ravel()
         return [i for i in np.flatnonzero(histogram).tolist() if i not in self.known]
 
+    def strange(self, label: Path, ids: Ids) -> str:
+        """What a label (H, W) holds that this encoding does not know, in a clause; or nothing."""
+        unknown = self.unknown(ids)
+        if not unknown or self.colours is not _COLOURS:
+            return f"unknown label ids {', '.join(map(str, unknown[:5]))}" if unknown else ""
+        rgb = np.asarray(images.load(label).convert("RGB"))
+        colours = np.unique(rgb[np.isin(ids, unknown)], axis=0)[:5].tolist()
+        return f"unknown colours {', '.join(map(str, colours))}"
+
 
 @dataclass(frozen=True)
 class Labels:
@@ -143,7 +152,7 @@ def _train_ids(
 
 
 def _encoding(described: LabelEncoding, own: ClassSet, train_ids: Mapping[str, int]) -> Encoding:
-    ignored = described.ignored_ids()
+    ignored, remedy = described.ignored_ids(), described.remedy
     read: Callable[[Path], Ids]
     colour_types: tuple[int, ...]
     if described.stored == "colours":
@@ -156,6 +165,8 @@ def _encoding(described: LabelEncoding, own: ClassSet, train_ids: Mapping[str, i
         ignored |= set(code.of(described.ignored_colours))
         read = partial(_read_colours, code=code)
         title, bits, colour_types = "8-bit RGB PNG of class colours", 8, _COLOURS
+        if "remedy" not in described.model_fields_set:
+            remedy = "name its class under [encodings.colours], or put it in ignored_colours"
     else:
         if described.train_ids:
             ids = {i: train_ids[name] for i, name in enumerate(own.names)}
@@ -175,7 +186,7 @@ def _encoding(described: LabelEncoding, own: ClassSet, train_ids: Mapping[str, i
         frozenset(ids) | ignored,
         read,
         lookup_table(ids),
-        described.remedy,
+        remedy,
         described.files,
         described.seldom_ignored,
     )

@@ -309,8 +309,7 @@ def _check_pair(
         expected, _, remedy = wanted.rstrip(".").partition(": ")
         problem = Problem(sample.label, found, expected, remedy or encoding.remedy)
         return [*problems, problem], nothing
-    if strange := encoding.unknown(ids):
-        found = f"unknown label ids {', '.join(map(str, strange[:5]))}"
+    if found := encoding.strange(sample.label, ids):
         problems.append(Problem(sample.label, found, encoding.title, encoding.remedy))
     return problems, np.bincount(ids.ravel(), minlength=256)
 

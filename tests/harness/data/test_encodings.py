@@ -113,6 +113,8 @@ def test_colours_off_and_on_camvids_grid(grid, tmp_path):
     ids = encoding.read(tmp_path / "a.png")
     assert encoding.table[ids][0].tolist() == [0, 1, 1, 255, 255]
     assert encoding.unknown(ids) == [255]  # the last colour alone
+    assert encoding.strange(tmp_path / "a.png", ids) == "unknown colours [65, 128, 0]"
+    assert "name its class under [encodings.colours]" in encoding.remedy
 
 
 @pytest.mark.parametrize(

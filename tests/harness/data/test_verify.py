@@ -211,7 +211,7 @@ def test_camvid_colours_of_no_class(tmp_path):
     blurred[:20] = (128, 64, 128)
     save_png(folder / folders[1] / "0006R0_f00930_L.png", blurred)
     line = only(verify("camvid", tmp_path, split="train"))
-    assert "unknown label ids 255; expected 8-bit RGB PNG of the 32 class colours" in line
+    assert "unknown colours [61, 61, 61]; expected 8-bit RGB PNG of the 32 class colours" in line
 
 
 def test_limit_looks_at_the_first_files(tmp_path):

@@ -138,6 +138,8 @@ def _wanted(
             f"profile {profile.name!r} has no image size for {what}; expected an entry under "
             "image_size. Name another --profile."
         )
+    others = "a scenario with others is cached by its own name or file"
+    _say(console, f"{what} as it is read in its own classes: {others}")
     wanted = []
     for split in splits_there(what, data_root):
         parts: tuple[FileKind, ...] = ("image", "label") if split == "train" else ("image",)

@@ -56,7 +56,8 @@ def test_a_scenario_is_built_listed_and_removed(root):
 
 
 def test_a_data_set_is_built_in_the_format_asked_for(root):
-    cache("cityscapes", "--profile", "tiny", "--format", "compressed", "--data-root", root)
+    options = ("--profile", "tiny", "--format", "compressed", "--data-root", root)
+    assert "a scenario with others is cached by its own name" in cache("cityscapes", *options)
     assert [(held.description["format"], held.images, held.labels) for held in stores()] == [
         ("compressed", 4, 4),
         ("compressed", 2, 0),

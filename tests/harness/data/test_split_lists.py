@@ -10,7 +10,9 @@ from bench_cli import bench
 from real_formats import save_png
 
 from harness.config import catalogue
+from harness.data.datasets import open_dataset
 from harness.data.layouts import list_pairs
+from harness.errors import DataError
 
 TEXT = """
 [[layouts]]
@@ -82,9 +84,13 @@ def test_names_with_spaces_and_dots_are_whole(split):
     )
 
 
-def test_a_list_that_names_no_image_is_named(split):
+def test_a_list_that_names_no_image_is_named(split, monkeypatch):
     split("a.png", "x.png\ny.png", "a.png")
     outcome = bench("data", "verify", "mine.toml")
     assert outcome.code == 2
     said = "no image of the train split (left out: 2 named in train.txt but not there (x, y))"
     assert said in outcome.out
+    monkeypatch.setattr(catalogue, "_OWN_DATA_SETS", {})
+    catalogue.use_data_sets({"mine": catalogue.own_data_set(Path("mine.toml"))})
+    with pytest.raises(DataError, match=r"no image of the train split.*2 named in train.txt but"):
+        open_dataset("mine", Path(), "train")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from methods import built_in, plug_in
 from methods.built_in import BUILT_IN
+from methods.hooks import checked
 
 if TYPE_CHECKING:
     from methods.contract import Method
@@ -113,15 +114,16 @@ def load(name: str) -> type[Method]:
 
         return compose(tuple(Part(part, load(part)) for part in canonical(name).split("+")))
     if name in FILES:
-        return plug_in.load(FILES[name])
+        return checked(plug_in.load(FILES[name]))
     point = _plug_ins().get(name)
     try:
         with plug_in.exits_raise():
-            return built_in.load(_addresses()[name])
+            method = built_in.load(_addresses()[name])
     except (Exception, SystemExit) as error:
         if point is None:
             raise
         raise ValueError(_broken(point, error)) from error
+    return checked(method) if point else method
 
 
 def _broken(point: EntryPoint, error: BaseException) -> str:

@@ -35,6 +35,7 @@ from harness.config.start_weights import (
 from harness.data.sources import Sources, find_sources, is_real, sized
 from harness.errors import BenchError, explain, unknown
 from methods import registry
+from methods.hooks import networks_beside
 from methods.networks import zoo
 
 if TYPE_CHECKING:
@@ -271,8 +272,7 @@ def plan(
     )
     student_init = located(init, profile.student, init_option) if init else None
     try:
-        wanted = method.frozen_teachers(config, profile.student)
-        beside = method.companions(config, profile.student)
+        wanted, beside = networks_beside(method, config, profile.student)
     except ValueError as error:
         raise BenchError(f"{error}.") from error
     other_option = "--teacher-init" if teacher_init else "--init"  # of networks beside the student

@@ -120,3 +120,28 @@ def test_the_best_row_is_first_and_a_row_without_the_figure_last():
     assert sorted_by("seconds")[0] == "source_only"
     with pytest.raises(BenchError, match="it holds text"):
         sorted_by("method")
+
+
+@pytest.mark.parametrize("sort", ["miou", "params"])
+def test_rows_have_one_name_in_any_order(sort):
+    """The student that most rows share is not named, and of equally many not the first."""
+    records = [
+        fake_record(method, seed, miou + seed, student=student)
+        for method, miou in (("source_only", 20), ("dacs", 30))
+        for student in ("b1", "b0")
+        for seed in (0, 1)
+    ]
+    (line,) = {text.count("\n") for text in (render(records, "csv", by_seed=True, sort=sort),)}
+    assert line == 9
+    assert "dacs, b1" in render(records, "markdown", per_class=True, sort=sort)
+
+
+def test_rows_are_sorted_by_the_other_conventions_figure():
+    scores = ((30.0, 10.0), (20.0, 50.0))
+    records = [
+        fake_record(f"m{i}", 0, miou, scenario="synthia2cs",
+                    conventions={"rescaled19": miou, "ignored16": other})
+        for i, (miou, other) in enumerate(scores)
+    ]  # fmt: skip
+    text = render(records, "csv", sort="other_miou")
+    assert text.index("\nsynthia2cs") < text.index("m1,") < text.index("m0,")

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.config import catalogue
 from harness.config.class_set import ClassSet
+from harness.config.knobs import naming
 from harness.config.network_files import (
     check_batch_of_one,
     check_parts,
@@ -331,7 +332,7 @@ def plan(
             if own_init:
                 check_init(own_init, network, other_option)
         companions.append(Companion(network, own_init))
-    method_config = config.model_dump(mode="json", exclude={"teacher_checkpoint", *_unsaid(config)})
+    method_config = naming(method_name, config)
     networks = [t.network for t in teachers] + [c.network for c in companions]
     if "teacher" in method_config and networks:
         # Left to its default or named, it is the same run.
@@ -362,17 +363,6 @@ def plan(
         uses_target=method.uses_target,
     )
     return Plan(spec, config, data, tuple(teachers), student_init, tuple(companions), teacher_init)
-
-
-def _unsaid(config: BaseModel) -> set[str]:
-    """Knobs that a spec leaves out: those marked as added later that stand at their default."""
-    return {
-        name
-        for name, knob in type(config).model_fields.items()
-        if isinstance(knob.json_schema_extra, dict)
-        and knob.json_schema_extra.get("added_later")
-        and getattr(config, name) == knob.default
-    }
 
 
 def _sizes(profile: Profile, scenario: Scenario) -> dict[str, tuple[int, int]]:

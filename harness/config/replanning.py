@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
+from harness.config.knobs import files
 from harness.config.network_files import recorded, register
-from harness.config.planning import Plan, plan
+from harness.config.planning import Plan, find_method, plan
 from harness.config.schema import RunSpec
 from harness.config.start_weights import IMAGENET, Start
 from harness.data.sources import find_sources
@@ -61,6 +64,16 @@ def _refuse_files(spec: RunSpec) -> None:
         raise BenchError(
             f"run {spec.run_id}: its record names a file, teacher_checkpoint = {checkpoint!r}; "
             "expected none, a record holds hashes of files alone. Take the record as it was."
+        )
+    try:
+        config = find_method(spec.method).Config(**spec.method_config)
+    except ValidationError:  # its planning says so
+        return
+    for knob in files(config):
+        raise BenchError(
+            f"run {spec.run_id}: its knob {knob} is a file, of which its record holds the hash "
+            f"alone, {spec.method_config[knob]}; expected a run without: bench run --set "
+            f"{knob}=FILE makes this one again."
         )
 
 

@@ -1,0 +1,87 @@
+"""What of a method's knobs names a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.config.planning import Request, resolve, use_plugins
+from harness.config.replanning import replan
+from harness.errors import BenchError
+from harness.runs.launchers import Task
+from methods import registry
+
+CODE = '''"""Knobs of many types (an example)."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from methods.source_only import SourceOnly
+
+
+class Knobs(SourceOnly):
+    class Config(SourceOnly.Config):
+        {knobs}
+'''
+
+
+@pytest.fixture
+def planned(tmp_path):
+    """Plans a run of a plug-in whose Config has these lines."""
+
+    def plan(knobs: str, *overrides: str):
+        path = tmp_path / "knobs.py"
+        path.write_text(CODE.format(knobs=knobs))
+        use_plugins([path])
+        return resolve(Request(method="knobs", scenario="gta2cs", overrides=overrides))
+
+    yield plan
+    registry.use_files(())
+
+
+FILES = "file: Path | None = None; files: tuple[Path, ...] = ()"
+
+
+def test_a_file_names_the_run_by_its_content_and_the_method_gets_its_path(planned, tmp_path):
+    first, same, other = (tmp_path / name for name in ("a.txt", "b.txt", "c.txt"))
+    for path, text in ((first, "1"), (same, "1"), (other, "2")):
+        path.write_text(text)
+    ids = [planned(FILES, f"file={path}").spec.run_id for path in (first, same, other)]
+    assert ids[0] == ids[1] != ids[2]
+    first.write_text("3")
+    made = planned(FILES, f"file={first}", f"files={same},{other}")
+    assert made.spec.run_id not in ids
+    assert made.config.file == first
+    assert made.config.files == (same, other)
+    assert str(tmp_path) not in made.spec.model_dump_json()
+    assert planned(FILES).spec.method_config["file"] is None
+
+
+def test_a_sweeps_worker_gets_the_path_and_a_record_holds_none(planned, tmp_path):
+    (path := tmp_path / "a.txt").write_text("1")
+    made = planned(FILES, f"file={path}")
+    task = Task.model_validate_json(Task.of(made, tmp_path).model_dump_json())
+    again = replan(task.spec, None, task.config)
+    assert (again.spec.run_id, again.config.file) == (made.spec.run_id, path)
+    with pytest.raises(BenchError, match=r"its knob file is a file.*alone, sha256:\w{16}; expec"):
+        replan(made.spec, None)
+    forged = made.spec.model_copy(update={"method_config": {"file": str(path)}})
+    with pytest.raises(BenchError, match="its knob file is a file"):
+        replan(forged, None)
+
+
+@pytest.mark.parametrize(("name", "found"), [("gone.txt", "is not there"), (".", "is no file")])
+def test_a_file_that_is_missing_is_refused_by_its_knob(planned, tmp_path, name, found):
+    with pytest.raises(BenchError, match=rf"^method knobs: file = \S+ {found}; expected a file"):
+        planned(FILES, f"file={tmp_path / name}")
+
+
+def test_a_path_in_a_table_is_one_too(planned, tmp_path):
+    (path := tmp_path / "a.txt").write_text("1")
+    table = json.dumps({"a": str(path)})
+    spec = planned("files: dict[str, Path] = {}", f"files={table}").spec
+    assert spec.method_config["files"]["a"].startswith("sha256:")
+    assert Path(path).name not in spec.model_dump_json()

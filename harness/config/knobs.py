@@ -7,8 +7,21 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from harness.config.schema import Profile, Scenario
 from harness.errors import BenchError
 from harness.files import known_hash
+
+
+def check_names(method: str, config: type[BaseModel]) -> None:
+    """BenchError for a knob that is called like a field of every run: --set could mean either."""
+    for model in (Profile, Scenario):
+        for name in config.model_fields:
+            if name in model.model_fields:
+                raise BenchError(
+                    f"method {method}: its Config declares {name}, which every "
+                    f"{model.__name__.lower()} has; --set {name}=... would set one of the two: "
+                    f"call it otherwise, such as {method.partition('+')[0]}_{name}."
+                )
 
 
 def naming(method: str, config: BaseModel) -> dict[str, Any]:

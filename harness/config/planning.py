@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.config import catalogue
 from harness.config.class_set import ClassSet
-from harness.config.knobs import naming
+from harness.config.knobs import check_names, naming
 from harness.config.network_files import (
     check_batch_of_one,
     check_parts,
@@ -235,15 +235,20 @@ def use_plugins(paths: Iterable[Path]) -> None:
 
 
 def find_method(name: str) -> type[Method]:
-    """The method's class, names joined by `+` made one. BenchError where there is none."""
+    """The method's class, names joined by `+` made one.
+
+    BenchError where there is none, and for one whose knobs are called like fields of every run.
+    """
     for part in name.split("+"):
         if part not in registry.names():
             error = unknown("method", part, registry.names(), "bench list methods")
             raise BenchError(f"{error} A method in a file: --plugin {part}.py.")
     try:
-        return registry.load(name)
+        method = registry.load(name)
     except ValueError as error:
         raise BenchError(f"method {name}: {error}.") from error
+    check_names(name, method.Config)
+    return method
 
 
 def plan(

@@ -6,9 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+from bench_cli import bench, refused
 
 from harness.config.planning import Request, resolve, use_plugins
 from harness.config.replanning import replan
+from harness.config.schema import Suite
+from harness.config.suites import requests
 from harness.errors import BenchError
 from harness.runs.launchers import Task
 from methods import registry
@@ -85,3 +88,30 @@ def test_a_path_in_a_table_is_one_too(planned, tmp_path):
     spec = planned("files: dict[str, Path] = {}", f"files={table}").spec
     assert spec.method_config["files"]["a"].startswith("sha256:")
     assert Path(path).name not in spec.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("name", "model"), [("lr", "profile"), ("metrics", "profile"), ("convention", "scenario")]
+)
+def test_a_knob_called_like_a_field_of_every_run_is_refused(planned, name, model):
+    """In a suite --set lr= went to this method alone, and its variants dropped the others."""
+    line = rf"^method knobs: its Config declares {name}, which every {model} has;.* knobs_{name}\.$"
+    for overrides in ((), (f"{name}=0.5",), (f"method.{name}=0.5",)):
+        with pytest.raises(BenchError, match=line):
+            planned(f"{name}: float = 0.1", *overrides)
+    with pytest.raises(BenchError, match=line):
+        requests(
+            Suite(
+                name="mine",
+                question="?",
+                methods=["source_only", "knobs"],
+                scenarios=["gta2cs"],
+                variants=[[f"{name}=0.5"]],
+            )
+        )
+    assert refused(bench("test-method", "knobs", "--plugin", *plugins())).startswith("bench: meth")
+    assert planned(f"critic_{name}: float = 0.1", f"critic_{name}=0.5").config
+
+
+def plugins():
+    return [plug_in.path for plug_in in registry.FILES.values()]

@@ -160,5 +160,6 @@ def explain(error: ValidationError) -> str:
         name = ".".join(map(str, e["loc"]))
         # What is missing has no value: pydantic gives all of its surroundings.
         value = "" if e["type"] == "missing" else f" = {shortened(e['input'])}"
-        clauses.append(f"{name}{value}: {e['msg'].removeprefix('Value error, ')}")
+        where = f"{name}{value}: " if name else ""  # of a whole model the value is all that it has
+        clauses.append(where + e["msg"].removeprefix("Value error, "))
     return "; ".join(clauses)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from harness.config.schema import Profile, Scenario
-from harness.errors import BenchError
+from harness.errors import BenchError, explain
 from harness.files import known_hash
 
 
@@ -22,6 +22,18 @@ def check_names(method: str, config: type[BaseModel]) -> None:
                     f"{model.__name__.lower()} has; --set {name}=... would set one of the two: "
                     f"call it otherwise, such as {method.partition('+')[0]}_{name}."
                 )
+
+
+def config_of(method: str, config: type[BaseModel], knobs: dict[str, Any]) -> Any:
+    """The method's Config of these knobs. BenchError for one that is missing or does not fit."""
+    try:
+        return config(**knobs)
+    except ValidationError as error:
+        missing = (e["loc"] for e in error.errors() if e["type"] == "missing")
+        remedy = "".join(f" --set {name}=VALUE" for name, *inner in missing if not inner)
+        raise BenchError(
+            f"method {method}: {explain(error)}" + (f"; give{remedy}." if remedy else "")
+        ) from error
 
 
 def naming(method: str, config: BaseModel) -> dict[str, Any]:

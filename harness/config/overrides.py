@@ -40,7 +40,8 @@ def apply_overrides(
 
     A key is a field's name, or `method.`, `profile.` or `scenario.` and the name; `.entry` reaches
     into a table. BenchError for unknown keys, with the nearest name, for values that do not fit,
-    and for knobs of the profile that no method has.
+    each by itself or together, and for knobs of the profile that no method has. Knobs that are
+    missing, and those that were given, are left to `knobs.config_of`.
     """
     check_knobs(profile)
     fields = {
@@ -53,22 +54,25 @@ def apply_overrides(
         "profile": profile.model_dump(),
         "scenario": scenario.model_dump(),
     }
+    keys: dict[str, dict[str, str]] = {owner: {} for owner in fields}  # of each field, as typed
     for override in overrides:
         key, equals, raw = override.partition("=")
         if not equals:
             raise BenchError(f"--set {override}: expected KEY=VALUE, for example iterations=200.")
-        owner, name, entry = _locate(key.strip(), fields)
-        annotation = fields[owner][name].annotation
+        owner, name, entry = _locate(key := key.strip(), fields)
+        annotation, table = fields[owner][name].annotation, values[owner].get(name, {})
         if not entry:
-            values[owner][name] = _parse(raw.strip(), annotation, key.strip())
+            values[owner][name] = _parse(raw.strip(), annotation, key)
         elif name == "image_size" and entry not in data_set_names():
-            raise unknown(f"data set in --set {key.strip()}:", entry, data_set_names())
-        elif get_origin(annotation) is dict:
-            value = _parse(raw.strip(), get_args(annotation)[1], key.strip())
-            values[owner][name] = {**values[owner].get(name, {}), entry: value}
+            raise unknown(f"data set in --set {key}:", entry, data_set_names())
+        elif get_origin(annotation) is dict and isinstance(table, dict):
+            value = _parse(raw.strip(), get_args(annotation)[1], key)
+            values[owner][name] = {**table, entry: value}
         else:
-            raise BenchError(f"--set {key.strip()}: {name} is no table; expected --set {name}=...")
-        _check(key.strip(), owner, config, values)
+            raise BenchError(f"--set {key}: {name} is no table; expected --set {name}=...")
+        keys[owner][name] = key
+    for owner, model in (("method", config), ("profile", Profile), ("scenario", Scenario)):
+        _check(model, values[owner], keys[owner])
     made = Scenario(**values["scenario"])
     try:
         check_convention(made)
@@ -161,13 +165,13 @@ def _is_tuple(annotation: Any) -> bool:
     return get_origin(annotation) is tuple
 
 
-def _check(key: str, owner: str, config: type[BaseModel], values: dict[str, Any]) -> None:
-    models: dict[str, type[BaseModel]] = {
-        "method": config,
-        "profile": Profile,
-        "scenario": Scenario,
-    }
+def _check(model: type[BaseModel], values: dict[str, Any], keys: dict[str, str]) -> None:
+    """BenchError, which names the keys at fault, where it is not other knobs alone that are."""
     try:
-        models[owner](**values[owner])
+        model(**values)
     except ValidationError as error:
-        raise BenchError(f"--set {key}: {explain(error)}") from error
+        names = {str(e["loc"][0]) if e["loc"] else "" for e in error.errors()}
+        # Fields that do not fit together may be any of those that were set.
+        at_fault = list(keys.values()) if "" in names else [keys[n] for n in keys if n in names]
+        if at_fault:
+            raise BenchError(f"--set {', '.join(at_fault)}: {explain(error)}") from error

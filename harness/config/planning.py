@@ -8,11 +8,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from harness.config import catalogue
 from harness.config.class_set import ClassSet
-from harness.config.knobs import check_names, naming
+from harness.config.knobs import check_names, config_of, naming
 from harness.config.network_files import (
     check_batch_of_one,
     check_parts,
@@ -34,7 +34,7 @@ from harness.config.start_weights import (
     start_reference,
 )
 from harness.data.sources import Sources, find_sources, is_real, sized
-from harness.errors import BenchError, explain, unknown
+from harness.errors import BenchError, unknown
 from methods import registry
 from methods.hooks import networks_beside
 from methods.networks import zoo
@@ -269,10 +269,7 @@ def plan(
     """
     method = find_method(method_name)
     method_name = registry.canonical(method_name)
-    try:
-        config = method.Config(**knobs)
-    except ValidationError as error:
-        raise BenchError(f"method {method_name}: {explain(error)}") from error
+    config = config_of(method_name, method.Config, knobs)
     profile = profile.model_copy(
         update={"student": _network(profile.student), "init": None, "teacher_init": None}
     )

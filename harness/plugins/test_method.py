@@ -16,6 +16,7 @@ import torch
 from rich.console import Console
 
 from harness.config import catalogue
+from harness.config.knobs import config_of
 from harness.config.network_files import outline, pinned
 from harness.config.overrides import apply_overrides
 from harness.config.planning import find_method
@@ -47,6 +48,7 @@ def check_method(
         method.Config,
         {},
     )
+    config_of(name, method.Config, knobs)
     chosen = [pinned(network) for network in networks or NETWORKS]
     for network in chosen:
         outline(network)

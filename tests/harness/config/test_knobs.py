@@ -20,7 +20,7 @@ CODE = '''"""Knobs of many types (an example)."""
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from methods.source_only import SourceOnly
 
@@ -115,3 +115,34 @@ def test_a_knob_called_like_a_field_of_every_run_is_refused(planned, name, model
 
 def plugins():
     return [plug_in.path for plug_in in registry.FILES.values()]
+
+
+def test_knobs_that_belong_together_are_set_in_any_order(planned):
+    required = "x: float; y: float"
+    assert planned(required, "x=1", "y=2").config == planned(required, "y=2", "x=1").config
+    line = r"^method knobs: x: Field required; y: Field required; give --set x=VALUE --set y=VALUE"
+    for overrides in ((), ("loss_stride=2",)):
+        with pytest.raises(BenchError, match=line):
+            planned(required, *overrides)
+    assert "y: Field required; give --set y=VALUE." in refused(
+        bench("test-method", "knobs", "--set", "x=1", "--plugin", *plugins())
+    )
+    for overrides in (("low=2", "high=3"), ("high=3", "low=2")):
+        assert planned(ORDERED, *overrides).config.high == 3
+
+
+def test_of_knobs_that_do_not_fit_together_those_that_were_set_are_named(planned):
+    with pytest.raises(BenchError, match=r"^--set low, method.high: low below high expected$"):
+        planned(ORDERED, "low=2", "method.high=1")
+    with pytest.raises(BenchError, match=r"^--set low: low = 'a': Input should be a valid number"):
+        planned(ORDERED, "high=3", "low=a")
+
+
+ORDERED = """low: float = 0; high: float = 1
+
+        @model_validator(mode="after")
+        def ordered(self):
+            if not self.low < self.high:
+                raise ValueError("low below high expected")
+            return self
+"""

@@ -76,6 +76,11 @@ def test_an_entry_of_a_table_is_set_or_refused_with_the_nearest_name():
         changed("image_size.citscapes=[8,8]")
 
 
+def test_a_table_that_was_set_to_none_has_no_entries():
+    with pytest.raises(BenchError, match=r"image_size\.camvid: image_size is no table"):
+        changed("image_size=5", "image_size.camvid=[8,8]")
+
+
 @pytest.mark.parametrize("text", ["false", "False", "0"])
 def test_truth_has_several_spellings(text):
     assert changed(f"normalise={text}")[2].normalise is False

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Set
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
 from harness.config.schema import Profile, Scenario
-from harness.errors import BenchError, explain
+from harness.errors import BenchError, explain, in_one_line, shortened
 from harness.files import known_hash
 
 
@@ -25,15 +27,45 @@ def check_names(method: str, config: type[BaseModel]) -> None:
 
 
 def config_of(method: str, config: type[BaseModel], knobs: dict[str, Any]) -> Any:
-    """The method's Config of these knobs. BenchError for one that is missing or does not fit."""
+    """The method's Config of these knobs.
+
+    BenchError for a knob that is missing or does not fit, or that JSON would change.
+    """
     try:
-        return config(**knobs)
+        checked = config(**knobs)
     except ValidationError as error:
         missing = (e["loc"] for e in error.errors() if e["type"] == "missing")
         remedy = "".join(f" --set {name}=VALUE" for name, *inner in missing if not inner)
         raise BenchError(
             f"method {method}: {explain(error)}" + (f"; give{remedy}." if remedy else "")
         ) from error
+    _check_read_back(method, checked)
+    return checked
+
+
+def _check_read_back(method: str, config: BaseModel) -> None:
+    """BenchError unless a sweep's worker, which gets the knobs as JSON, makes the same of them."""
+    reason = ""
+    try:
+        written = _written(config)
+        read = _written(type(config)(**config.model_dump(mode="json")))
+    except ValidationError as error:
+        reason = f"{explain(error)}; expected no computed field, no alias without populate_by_name"
+    except ValueError as error:
+        reason = f"{in_one_line(error)}; expected values that JSON has"
+    else:
+        for name in type(config).model_fields:
+            if name not in written:
+                reason = f"{name} is not written; expected no field with exclude=True"
+            elif read[name] != written[name]:
+                reason = (
+                    f"{name} = {shortened(written[name])} becomes {shortened(read[name])}; expected "
+                    "a validator that leaves its own result as it is"
+                )
+    if reason:
+        raise BenchError(
+            f"method {method}: its Config does not read back the knobs that it writes: {reason}."
+        )
 
 
 def naming(method: str, config: BaseModel) -> dict[str, Any]:
@@ -42,10 +74,8 @@ def naming(method: str, config: BaseModel) -> dict[str, Any]:
     Left out are a teacher's weights, which the spec names elsewhere, and knobs marked as added
     later that stand at their default. BenchError for a file that is not there.
     """
-    said = {"teacher_checkpoint", *_unsaid(config)}
-    values, dumped = (config.model_dump(mode=mode, exclude=said) for mode in ("python", "json"))
     try:
-        return {name: _content(values[name], value, name) for name, value in dumped.items()}
+        return _written(config, {"teacher_checkpoint", *_unsaid(config)}, hashed=True)
     except ValueError as error:
         raise BenchError(f"method {method}: {error}.") from error
 
@@ -55,25 +85,41 @@ def files(config: BaseModel) -> list[str]:
     return [name for name, value in config.model_dump().items() if _holds_path(value)]
 
 
-def _content(value: Any, dumped: Any, name: str) -> Any:
-    """A knob's JSON, with a hash in place of each path. ValueError for what is no file."""
-    if isinstance(value, Path):
+def _written(
+    config: BaseModel, left_out: Set[str] = frozenset(), *, hashed: bool = False
+) -> dict[str, Any]:
+    """The knobs as JSON, sets in one order; `hashed`: paths as what the file holds."""
+    modes: tuple[Literal["python", "json"], ...] = ("python", "json")
+    values, dumped = (config.model_dump(mode=mode, exclude={*left_out}) for mode in modes)
+    return {knob: _json(knob, values[knob], dumped[knob], hashed) for knob in dumped}
+
+
+def _json(knob: str, value: Any, dumped: Any, hashed: bool) -> Any:
+    """The same of one value, or of one within it. ValueError for a path of no file."""
+    if isinstance(value, Path) and hashed:
         if not value.is_file():
             found = "is no file" if value.exists() else "is not there"
             raise ValueError(
-                f"{name} = {value} {found}; expected a file, whose content names the run"
+                f"{knob} = {value} {found}; expected a file, whose content names the run"
             )
         return f"sha256:{known_hash(value)}"
     if isinstance(value, dict) and isinstance(dumped, dict):
         pairs = zip(value.values(), dumped.items(), strict=True)
-        return {key: _content(inner, plain, name) for inner, (key, plain) in pairs}
-    if isinstance(value, list | tuple) and isinstance(dumped, list):
-        return [_content(*pair, name) for pair in zip(value, dumped, strict=True)]
+        return {key: _json(knob, inner, plain, hashed) for inner, (key, plain) in pairs}
+    if isinstance(value, list | tuple | Set) and isinstance(dumped, list):
+        items = [_json(knob, *pair, hashed) for pair in zip(value, dumped, strict=True)]
+        return sorted(items, key=_order) if isinstance(value, Set) else items
     return dumped
 
 
+def _order(value: Any) -> tuple[int, str]:
+    """By which the JSON values of a set are sorted, whole numbers by their size."""
+    text = json.dumps(value, sort_keys=True)
+    return len(text), text
+
+
 def _holds_path(value: Any) -> bool:
-    if isinstance(value, dict | list | tuple | set | frozenset):
+    if isinstance(value, dict | list | tuple | Set):
         return any(map(_holds_path, value.values() if isinstance(value, dict) else value))
     return isinstance(value, Path)
 

@@ -39,9 +39,11 @@ def main(path: str) -> None:
         if plan.spec.run_id != task.spec.run_id:
             domains = ((plan.spec.source, task.spec.source), (plan.spec.target, task.spec.target))
             moved = " and ".join(now.dataset for now, then in domains if now != then)
+            changed = f"the data of {moved or 'its scenario'} has"
+            if not moved and plan.spec.method_config != task.spec.method_config:
+                changed = "its knobs, or a file that one of them names, have"
             raise BenchError(
-                f"run {task.spec.run_id}: the data of {moved or 'its scenario'} has changed since "
-                "it was planned; start it again."
+                f"run {task.spec.run_id}: {changed} changed since it was planned; start it again."
             )
         report = Reporter(Console(quiet=own_rank() > 0))
         logging = Logging(loggers(task.log) if own_rank() == 0 else (), report.say)

@@ -13,12 +13,14 @@ from harness.config.replanning import replan
 from harness.config.schema import Suite
 from harness.config.suites import requests
 from harness.errors import BenchError
+from harness.runs import worker
 from harness.runs.launchers import Task
 from methods import registry
 
 CODE = '''"""Knobs of many types (an example)."""
 
 from pathlib import Path
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -146,3 +148,52 @@ ORDERED = """low: float = 0; high: float = 1
                 raise ValueError("low below high expected")
             return self
 """
+
+
+PERCENT = """weight: float = Field(1.0)
+
+        @field_validator("weight")
+        @classmethod
+        def share(cls, weight):
+            return weight / 100
+"""
+
+
+@pytest.mark.parametrize(
+    ("knobs", "reason"),
+    [
+        (PERCENT, r"weight = 0\.5 becomes 0\.005"),
+        ("weight: float = Field(1.0, alias='lambda')", r"weight = 1\.0: Extra inputs"),
+        ("weight: float = Field(1.0, exclude=True)", "weight is not written"),
+        ("weight: Any = object()", "Unable to serialize unknown type"),
+    ],
+    ids=["validator", "alias", "excluded", "no JSON"],
+)
+def test_knobs_that_json_would_change_are_refused_when_planned(planned, knobs, reason):
+    """A run had them, and each run of a sweep failed: its data had changed."""
+    overrides = ["weight=50"] if knobs is PERCENT else []
+    with pytest.raises(BenchError, match=f"^method knobs: its Config does not .*: {reason}.*; exp"):
+        planned(knobs, *overrides)
+
+
+def test_an_alias_beside_the_name_is_none_of_them(planned):
+    alias = "model_config = {'populate_by_name': True}; weight: float = Field(1.0, alias='lambda')"
+    made = planned(alias, "weight=2")
+    assert made.spec.method_config["weight"] == made.config.weight == 2
+
+
+def test_a_set_names_the_run_whatever_its_order(planned):
+    knobs = "names: frozenset[str] = frozenset({'road', 'car', 'bus'}); ids: set[int] = {16, 8, 1}"
+    spec = planned(knobs).spec
+    assert spec.method_config["names"] == ["bus", "car", "road"]
+    assert spec.method_config["ids"] == [1, 8, 16]
+    assert replan(spec, None).spec.run_id == spec.run_id
+
+
+def test_a_file_that_changes_while_a_sweep_runs_stops_its_runs(planned, tmp_path):
+    (path := tmp_path / "a.txt").write_text("1")
+    made = planned(FILES, f"file={path}")
+    (task := tmp_path / "task.json").write_text(Task.of(made, tmp_path).model_dump_json())
+    path.write_text("2")
+    with pytest.raises(SystemExit, match=r"its knobs, or a file .* have changed since"):
+        worker.main(str(task))

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from importlib.metadata import Distribution, EntryPoint
 from importlib.util import find_spec
 from pathlib import Path
 from threading import get_ident
@@ -122,19 +123,49 @@ def load(plug_in: PlugIn) -> type[Method]:
     return classes[0]
 
 
-def package_sha256(module: str) -> str:
-    """Names the code of an installed module, 16 hex digits: every Python file of its package.
+def package_sha256(point: EntryPoint) -> str:
+    """Names the code of an installed method, 16 hex digits: the Python files of its distribution.
 
     An editable install has one version whatever becomes of its files. "" where it has no files.
     """
+    own = point.module.partition(".")[0]
+    digests = {own: _sha256(_imported(own))}
+    if package := point.dist:
+        for module in _top_level(package) - {own}:
+            digests[module] = _sha256(_installed(module, package) or _imported(module))
+    found = {module: digest for module, digest in digests.items() if digest}
+    if found.keys() <= {own}:
+        return digests[own]
+    lines = [f"{module} {digest}\n" for module, digest in sorted(found.items())]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
+
+
+def _top_level(package: Distribution) -> set[str]:
+    """The modules that a distribution brings, as it says or as its files do.
+
+    Of an editable install some build tools write neither.
+    """
+    if said := package.read_text("top_level.txt"):
+        return set(said.split())
+    modules = {Path(f.parts[0]).stem for f in package.files or () if f.suffix == ".py"}
+    return {name for name in modules if name.isidentifier() and "editable" not in name}
+
+
+def _installed(module: str, package: Distribution) -> tuple[str, ...]:
+    """A module's folder or file beside its distribution's; another's may hide a `tests`."""
+    places = (str(package.locate_file(name)) for name in (module, f"{module}.py"))
+    return tuple(place for place in places if Path(place).exists())[:1]
+
+
+def _imported(module: str) -> tuple[str, ...]:
+    """The folders or the file that importing a module would find."""
     try:
-        spec = find_spec(module.partition(".")[0])
+        spec = find_spec(module)
     except ValueError:  # imported without a spec
-        return ""
+        return ()
     if spec is None:
-        return ""
-    folders = tuple(spec.submodule_search_locations or ())
-    return _sha256(folders or (spec.origin or "",))
+        return ()
+    return tuple(spec.submodule_search_locations or ()) or (spec.origin or "",)
 
 
 @cache  # what was imported stays what it was

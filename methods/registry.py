@@ -50,7 +50,7 @@ def origins(name: str) -> dict[str, str]:
         elif part in points:
             point = points[part]
             version = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
-            known[part] = f"{version} {plug_in.package_sha256(point.module)}".rstrip()
+            known[part] = f"{version} {plug_in.package_sha256(point)}".rstrip()
     return known
 
 

@@ -58,10 +58,8 @@ def _check_read_back(method: str, config: BaseModel) -> None:
             if name not in written:
                 reason = f"{name} is not written; expected no field with exclude=True"
             elif read[name] != written[name]:
-                reason = (
-                    f"{name} = {shortened(written[name])} becomes {shortened(read[name])}; expected "
-                    "a validator that leaves its own result as it is"
-                )
+                values = f"{name} = {shortened(written[name])} becomes {shortened(read[name])}"
+                reason = f"{values}; expected a validator that leaves its own result as it is"
     if reason:
         raise BenchError(
             f"method {method}: its Config does not read back the knobs that it writes: {reason}."

@@ -87,3 +87,49 @@ def test_a_module_of_one_file_and_one_that_is_not_there(site):
     install(site, "uda-calm", "calm = calm_one:Calm\ngone = gone:Calm", {"calm_one.py": CODE})
     assert len(registry.origins("calm")["calm"].split()) == 3
     assert registry.origins("gone") == {"gone": "uda-calm 1.0"}
+
+
+LISTS = {
+    "setuptools": {"uda_calm-1.0.dist-info/top_level.txt": "calm_one\ncalm_parts\ncalm_gone\n"},
+    "other tools": {
+        "uda_calm-1.0.dist-info/RECORD": "calm_one.py,,\ncalm_parts/__init__.py,,\n../bin/x.py,,\n"
+        "uda_calm-1.0.dist-info/METADATA,,\n__editable___x_finder.py,,\n"
+    },
+}
+
+
+@pytest.mark.parametrize("lists", LISTS.values(), ids=LISTS)
+def test_all_modules_of_a_package_name_its_code(site, lists):
+    """Two versions of a helper beside the entry point's module were averaged into one row."""
+    files = {"calm_one.py": CODE, "calm_parts/__init__.py": "x = 1\n", "calm_others.py": ""}
+    install(site, "uda-calm", "calm = calm_one:Calm", files)
+    alone = registry.origins("calm")["calm"]
+    for name, text in lists.items():
+        (site / name).write_text(text)
+    origins = {alone}
+    for change in ("x = 1\n", "x = 2\n"):
+        (site / "calm_parts" / "__init__.py").write_text(change)
+        plug_in._sha256.cache_clear()  # another process
+        origins.add(registry.origins("calm")["calm"])
+    assert len(origins) == 3
+    (site / "calm_others.py").write_text("y = 1\n")
+    plug_in._sha256.cache_clear()
+    assert registry.origins("calm")["calm"] in origins, "another package's"
+
+
+def test_modules_of_an_editable_install_are_found(site, tmp_path_factory, monkeypatch):
+    listed = {"uda_calm-1.0.dist-info/top_level.txt": "calm_one\ncalm_parts\n"}
+    install(site, "uda-calm", "calm = calm_one:Calm", listed)
+    monkeypatch.syspath_prepend(elsewhere := tmp_path_factory.mktemp("elsewhere"))
+    (elsewhere / "calm_one.py").write_text(CODE)
+    origins = set()
+    for change in ("x = 1\n", "x = 2\n"):
+        (elsewhere / "calm_parts.py").write_text(change)
+        plug_in._sha256.cache_clear()
+        origins.add(registry.origins("calm")["calm"])
+    assert len(origins) == 2
+
+
+def test_a_package_of_one_module_is_named_as_ever(site):
+    install(site, "uda-calm", "calm = calm_one:Calm", {"calm_one.py": CODE})
+    assert registry.origins("calm") == {"calm": "uda-calm 1.0 12e122b2360dea8d"}

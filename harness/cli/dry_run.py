@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 
 from harness.config.planning import Plan
+from harness.config.search_space import spelled
 from harness.report.formats import finite
 from harness.report.pace import duration
 from harness.report.progress import Reporter
@@ -48,7 +49,7 @@ def show(
     report.say(f"run {spec.run_id}, weights {spec.weights_id}")
     report.say(f"differs from profile {spec.profile.name} and the method's defaults:")
     for name, (value, default) in differs.items():
-        report.say(f"  {name} {_spelled(value)} (default {_spelled(default)})")
+        report.say(f"  {name} {spelled(value)} (default {spelled(default)})")
     if not differs:
         report.say("  nothing")
     report.say("--format json prints the whole run")
@@ -142,12 +143,6 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _hours(seconds: float) -> str:
     return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{duration(seconds)} minutes"
-
-
-def _spelled(value: Any) -> str:
-    if value in (None, [], {}):
-        return "none"
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _as_json(

@@ -6,7 +6,7 @@ import difflib
 import fnmatch
 import json
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -224,13 +224,16 @@ def knobs(config: type[BaseModel]) -> Iterable[tuple[str, str, str]]:
 
 
 def _spelled(value: Any) -> str:
+    """As --set takes it, but for tables."""
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_spelled(item)}" for key, item in value.items()) or "none"
+        return ", ".join(f"{key} {_spelled(item)}" for key, item in value.items()) or "{}"
+    if isinstance(value, Set):
+        value = sorted(value, key=str)
     if isinstance(value, tuple | list):
         if any(isinstance(item, dict) for item in value):
             return "; ".join(map(_spelled, value))
-        return ",".join(map(str, value)) or "none"
-    return "none" if value is None else str(value)
+        return ",".join(map(str, value)) or "[]"
+    return "null" if value is None else str(value)
 
 
 def _network(name: str) -> Described:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable
+from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -139,16 +140,19 @@ def _locate(key: str, fields: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def _parse(raw: str, annotation: Any, key: str) -> Any:
-    """JSON where it is JSON; a list for tuples: `a,b` or `[\"a\", \"b\"]`; else the text itself.
+    """JSON where it is JSON; for lists `a,b` too; for texts and files what was typed, or null.
 
     BenchError for lists within lists without end.
     """
-    if _is_tuple(annotation) and not raw.startswith("[") and raw != "null":
+    types = _types(annotation)
+    wanted = types - {type(None)}
+    listed = tuple in wanted or wanted <= {list, set, frozenset}
+    if listed and not raw.startswith("[") and raw != "null":
         return raw.split(",")
     if annotation is str:
         return raw
     try:
-        return json.loads(raw)
+        value = json.loads(raw)
     except RecursionError:
         raise BenchError(
             f"--set {key}={shortened(raw)}: lists within lists, deeper than can be read; expected "
@@ -156,13 +160,17 @@ def _parse(raw: str, annotation: Any, key: str) -> Any:
         ) from None
     except ValueError:  # no JSON, or more digits than Python turns into a number
         return raw
+    return value if not wanted <= {str, Path} or type(value) in (str, *types - wanted) else raw
 
 
-def _is_tuple(annotation: Any) -> bool:
-    """Whether it is a tuple's type, or a tuple's or None."""
-    if get_origin(annotation) in (Union, UnionType, Annotated):
-        return any(_is_tuple(part) for part in get_args(annotation))
-    return get_origin(annotation) is tuple
+def _types(annotation: Any) -> set[Any]:
+    """Which types a value may have, without those of what is in it."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin in (Union, UnionType):
+        return set().union(*map(_types, parts))
+    if origin is Annotated:
+        return _types(parts[0])
+    return set(map(type, parts)) if origin is Literal else {origin or annotation}
 
 
 def _check(model: type[BaseModel], values: dict[str, Any], keys: dict[str, str]) -> None:

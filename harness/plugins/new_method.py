@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import builtins
+import re
 from importlib.util import find_spec
+from keyword import iskeyword
 from pathlib import Path
 from string import Template
 
@@ -18,11 +21,12 @@ def write_method(name: str, folder: Path) -> tuple[Path, Path]:
 
     One of the two that an earlier call left when it was killed is not in the way.
     """
-    _check_name(name)
+    class_name = "".join(part.capitalize() for part in name.split("_"))
+    _check_name(name, class_name)
     method, test = folder / f"{name}.py", folder / f"test_{name}.py"
     words = {
         "name": name,
-        "class_name": "".join(part.capitalize() for part in name.split("_")),
+        "class_name": class_name,
         "title": name.replace("_", " ").capitalize(),
     }
     templates = {method: "method.py.txt", test: "test_method.py.txt"}
@@ -41,7 +45,7 @@ def write_method(name: str, folder: Path) -> tuple[Path, Path]:
     return method, test
 
 
-def _check_name(name: str) -> None:
+def _check_name(name: str, class_name: str) -> None:
     """BenchError unless a file, a class and a run may be called so."""
     if not plug_in.NAME.fullmatch(name) or name != name.lower():
         raise BenchError(
@@ -50,5 +54,19 @@ def _check_name(name: str) -> None:
         )
     if name in registry.names():
         raise BenchError(f"{name} is a method already: `bench info {name}`; expected a new name.")
+    for word in (name, class_name):
+        if iskeyword(word) or hasattr(builtins, word):
+            raise BenchError(f"method name {name!r}: {word} is Python's own; expected a new name.")
+    if class_name in _template_names():
+        raise BenchError(
+            f"method name {name!r}: its file has another {class_name}; expected a new name."
+        )
     if find_spec(name):
         raise BenchError(f"{name} is a Python module already; expected a new name.")
+
+
+def _template_names() -> set[str]:
+    """What the files that are written import and define beside the method's own class."""
+    texts = (path.read_text(encoding="utf-8") for path in TEMPLATES.glob("*.py.txt"))
+    imports = (line.partition("import ")[2] for text in texts for line in text.splitlines())
+    return {"Config", *re.findall(r"\w+", " ".join(imports))}

@@ -92,6 +92,12 @@ def test_what_was_killed_between_its_files_can_be_called_again(tmp_path):
         ("a+b", "small letters"),
         ("daformer", "is a method already"),
         ("json", "is a Python module already"),
+        ("class", "class is Python's own"),
+        ("none", "None is Python's own"),
+        ("float", "float is Python's own"),
+        ("value_error", "ValueError is Python's own"),
+        ("batch", "its file has another Batch"),
+        ("config", "its file has another Config"),
     ],
 )
 def test_a_name_that_will_not_do_is_refused(name, reason, tmp_path):

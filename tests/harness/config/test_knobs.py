@@ -8,13 +8,18 @@ from pathlib import Path
 import pytest
 from bench_cli import bench, refused
 
+from harness.cli.listing import _toml, knobs
+from harness.config import catalogue
+from harness.config.overrides import FIXED, apply_overrides
 from harness.config.planning import Request, resolve, use_plugins
 from harness.config.replanning import replan
 from harness.config.schema import Suite
+from harness.config.search_space import Knob
 from harness.config.suites import requests
 from harness.errors import BenchError
 from harness.runs import worker
 from harness.runs.launchers import Task
+from harness.runs.search import with_knobs
 from methods import registry
 
 CODE = '''"""Knobs of many types (an example)."""
@@ -197,3 +202,67 @@ def test_a_file_that_changes_while_a_sweep_runs_stops_its_runs(planned, tmp_path
     path.write_text("2")
     with pytest.raises(SystemExit, match=r"its knobs, or a file .* have changed since"):
         worker.main(str(task))
+
+
+TYPES = """weights: list[float] = [1.0, 1.0]
+        ids: set[int] | None = None
+        names: frozenset[str] = frozenset({"road", "car", "bus"})
+        tag: str | None = None
+        mode: Literal["none", "null", "1"] = "none"
+        file: Path | None = None
+        size: int | Literal["all"] = "all"
+"""
+
+
+@pytest.mark.parametrize(
+    ("override", "value"),
+    [
+        ("weights=1,2", [1, 2]),
+        ("weights=3", [3]),
+        ("weights=[1,2]", [1, 2]),
+        ("weights=[]", []),
+        ("ids=1,2", {1, 2}),
+        ("ids=null", None),
+        *((f"tag={text}", text) for text in ("5", "true", "[1", "5,6", "none")),
+        ('tag="5"', "5"),
+        ("tag=null", None),
+        ("mode=1", "1"),
+        ("mode=null", "null"),
+        ("file=null", None),
+        ("size=1", 1),
+        ("size=all", "all"),
+    ],
+)
+def test_a_value_is_read_as_its_knobs_type(planned, override, value):
+    name = override.partition("=")[0]
+    assert getattr(planned(TYPES, "tag=x", override).config, name) == value
+
+
+def test_a_file_may_be_called_like_a_number(planned, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("5").write_text("1")
+    assert planned(TYPES, "file=5").config.file == Path("5")
+
+
+def test_choices_of_a_search_that_look_like_json_are_texts_where_texts_are_wanted(planned):
+    request = planned(TYPES) and Request(method="knobs", scenario="gta2cs")
+    for value in Knob(choices=("none", "1")).samples:
+        assert resolve(with_knobs(request, {"mode": value}, 0)).config.mode == value
+
+
+def test_what_info_shows_is_what_set_takes(planned):
+    planned(TYPES)
+    for method in registry.names():
+        config = registry.load(method).Config
+        usual = config()
+        for name, shown, _ in knobs(config):
+            made = apply_overrides([f"{name}={shown}"], *TINY, config, {})[2]
+            assert getattr(config(**made), name) == getattr(usual, name), f"{method} {name}={shown}"
+    tables = {n for n, value in TINY[0] if isinstance(value, dict)} | FIXED.keys()
+    for name, shown, _ in _toml("profiles", "tiny").fields:
+        if name not in tables:
+            made = apply_overrides([f"{name}={shown}"], *TINY, config, {})[0]
+            assert made == TINY[0], f"{name}={shown}"
+
+
+TINY = catalogue.profile("tiny"), catalogue.scenario("gta2cs")

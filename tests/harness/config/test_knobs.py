@@ -27,7 +27,7 @@ CODE = '''"""Knobs of many types (an example)."""
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_serializer, field_validator, model_validator
 
 from methods.source_only import SourceOnly
 
@@ -185,6 +185,21 @@ def test_an_alias_beside_the_name_is_none_of_them(planned):
     alias = "model_config = {'populate_by_name': True}; weight: float = Field(1.0, alias='lambda')"
     made = planned(alias, "weight=2")
     assert made.spec.method_config["weight"] == made.config.weight == 2
+
+
+def test_a_knob_may_be_written_in_its_own_way(planned):
+    knobs = """sizes: tuple[int, ...] = (1, 2)
+
+        @field_validator("sizes", mode="before")
+        @classmethod
+        def split(cls, sizes):
+            return [n for size in sizes for n in str(size).split("x")]
+
+        @field_serializer("sizes", when_used="json")
+        def join(self, sizes):
+            return ["x".join(map(str, sizes))]
+"""
+    assert planned(knobs, "sizes=3,4").spec.method_config["sizes"] == ["3x4"]
 
 
 def test_a_set_names_the_run_whatever_its_order(planned):

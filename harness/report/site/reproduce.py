@@ -100,6 +100,8 @@ _FIXED = {
 
 
 def _spelled(value: Any) -> str:
+    if isinstance(value, str) and value.startswith("sha256:"):  # of a file that a knob names
+        return "FILE"
     return value if isinstance(value, str) else json.dumps(value)
 
 

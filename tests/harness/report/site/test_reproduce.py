@@ -60,3 +60,11 @@ def test_a_name_of_a_stranger_is_quoted_and_real_data_is_asked_for():
     assert shlex.split(command)[3] == "x; rm -rf $HOME"
     assert command.endswith("--data-root DATA")
     assert note.startswith("Not checked: ")
+
+
+def test_a_file_that_a_knob_names_stands_in_capitals():
+    record = record_of(method="dacs", scenario="gta2cs", profile="gate")
+    config = record.spec.method_config | {"file": "sha256:" + "0" * 64}
+    spec = record.spec.model_copy(update={"method_config": config})
+    command, _ = reproduction(record.model_copy(update={"spec": spec}))
+    assert "--set file=FILE" in command

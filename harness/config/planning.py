@@ -313,9 +313,16 @@ def plan(
             )
             if trainer == method_name:
                 raise BenchError(f"{trainer} asks for a frozen teacher that it would train itself.")
+            own_knobs, trained_by = {"loss_stride": config.loss_stride}, find_method(trainer)
+            its_config = config_of(trainer, trained_by.Config, own_knobs)
+            if trained_by.frozen_teachers(its_config, network):  # it might ask for this one's
+                raise BenchError(
+                    f"method {method_name}: {trainer} is to train its frozen teacher, and asks for "
+                    "one itself; expected a method without."
+                )
             teacher = plan(
-                trainer, {"loss_stride": config.loss_stride}, scenario, teacher_profile, seed, data,
-                own_start, init_option=other_option,
+                trainer, own_knobs, scenario, teacher_profile, seed, data, own_start,
+                init_option=other_option,
             )  # fmt: skip
             teachers.append(Teacher(network, plan=teacher))
             reference = {"network": network, "weights_id": teacher.spec.weights_id}

@@ -111,3 +111,17 @@ def test_a_method_that_would_train_its_own_teacher_is_refused(tmp_path, monkeypa
     monkeypatch.setitem(registry.BUILT_IN, "own_teacher", f"{__name__}:OwnTeacher")
     options = ["--method", "own_teacher", "--scenario", "gta2cs", *QUICK, "--results", tmp_path]
     assert "asks for a frozen teacher that it would train itself" in refused(bench("run", *options))
+
+
+class OthersTeacher(DualKD):
+    @classmethod
+    def frozen_teachers(cls, config, student):
+        return [TeacherSpec(student, method="dualkd")]
+
+
+def test_a_method_that_needs_a_teacher_itself_trains_none(tmp_path, monkeypatch):
+    """Two that ask for one another's would have no end."""
+    monkeypatch.setitem(registry.BUILT_IN, "others_teacher", f"{__name__}:OthersTeacher")
+    options = ["--method", "others_teacher", "--scenario", "gta2cs", *QUICK, "--results", tmp_path]
+    line = refused(bench("run", *options))
+    assert "method others_teacher: dualkd is to train its frozen teacher, and asks for one" in line

@@ -88,7 +88,7 @@ def _aggregate(tables: Sequence[Table]) -> Aggregate:
         scenarios=tuple(table.scenario.title for table in tables),
         profile=tables[0].profile_name,
         differs=apart(tables),
-        generated=next((table.generated for table in tables if table.generated), ""),
+        generated=tables[0].generated,
         rows=[
             OverScenarios(
                 label=max((row.label for row in rows), key=len),

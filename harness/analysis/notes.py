@@ -15,7 +15,15 @@ from harness.analysis.statistics import (
     Noise,
     smallest_difference,
 )
-from harness.analysis.variants import networks, shown, spelled, start_names, usual, usual_starts
+from harness.analysis.variants import (
+    is_trained,
+    networks,
+    shown,
+    spelled,
+    start_names,
+    usual,
+    usual_starts,
+)
 from harness.records.schema import Record, hardware, unlabelled
 
 
@@ -80,7 +88,7 @@ def _start_weights(records: Sequence[Record]) -> list[str]:
     starts: dict[str, set[str | None]] = defaultdict(set)
     for record in records:
         for network in networks(record):
-            if "checkpoint_sha256" not in network:  # such a teacher is not trained
+            if is_trained(network):
                 starts[network["network"]].add(network.get("init"))
     wanted = any(record.spec.profile.wants_init for record in records)
     if not wanted and all(start == {None} for start in starts.values()):

@@ -52,7 +52,7 @@ def usual_starts(records: Iterable[Record]) -> dict[str, str | None]:
     for record in records:
         row = _dumped([record.spec.method, record.spec.student, settings(record)])
         for network in networks(record):
-            if _is_trained(network):
+            if is_trained(network):
                 starts[network["network"]][row] = network.get("init")
     return {
         network: start
@@ -85,11 +85,11 @@ def _starts_as_usual(record: Record, setting: str, starts: Mapping[str, str | No
     return all(
         network["network"] in starts and starts[network["network"]] == network.get("init")
         for network in _STARTS[setting](record.spec)
-        if _is_trained(network)
+        if is_trained(network)
     )
 
 
-def _is_trained(network: Mapping[str, Any]) -> bool:
+def is_trained(network: Mapping[str, Any]) -> bool:
     """A network that is read from a checkpoint starts from nothing."""
     return "checkpoint_sha256" not in network
 

@@ -311,8 +311,6 @@ def plan(
             teacher_profile = profile.model_copy(
                 update={"student": network, "iterations": profile.teacher_iterations}
             )
-            if trainer == method_name:
-                raise BenchError(f"{trainer} asks for a frozen teacher that it would train itself.")
             own_knobs, trained_by = {"loss_stride": config.loss_stride}, find_method(trainer)
             its_config = config_of(trainer, trained_by.Config, own_knobs)
             if trained_by.frozen_teachers(its_config, network):  # it might ask for this one's

@@ -102,26 +102,22 @@ def test_a_teacher_with_the_targets_norms_has_the_weights_of_one_without(tmp_pat
 
 
 class OwnTeacher(DualKD):
+    trainer = "own_teacher"
+
     @classmethod
     def frozen_teachers(cls, config, student):
-        return [TeacherSpec(student, method="own_teacher")]
+        return [TeacherSpec(student, method=cls.trainer)]
 
 
-def test_a_method_that_would_train_its_own_teacher_is_refused(tmp_path, monkeypatch):
+class OthersTeacher(OwnTeacher):
+    trainer = "dualkd"
+
+
+@pytest.mark.parametrize("kind", [OwnTeacher, OthersTeacher])
+def test_a_method_that_needs_a_teacher_itself_trains_none(tmp_path, monkeypatch, kind):
+    """One that asks for its own, or two for one another's, would have no end."""
+    monkeypatch.setitem(registry.BUILT_IN, "asking", f"{__name__}:{kind.__name__}")
     monkeypatch.setitem(registry.BUILT_IN, "own_teacher", f"{__name__}:OwnTeacher")
-    options = ["--method", "own_teacher", "--scenario", "gta2cs", *QUICK, "--results", tmp_path]
-    assert "asks for a frozen teacher that it would train itself" in refused(bench("run", *options))
-
-
-class OthersTeacher(DualKD):
-    @classmethod
-    def frozen_teachers(cls, config, student):
-        return [TeacherSpec(student, method="dualkd")]
-
-
-def test_a_method_that_needs_a_teacher_itself_trains_none(tmp_path, monkeypatch):
-    """Two that ask for one another's would have no end."""
-    monkeypatch.setitem(registry.BUILT_IN, "others_teacher", f"{__name__}:OthersTeacher")
-    options = ["--method", "others_teacher", "--scenario", "gta2cs", *QUICK, "--results", tmp_path]
+    options = ["--method", "asking", "--scenario", "gta2cs", *QUICK, "--results", tmp_path]
     line = refused(bench("run", *options))
-    assert "method others_teacher: dualkd is to train its frozen teacher, and asks for one" in line
+    assert f"method asking: {kind.trainer} is to train its frozen teacher, and asks for one" in line

@@ -1,4 +1,4 @@
-"""Two methods side by side: what one gains over the other, by class too, and at what cost. Pure."""
+"""Two rows side by side: what one gains over the other, by class too, and at what cost. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from statistics import fmean
 
-from harness.analysis.comparison import newest, same_conditions, spelled_differences
+from harness.analysis.comparison import same_conditions
 from harness.analysis.equal_cost import (
     by_machine,
     by_seed,
@@ -16,21 +16,12 @@ from harness.analysis.equal_cost import (
     teacher_seconds,
     training_seconds,
 )
+from harness.analysis.match_ups import MatchUp, done
 from harness.analysis.provenance import mixture
-from harness.analysis.rows import (
-    ENOUGH_SEEDS,
-    by_label,
-    noise_of,
-    rows_of,
-    shared_noise,
-    table_rows,
-)
+from harness.analysis.rows import ENOUGH_SEEDS, noise_of, rows_of, shared_noise
 from harness.analysis.statistics import Deviations, Difference, Noise, corrected, difference
 from harness.errors import BenchError
 from harness.records.schema import Record, ScoredNetwork, hardware, unlabelled
-
-#: Options of the command line that narrow a choice of runs, by the condition that they name.
-OPTIONS = {"scenario": "--scenario", "profile": "--profile"}
 
 
 @dataclass(frozen=True)
@@ -62,6 +53,7 @@ class HeadToHead:
     scenario: str
     profile: str
     convention: str
+    network: ScoredNetwork
     a: Side
     b: Side
     difference: Difference  # b - a
@@ -72,47 +64,34 @@ class HeadToHead:
 
 
 def head_to_head(
-    names: tuple[str, str],
-    a: Sequence[Record],
-    b: Sequence[Record],
-    others: Sequence[Record],
-    network: ScoredNetwork = "student",
+    match_up: MatchUp, others: Sequence[Record], network: ScoredNetwork = "student"
 ) -> HeadToHead:
-    """Compare the runs of b with those of a, as the rows of one table.
+    """Compare a row's runs with another's, as the rows of one table.
 
-    `names` is what the user calls them, `others` the records whose rows share the noise: those
-    that are comparable are used. With `network` "ema_teacher" every run is scored by that, and one
-    that has none by its student. BenchError where neither of the two has one, where they may not be
-    compared, or are several rows.
+    `others` are the records whose rows share the noise: those that are comparable are used. With
+    `network` "ema_teacher" every run is scored by that, and one that has none by its student.
+    BenchError where neither of the two has one, or a score is missing.
     """
+    a, b, labels = match_up.a, match_up.b, match_up.labels
     if network == "ema_teacher":
-        if not any(map(_has_ema_teacher, [*a, *b])):
+        if not has_ema_teachers(match_up):
             raise BenchError(
-                f"{names[0]} and {names[1]} have no EMA teacher to compare; expected a method that "
-                "trains one."
+                f"{labels[0]} and {labels[1]} have no EMA teacher to compare; expected a method "
+                "that trains one."
             )
         a, b, others = map(_by_ema_teacher, (a, b, others))
-    a, b = _comparable_runs(names, _done(a), _done(b))
-    a, b = _one_row(names[0], a), _one_row(names[1], b)
     if all(map(unlabelled, [*a, *b])):
         raise BenchError(
-            f"{names[0]} and {names[1]}: their target has no labels to score on; expected runs of "
-            "a scenario whose target has some."
+            f"{labels[0]} and {labels[1]}: their target has no labels to score on; expected runs "
+            "of a scenario whose target has some."
         )
     if broken := [run for run in (*a, *b) if not math.isfinite(_miou(run))]:
         raise BenchError(
             f"{', '.join(run.run_id for run in broken)}: an mIoU that is no number found, of "
             "weights that broke in training; run it again, or name runs without it."
         )
-    pairs, _ = table_rows([*a, *b])
-    if len(pairs) == 1:
-        raise BenchError(
-            f"{names[0]} and {names[1]} are runs of the same settings: two methods, or two "
-            "settings of one, expected."
-        )
-    labels = by_label(pairs)
-    of_run = {run.run_id: label for label, runs in labels.items() for run in runs}
-    candidates = [*(r for r in _done(others) if r.run_id not in of_run), *a, *b]
+    own = {run.run_id for run in (*a, *b)}
+    candidates = [*(r for r in done(others) if r.run_id not in own), *a, *b]
     rows = rows_of(next(alike for alike in same_conditions(candidates) if a[0] in alike))
     shared = shared_noise(rows)
     spec = a[0].spec
@@ -122,14 +101,20 @@ def head_to_head(
         scenario=spec.scenario.name,
         profile=spec.profile.name,
         convention=spec.scenario.convention,
-        a=_side(_named(of_run[a[0].run_id], a, network), a, a_cost),
-        b=_side(_named(of_run[b[0].run_id], b, network), b, b_cost),
+        network=network,
+        a=_side(_named(labels[0], a, network), a, a_cost),
+        b=_side(_named(labels[1], b, network), b, b_cost),
         difference=difference(by_seed(b), by_seed(a), *noises),
         noise=shared,
         pooled_rows=sum(noise.rows for noise in set(noises) if noise),
         classes=_classes(a, b, rows),
-        notes=mixture({of_run[runs[0].run_id]: runs for runs in (a, b)}),
+        notes=mixture({labels[0]: list(a), labels[1]: list(b)}),
     )
+
+
+def has_ema_teachers(match_up: MatchUp) -> bool:
+    """Of one side at least."""
+    return any(map(_has_ema_teacher, (*match_up.a, *match_up.b)))
 
 
 def _by_ema_teacher(records: Sequence[Record]) -> list[Record]:
@@ -154,50 +139,6 @@ def _has_ema_teacher(record: Record) -> bool:
 def _named(label: str, runs: Sequence[Record], network: ScoredNetwork) -> str:
     of_teacher = network == "ema_teacher" and _has_ema_teacher(runs[0])
     return f"{label}'s EMA teacher" if of_teacher else label
-
-
-def _done(records: Sequence[Record]) -> list[Record]:
-    return newest(r for r in records if r.state == "done" and r.metrics)[0]
-
-
-def _comparable_runs(
-    names: tuple[str, str], a: Sequence[Record], b: Sequence[Record]
-) -> tuple[list[Record], list[Record]]:
-    """Those of the two that may share a table: of one kind only, or nothing says which."""
-    ids_a, ids_b = {r.run_id for r in a}, {r.run_id for r in b}
-    groups = same_conditions(newest([*a, *b])[0])
-    both = [g for g in groups if any(r.run_id in ids_a for r in g)
-            and any(r.run_id in ids_b for r in g)]  # fmt: skip
-    if not both:
-        differing = spelled_differences([a[0], b[0]])
-        how = "; ".join(f"{name} {' against '.join(v)}" for name, v in differing.items())
-        raise BenchError(f"{names[0]} and {names[1]} may not be compared: {how}.")
-    if len(both) > 1:
-        differing = spelled_differences([group[0] for group in both])
-        options = [OPTIONS[name] for name in differing if name in OPTIONS]
-        named = {n: values for n, values in differing.items() if n in OPTIONS} or differing
-        what = "; ".join(f"{name} {', '.join(values)}" for name, values in named.items())
-        raise BenchError(
-            f"{names[0]} and {names[1]}: runs of {what} found, which may not be mixed; name one: "
-            f"{', '.join(options) or 'run ids or record files'}."
-        )
-    return (
-        [r for r in both[0] if r.run_id in ids_a],
-        [r for r in both[0] if r.run_id in ids_b],
-    )
-
-
-def _one_row(name: str, runs: Sequence[Record]) -> list[Record]:
-    rows = by_label(table_rows(runs)[0])
-    if len(rows) > 1:
-        listed = "; ".join(
-            f"{label} ({', '.join(run.run_id for run in of_row)})" for label, of_row in rows.items()
-        )
-        raise BenchError(
-            f"{name}: runs of {len(rows)} settings found, of one expected; name one by --length, "
-            f"--suite, --student, --teacher, METHOD:KEY=VALUE or a run: {listed}."
-        )
-    return next(iter(rows.values()))
 
 
 def _side(label: str, runs: Sequence[Record], cost: TrainingCost | None) -> Side:
@@ -301,6 +242,18 @@ def _at_what_cost(a: TrainingCost | None, b: TrainingCost | None) -> str:
     if a.memory_kind != b.memory_kind:
         memory = f"; memory is of two kinds, {b.memory_kind} against {a.memory_kind}"
     return time + memory
+
+
+def cost_ratios(result: HeadToHead) -> tuple[float | None, float | None]:
+    """b's training time and memory over a's; None of what may not be divided."""
+    a, b = result.a.cost, result.b.cost
+    if a is None or b is None or a.machine != b.machine:
+        return None, None
+    all_known = (a.teacher_seconds is None) == (b.teacher_seconds is None)
+    return (
+        b.seconds / a.seconds if all_known else None,
+        b.memory_mib / a.memory_mib if a.memory_kind == b.memory_kind else None,
+    )
 
 
 def _teachers_share(a: float | None, b: float | None) -> str:

@@ -1,4 +1,4 @@
-"""`bench compare`: one method against another, in a sentence and by class."""
+"""`bench compare`: one method against another, in a sentence and by class, or everywhere."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ from harness.cli.selection import select
 from harness.errors import BenchError
 
 if TYPE_CHECKING:
-    from harness.analysis.head_to_head import Side
     from harness.records.schema import Record
 
 app = typer.Typer()
@@ -35,7 +34,7 @@ app = typer.Typer()
     epilog=examples(
         "bench compare source_only dualkd --scenario gta2cs",
         "bench compare daformer dualkd results/records --format markdown",
-        "bench compare daformer dualkd results/records --network ema",
+        "bench compare daformer dualkd --scenario gta2cs --length 2 --network ema",
         "bench compare dualkd:teacher_training=source dualkd:teacher_training=adabn",
     )
 )
@@ -80,12 +79,13 @@ def compare(
         ),
     ] = None,
     network: Annotated[
-        Literal["student", "ema"],
+        Literal["student", "ema"] | None,
         typer.Option(
             help="Whose scores are compared: students', or EMA teachers' (a method without one is "
             "held against one by its student).",
+            show_default="student; in a table both",
         ),
-    ] = "student",
+    ] = None,
     suite: SuiteName = None,
     plugin: Plugins = None,
     data_root: DataRoot = None,
@@ -93,11 +93,12 @@ def compare(
 ) -> None:
     """Compare two methods: the gain of B over A, its interval and cost, then by class.
 
+    Runs of several scenarios, schedules or settings make a table, a comparison a line.
+
     The deviation of a run is that of every comparable record found, as in `bench table`.
     """
-    from harness.analysis.head_to_head import head_to_head, sentence
-    from harness.report.versus import as_json, as_markdown, print_versus
-    from harness.text import plain
+    from harness.analysis.match_ups import match_ups
+    from harness.report.versus import show
 
     matching, _, where = select(
         records_,
@@ -113,24 +114,11 @@ def compare(
         for r in matching
         if (teacher is None or _has_teacher(r, teacher)) and length in (None, r.spec.profile.length)
     ]
-    result = head_to_head(
-        (a, b),
-        _runs(a, kept, where),
-        _runs(b, kept, where),
-        kept,
-        "student" if network == "student" else "ema_teacher",
-    )
-    result = replace(result, a=_named(a, result.a), b=_named(b, result.b))
-    if format_ == "json":
-        print(as_json(result))
-    elif format_ == "markdown":
-        print(as_markdown(result))
-    elif format_ == "sentence":
-        print(plain(sentence(result)))
-    else:
-        from rich.console import Console
-
-        print_versus(result, Console())
+    found = [
+        replace(m, labels=(_named(a, m.labels[0]), _named(b, m.labels[1])))
+        for m in match_ups((a, b), _runs(a, kept, where), _runs(b, kept, where))
+    ]
+    show(found, kept, network, format_)
 
 
 def _has_teacher(record: Record, network: str) -> bool:
@@ -149,13 +137,13 @@ def _settings(name: str) -> tuple[str, dict[str, str]]:
     return method, {key: value for key, _, value in (part.partition("=") for part in parts)}
 
 
-def _named(name: str, side: Side) -> Side:
-    """The side, with the settings that the user gave in its label."""
+def _named(name: str, label: str) -> str:
+    """The label, with the settings that the user gave."""
     method, settings = _settings(name)
-    if not settings or side.label.startswith(f"{method} ("):
-        return side
+    if not settings or label.startswith(f"{method} ("):
+        return label
     said = ", ".join(f"{key}={value}" for key, value in settings.items())
-    return replace(side, label=side.label.replace(method, f"{method} ({said})", 1))
+    return label.replace(method, f"{method} ({said})", 1)
 
 
 def _set_to(record: Record, key: str) -> str | None:

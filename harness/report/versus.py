@@ -1,38 +1,153 @@
-"""Two methods side by side, as a terminal, Markdown or JSON shows them."""
+"""Rows of two methods side by side, as a terminal, Markdown or JSON shows them."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
-from typing import TYPE_CHECKING
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
-from harness.analysis.head_to_head import HeadToHead, sentence
+from harness.analysis.head_to_head import (
+    HeadToHead,
+    cost_ratios,
+    has_ema_teachers,
+    head_to_head,
+    sentence,
+)
+from harness.analysis.match_ups import MatchUp
+from harness.analysis.provenance import mixture
 from harness.analysis.rows import ENOUGH_SEEDS
-from harness.report.cells import difference_text, number
+from harness.analysis.statistics import corrected
+from harness.records.schema import Record
+from harness.report.cells import NONE, difference_text, number
 from harness.report.columns import Grid
 from harness.report.formats import finite, markdown, print_grid
 from harness.text import markdown_text, plain, plain_values
 
-if TYPE_CHECKING:
-    from rich.console import Console
+Network = Literal["student", "ema"]
+Format = Literal["rich", "markdown", "json", "sentence"]
+
+_TOO_FEW = (
+    f"Warning: n < {ENOUGH_SEEDS}: too few seeds to tell a difference from chance; run seeds "
+    "0, 1, 2."
+)
 
 
-def print_versus(result: HeadToHead, console: Console) -> None:
-    """Print the sentence, then the table by class."""
-    console.print(plain(sentence(result)), markup=False, highlight=False)
-    console.print()
-    print_grid(class_grid(result), console)
+@dataclass(frozen=True)
+class Compared:
+    """A match-up by the scores of its students, of its EMA teachers, or of both."""
+
+    match_up: MatchUp
+    networks: dict[str, HeadToHead]  # by column
+
+    @property
+    def first(self) -> HeadToHead:
+        return next(iter(self.networks.values()))
 
 
-def as_markdown(result: HeadToHead) -> str:
-    return f"{markdown_text(sentence(result))}\n\n{markdown(class_grid(result))}".rstrip()
+def show(
+    found: Sequence[MatchUp], others: Sequence[Record], network: Network | None, form: Format
+) -> None:
+    """Print one comparison by class, or several as a table of a line each."""
+    compared = [_compared(match_up, others, network, len(found) > 1) for match_up in found]
+    results = [result for one in compared for result in one.networks.values()]
+    if form == "sentence":
+        for result in results:
+            where = f"{result.scenario}: " if len(found) > 1 else ""
+            print(plain(where + sentence(result)))
+    elif form == "json":
+        values = [_values(result) for result in results]
+        print(json.dumps(values if len(found) > 1 else values[0], indent=1, ensure_ascii=False))
+    else:
+        said = sentence(results[0]) if len(found) == 1 else ""
+        grid = class_grid(results[0]) if said else table(compared)
+        if form == "markdown":
+            print(f"{markdown_text(said)}\n\n{markdown(grid)}".strip())
+            return
+        from rich.console import Console
+
+        console = Console()
+        if said:
+            console.print(plain(said), markup=False, highlight=False)
+            console.print()
+        print_grid(grid, console)
 
 
-def as_json(result: HeadToHead) -> str:
+def _compared(
+    match_up: MatchUp, others: Sequence[Record], network: Network | None, in_table: bool
+) -> Compared:
+    networks = {}
+    if network != "ema":
+        networks["students"] = head_to_head(match_up, others)
+    if network == "ema" or (network is None and in_table and has_ema_teachers(match_up)):
+        networks["EMA teachers"] = head_to_head(match_up, others, "ema_teacher")
+    return Compared(match_up, networks)
+
+
+def _values(result: HeadToHead) -> dict[str, Any]:
     """Figures unrounded, the sentence, and NaN as null."""
     values = {"sentence": sentence(result), **asdict(result)}
     values["difference"]["significant"] = result.difference.significant
-    return json.dumps(plain_values(finite(values)), indent=1, ensure_ascii=False)
+    return plain_values(finite(values))
+
+
+def table(compared: Sequence[Compared]) -> Grid:
+    """A line a comparison: where it is, what one row scores over another, at what cost."""
+    found = [one.match_up for one in compared]
+    places = {name: [m.where[name] for m in found] for name in found[0].where}
+    columns = {n: cells for n, cells in places.items() if n == "scenario" or len(set(cells)) > 1}
+    columns["compared"] = [f"{m.labels[1]} over {m.labels[0]}" for m in found]
+    tested = 0
+    for network in dict.fromkeys(name for one in compared for name in one.networks):
+        results = [one.networks.get(network) for one in compared]
+        gains = corrected([r.difference if r else None for r in results], ENOUGH_SEEDS)
+        columns[network] = [difference_text(gain) for gain in gains]
+        tested = max(tested, sum(gain is not None and gain.tested for gain in gains))
+    columns["seeds"] = [_sizes(one.first) for one in compared]
+    ratios = [cost_ratios(one.first) for one in compared]
+    columns["training time"] = [_times(time, ".2g") for time, _ in ratios]
+    columns["memory"] = [_times(memory, ".3g") for _, memory in ratios]
+    profile = "" if "profile" in columns else f", profile {places['profile'][0]}"
+    return Grid(
+        heading=f"Differences in mIoU %{profile}",
+        columns=list(columns),
+        rows=[list(row) for row in zip(*columns.values(), strict=True)],
+        notes=[*_table_notes(compared, tested), *mixture(_by_row(found, columns))],
+        text_columns=frozenset([*places, "compared"]),
+    )
+
+
+def _by_row(found: Sequence[MatchUp], shown: Collection[str]) -> dict[str, list[Record]]:
+    """The runs of each row, of all scenarios together."""
+    rows: dict[str, dict[str, Record]] = defaultdict(dict)
+    for m in found:
+        place = [m.where[name] for name in ("profile", "settings") if name in shown]
+        for label, runs in zip(m.labels, (m.a, m.b), strict=True):
+            name = ", ".join(filter(None, [label, *place]))
+            rows[name].update({run.run_id: run for run in runs})
+    return {name: list(runs.values()) for name, runs in rows.items()}
+
+
+def _sizes(result: HeadToHead) -> str:
+    return ", ".join(map(str, dict.fromkeys((len(result.b.seeds), len(result.a.seeds)))))
+
+
+def _times(ratio: float | None, style: str) -> str:
+    return NONE if ratio is None else f"{ratio:{style}} times"
+
+
+def _table_notes(compared: Sequence[Compared], tested: int) -> list[str]:
+    notes = [
+        "[low, high] is the 95 % interval of that comparison alone, over seeds; ~ cannot be told "
+        f"from chance: p >= 0.05, corrected over the {tested} of its column (Holm).",
+        "training time and memory are of the one over the other's, frozen teachers' training "
+        f"included; {NONE}: of other machines, or not known.",
+        "One alone is shown by class: --scenario, --length, --student, --teacher, "
+        "METHOD:KEY=VALUE or runs name it.",
+    ]
+    few = any(one.first.difference.n < ENOUGH_SEEDS for one in compared)
+    return [*([_TOO_FEW] if few else []), *notes]
 
 
 def class_grid(result: HeadToHead) -> Grid:
@@ -57,10 +172,7 @@ def class_grid(result: HeadToHead) -> Grid:
 def _notes(result: HeadToHead) -> list[str]:
     n, tested = result.difference.n, sum(d is not None for d in result.classes.values())
     if n < ENOUGH_SEEDS:
-        return [
-            f"Warning: n < {ENOUGH_SEEDS}: too few seeds to tell a difference from chance; run "
-            "seeds 0, 1, 2."
-        ]
+        return [_TOO_FEW]
     return [
         "[low, high] is the 95 % interval of that class alone, over seeds; ~ cannot be told from "
         f"chance: p >= 0.05, corrected over {tested} classes (Holm)."

@@ -42,6 +42,48 @@ def test_json_holds_the_sentences_figures_and_no_nan():
     )
 
 
+EDITION2 = (ROOT / "results/tables/edition2/main.txt").read_text("utf-8").split()
+
+
+@pytest.fixture
+def everywhere(monkeypatch):
+    """`bench compare daformer dualkd` of two scenarios at two lengths each, in some format."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("COLUMNS", "160")
+    return lambda *more: bench("compare", "daformer", "dualkd", *EDITION2, *more)
+
+
+def test_several_scenarios_and_schedules_make_a_table_with_both_networks(everywhere):
+    outcome = everywhere("--format", "markdown")
+    assert outcome.code == 0, outcome.err
+    head, _, *rows = [line for line in outcome.out.splitlines() if line.startswith("|")]
+    assert [cell.strip() for cell in head.split("|")[1:-1]] == [
+        "scenario", "compared", "students", "EMA teachers", "seeds", "training time", "memory",
+    ]  # fmt: skip
+    assert [row.split("|")[2].strip() for row in rows] == [
+        "dualkd x2 over daformer x2", "dualkd x4 over daformer x4",
+    ] * 2  # fmt: skip
+    assert "corrected over the 4 of its column (Holm)" in outcome.out
+    assert "dualkd x4 over daformer x4" in everywhere().out
+
+
+def test_a_tables_differences_are_those_of_the_comparisons_corrected_over_its_column(everywhere):
+    values = json.loads(everywhere("--format", "json").out, parse_constant=pytest.fail)
+    assert [one["network"] for one in values] == ["student", "ema_teacher"] * 4
+    told = [one for one in values if one["network"] == "ema_teacher"]
+    assert [4 * one["difference"]["p"] < 0.05 for one in told] == [True, True, False, False]
+    rows = everywhere("--format", "markdown", "--network", "ema").out.splitlines()
+    cells = [row.split("|")[3].strip() for row in rows if row.startswith("| ")][1:]
+    assert [cell.endswith("~") for cell in cells] == [False, False, True, True]
+    for one, cell in zip(told, cells, strict=True):
+        assert cell.startswith(f"{one['difference']['mean']:+.1f} [{one['difference']['low']:.1f},")
+
+
+def test_sentences_of_several_say_their_scenario(everywhere):
+    lines = everywhere("--format", "sentence", "--network", "ema").out.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["gta2cs", "gta2cs"] + ["synthia2cs"] * 2
+
+
 def test_runs_are_named_by_id_and_by_file():
     by_id = bench("compare", "2084b3650a", "124288878e", RECORDS)
     files = [next(RECORDS.glob(f"*-{run}.json")) for run in ("2084b3650a", "124288878e")]

@@ -13,7 +13,8 @@ from bench_cli import QUICK, bench
 from documented import ROOT, anchors, command_blocks, links, page
 
 PAGES = sorted(path.name for path in ROOT.glob("*.md"))
-PAGES += ["results/README.md", "benchmarks/speed/reference.md"]
+PAGES += [f"results/{path.name}" for path in sorted((ROOT / "results").glob("*.md"))]
+PAGES += ["benchmarks/speed/reference.md"]
 PAGES += sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))
 
 #: Pages whose commands tests of their own follow, as far as they are run.

@@ -18,11 +18,11 @@ LIMIT_A_RUN = 60_000  # bytes
 
 
 def made_by() -> list[str]:
-    """The words of the command that results/README.md gives."""
+    """The words of the command that results/edition2.md gives."""
     found = re.search(
-        r"^    (bench report .*--out results/report)$", page("results/README.md"), re.M
+        r"^    (bench report .*--out results/report)$", page("results/edition2.md"), re.M
     )
-    assert found, "results/README.md: no command that makes results/report"
+    assert found, "results/edition2.md: no command that makes results/report"
     return shlex.split(found[1].replace("$(cat results/tables/edition2/main.txt)", "RECORDS"))
 
 
@@ -42,7 +42,7 @@ def test_its_figures_are_those_of_the_records():
             texts = [" ".join(cell.text.split()) for cell in line.cells]
             starts = [i for i, cell in enumerate(shown) if cell == texts[0]]
             rows = [shown[i : i + len(texts)] for i in starts]
-            assert texts in rows, f"{texts[0]}: make the report again, as results/README.md says"
+            assert texts in rows, f"{texts[0]}: make the report again, as results/edition2.md says"
     pages = {path.stem for path in (REPORT / "runs").glob("*.html")}
     assert pages == {record.run_id for record in records}
 

@@ -1,6 +1,6 @@
 """What a set of records lets one say, in plain sentences, each with interval and n. Pure.
 
-The sentences of results/README.md: made from the records, so that they change with them.
+The sentences of results/*.md: made from the records, so that they change with them.
 """
 
 from __future__ import annotations

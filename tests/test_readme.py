@@ -130,8 +130,12 @@ COMPARED = re.findall(r"<!-- bench (compare .*?) -->\n(.*?)\n<!-- /bench compare
     ("command", "shown"), CLAIMS + COMPARED, ids=[command for command, _ in CLAIMS + COMPARED]
 )
 def test_a_claim_is_what_its_command_makes_of_the_records(command, shown, monkeypatch):
+    """Of a table its rows."""
     monkeypatch.chdir(ROOT)
-    assert printed(command) == shown
+    made = printed(command)
+    if shown.startswith("|"):
+        made = "\n".join(line for line in made.splitlines() if line.startswith("|"))
+    assert made == shown
 
 
 def test_claims_are_made_and_none_is_left_open():

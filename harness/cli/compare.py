@@ -79,11 +79,11 @@ def compare(
         ),
     ] = None,
     network: Annotated[
-        Literal["student", "ema"] | None,
+        Literal["student", "ema", "both"] | None,
         typer.Option(
-            help="Whose scores are compared: students', or EMA teachers' (a method without one is "
-            "held against one by its student).",
-            show_default="student; in a table both",
+            help="Whose scores are compared: students', EMA teachers' (a method without one is "
+            "held against one by its student), or both in a table.",
+            show_default="student; both where runs make a table",
         ),
     ] = None,
     suite: SuiteName = None,

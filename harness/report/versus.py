@@ -25,7 +25,7 @@ from harness.report.columns import Grid
 from harness.report.formats import finite, markdown, print_grid
 from harness.text import markdown_text, plain, plain_values
 
-Network = Literal["student", "ema"]
+Network = Literal["student", "ema", "both"]
 Format = Literal["rich", "markdown", "json", "sentence"]
 
 _TOO_FEW = (
@@ -50,7 +50,9 @@ def show(
     found: Sequence[MatchUp], others: Sequence[Record], network: Network | None, form: Format
 ) -> None:
     """Print one comparison by class, or several as a table of a line each."""
-    compared = [_compared(match_up, others, network, len(found) > 1) for match_up in found]
+    in_table = len(found) > 1 or network == "both"
+    shown = network or ("both" if in_table else "student")
+    compared = [_compared(match_up, others, shown) for match_up in found]
     results = [result for one in compared for result in one.networks.values()]
     if form == "sentence":
         for result in results:
@@ -58,10 +60,10 @@ def show(
             print(plain(where + sentence(result)))
     elif form == "json":
         values = [_values(result) for result in results]
-        print(json.dumps(values if len(found) > 1 else values[0], indent=1, ensure_ascii=False))
+        print(json.dumps(values if in_table else values[0], indent=1, ensure_ascii=False))
     else:
-        said = sentence(results[0]) if len(found) == 1 else ""
-        grid = class_grid(results[0]) if said else table(compared)
+        said = "" if in_table else sentence(results[0])
+        grid = table(compared) if in_table else class_grid(results[0])
         if form == "markdown":
             print(f"{markdown_text(said)}\n\n{markdown(grid)}".strip())
             return
@@ -74,13 +76,11 @@ def show(
         print_grid(grid, console)
 
 
-def _compared(
-    match_up: MatchUp, others: Sequence[Record], network: Network | None, in_table: bool
-) -> Compared:
+def _compared(match_up: MatchUp, others: Sequence[Record], network: Network) -> Compared:
     networks = {}
     if network != "ema":
         networks["students"] = head_to_head(match_up, others)
-    if network == "ema" or (network is None and in_table and has_ema_teachers(match_up)):
+    if network == "ema" or (network == "both" and has_ema_teachers(match_up)):
         networks["EMA teachers"] = head_to_head(match_up, others, "ema_teacher")
     return Compared(match_up, networks)
 

@@ -79,6 +79,15 @@ def test_a_tables_differences_are_those_of_the_comparisons_corrected_over_its_co
         assert cell.startswith(f"{one['difference']['mean']:+.1f} [{one['difference']['low']:.1f},")
 
 
+def test_one_comparison_is_a_table_too_where_both_networks_are_asked_for(everywhere):
+    narrowed = ("--scenario", "gta2cs", "--length", "2", "--network", "both")
+    rows = [
+        x for x in everywhere("--format", "markdown", *narrowed).out.splitlines() if "over" in x
+    ]
+    assert rows[0].startswith("| gta2cs     | dualkd x2 over daformer x2 | ")
+    assert len(json.loads(everywhere("--format", "json", *narrowed).out)) == 2
+
+
 def test_sentences_of_several_say_their_scenario(everywhere):
     lines = everywhere("--format", "sentence", "--network", "ema").out.splitlines()
     assert [line.partition(":")[0] for line in lines] == ["gta2cs", "gta2cs"] + ["synthia2cs"] * 2

@@ -153,13 +153,32 @@ _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
 _SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = 12
 
 
-def explain(error: ValidationError) -> str:
-    """Pydantic's findings, one clause a field."""
-    clauses = []
+def explain(error: ValidationError, fields: Iterable[str] = ()) -> str:
+    """Pydantic's findings, one clause a field; `fields`: keys that an unknown one may stand for."""
+    clauses: dict[str, list[str]] = {}
     for e in error.errors():
-        name = ".".join(map(str, e["loc"]))
+        loc = e["loc"][:-1] if e["loc"] and e["loc"][-1] in _UNION_PARTS else e["loc"]
+        name = ".".join(map(str, loc))
         # What is missing has no value: pydantic gives all of its surroundings.
         value = "" if e["type"] == "missing" else f" = {shortened(e['input'])}"
         where = f"{name}{value}: " if name else ""  # of a whole model the value is all that it has
-        clauses.append(where + e["msg"].removeprefix("Value error, "))
-    return "; ".join(clauses)
+        clauses.setdefault(where, []).append(e["msg"].removeprefix("Value error, "))
+        if e["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(name, fields, 1)
+            clauses[where] = ["unknown key" + (f", did you mean {near[0]!r}?" if near else "")]
+    return "; ".join(where + _joined(messages) for where, messages in clauses.items())
+
+
+#: What pydantic adds to the place of a value that fits none of several plain types.
+_UNION_PARTS = frozenset({"bool", "int", "float", "str"})
+
+
+def _joined(messages: list[str]) -> str:
+    """What is wrong with one value: of several types that it might have, all in one clause."""
+    first, *rest = messages
+    if not rest:
+        return first
+    types = [message.partition(",")[0].partition(" valid ")[2] for message in messages]
+    if not all(types):
+        return "; ".join(messages)
+    return f"Input should be a valid {', '.join(types[:-1])} or {types[-1]}"

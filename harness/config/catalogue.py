@@ -220,4 +220,4 @@ def _made(model: Any, values: dict[str, Any], kind: str, name: str) -> Any:
         return model(**values)
     except ValidationError as error:
         where = name if name.endswith(".toml") else f"{kind}/{name}.toml"
-        raise BenchError(f"{where}: {explain(error)}.") from error
+        raise BenchError(f"{where}: {explain(error, model.model_fields)}.") from error

@@ -277,13 +277,13 @@ class Suite(Strict):
     name: str
     question: str
     profile: str = "tiny"
-    methods: list[str]
-    scenarios: list[str]
+    methods: list[str] = Field(min_length=1)
+    scenarios: list[str] = Field(min_length=1)
     students: list[str] = Field([], description="networks; none: the profile's")
     teachers: list[str] = Field(
         [], description="frozen networks for methods that have one; none: the method's default"
     )
-    seeds: list[Seed] = Field([0, 1, 2])
+    seeds: list[Seed] = Field([0, 1, 2], min_length=1)
     more_seeds: dict[str, list[Seed]] = Field({}, description="further ones of some methods")
     lengths: dict[str, Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]] = Field(
         {},

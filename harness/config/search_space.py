@@ -112,5 +112,5 @@ def read_space(path: Path) -> Space:
         try:
             space[name] = Knob.model_validate(value)
         except ValidationError as error:
-            raise BenchError(f"{path}, {name}: {explain(error)}.") from error
+            raise BenchError(f"{path}, {name}: {explain(error, Knob.model_fields)}.") from error
     return space

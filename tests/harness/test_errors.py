@@ -48,3 +48,15 @@ def test_a_refused_value_is_cut_short():
     with pytest.raises(ValidationError) as refusal:
         Knobs(steps="9" * 5000)
     assert len(explain(refusal.value)) < 300
+
+
+def test_a_value_of_none_of_several_types_is_one_clause():
+    class Knobs(BaseModel):
+        ends: tuple[int | float, ...]
+        share: float
+
+    with pytest.raises(ValidationError) as refusal:
+        Knobs(ends=(0, "a"), share="half")
+    ends, share = explain(refusal.value).split("; ")
+    assert ends == "ends.1 = 'a': Input should be a valid integer or number"
+    assert share.startswith("share = 'half': Input should be a valid number, unable to parse")

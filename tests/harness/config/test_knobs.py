@@ -168,7 +168,7 @@ PERCENT = """weight: float = Field(1.0)
     ("knobs", "reason"),
     [
         (PERCENT, r"weight = 0\.5 becomes 0\.005"),
-        ("weight: float = Field(1.0, alias='lambda')", r"weight = 1\.0: Extra inputs"),
+        ("weight: float = Field(1.0, alias='lambda')", r"weight = 1\.0: unknown key"),
         ("weight: float = Field(1.0, exclude=True)", "weight is not written"),
         ("weight: Any = object()", "Unable to serialize unknown type"),
     ],

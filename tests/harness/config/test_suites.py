@@ -3,6 +3,7 @@
 import pytest
 
 from harness.cli.sweeps import _changed_suite
+from harness.config import catalogue
 from harness.config.schema import Suite
 from harness.config.suites import requests
 from harness.errors import BenchError
@@ -51,3 +52,20 @@ def test_seeds_of_the_command_line_stand_instead_of_all_of_the_suites():
     made = suite(more_seeds={"daformer": [2]})
     changed = _changed_suite(made, None, seeds=["7"])
     assert {run[0] for run in listed(changed)} == {7}
+
+
+@pytest.mark.parametrize("key", ["methods", "scenarios", "seeds"])
+def test_a_suite_without_runs_is_refused(key, tmp_path):
+    """A sweep of it had nothing to do, said that it was done, and ended with 0."""
+    lists = {"methods": ["dacs"], "scenarios": ["gta2cs"], "seeds": [0]} | {key: []}
+    file = tmp_path / "mine.toml"
+    file.write_text('question = "?"\n' + "".join(f"{k} = {v}\n" for k, v in lists.items()))
+    with pytest.raises(BenchError, match=rf"{key} = \[\]: List should have at least 1 item"):
+        catalogue.suite(str(file))
+
+
+def test_a_misspelt_key_is_answered_with_the_nearest(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text('question = "?"\nmethds = ["dacs"]\nscenarios = ["gta2cs"]\n')
+    with pytest.raises(BenchError, match=r"methds = .*: unknown key, did you mean 'methods'\?"):
+        catalogue.suite(str(file))

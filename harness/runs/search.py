@@ -175,12 +175,29 @@ def method_searches(
                 f"{where}: none of its knobs is one of {request.method}: "
                 f"{', '.join(budget.space)}; expected one, such as lr."
             )
-        for name, knob in space.items():
-            for value in knob.samples:
-                plan(with_knobs(request, {name: value}, budget.seeds[0]))
+        _check_knobs(request, space, budget.seeds[0], plan, where)
         searches.append(MethodSearch(request, space, budget, plan))
     _check_rule(searches)
     return searches
+
+
+def _check_knobs(
+    request: Request, space: Space, seed: int, plan: Callable[[Request], Plan], where: str
+) -> None:
+    """BenchError for a knob that is set as well, that none has, or whose values do not fit."""
+    plan(request)  # what is wrong without any knob of the file is no fault of the file
+    settled = {override.partition("=")[0].strip() for override in request.overrides}
+    for name, knob in space.items():
+        if name in settled:
+            raise BenchError(
+                f"--set {name}: {where} searches it; expected it in one of the two: --set gives a "
+                "knob the same value in every run."
+            )
+        for value in knob.samples:
+            try:
+                plan(with_knobs(request, {name: value}, seed))
+            except BenchError as error:
+                raise BenchError(f"{where}, {str(error).removeprefix('--set ')}") from error
 
 
 def _of_others(knob: str, method: str) -> bool:

@@ -264,10 +264,13 @@ def test_what_cannot_be_searched_is_refused_before_anything_runs(tmp_path):
         searches(methods=("dacs", "mic"), space={"mask_ratio": SPACE["mask_ratio"]})
     with pytest.raises(BenchError, match="unknown key 'leaning_rate'"):
         searches(space={"leaning_rate": SPACE["lr"]}, plan=resolve)
-    with pytest.raises(BenchError, match="--set power"):
+    with pytest.raises(BenchError, match=r"space\.toml, power: power = "):
         searches(space={"power": Knob(choices=("low", "high"))}, plan=resolve)
-    with pytest.raises(BenchError, match="--set batch_size"):
+    with pytest.raises(BenchError, match=r"space\.toml, batch_size: batch"):
         searches(space={"batch_size": Knob(low=1.0, high=4.0)}, plan=resolve)
+    settled = Request(method="dacs", scenario="gta2cs", profile="tiny", overrides=("lr=0.1",))
+    with pytest.raises(BenchError, match=r"--set lr: knobs\.toml searches it"):
+        method_searches([settled], Budget(SPACE, "oracle", 1, (0,)), resolve, "knobs.toml")
     asked = searches("agreement", methods=("source_only",), space={"lr": SPACE["lr"]})
     with pytest.raises(BenchError, match="has no EMA teacher"):
         search(asked, workplace(tmp_path), Runs())

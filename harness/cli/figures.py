@@ -21,7 +21,7 @@ from harness.cli.options import (
     Student,
     SuiteName,
 )
-from harness.cli.selection import select
+from harness.cli.selection import refuse_failed, select
 from harness.errors import BenchError
 
 if TYPE_CHECKING:
@@ -115,6 +115,7 @@ def plot(
 def _or_refuse(kept: list[Record], count: int, where: str) -> list[Record]:
     if any(record.state == "done" for record in kept):
         return kept
+    refuse_failed(kept, where)
     raise BenchError(
         f"no done run to draw: {count} records found in {where}, {len(kept)} pass the filters; run "
         "`bench run` or `bench sweep` first, or name other files: results/records holds what this "

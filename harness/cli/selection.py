@@ -76,6 +76,15 @@ def select(
     return SelectedRecords(kept, len(records), where)
 
 
+def refuse_failed(records: Sequence[Record], where: str) -> None:
+    """BenchError where records were found and each is of a run that failed."""
+    if records and all(record.state == "failed" for record in records):
+        raise BenchError(
+            f"no done run: all {len(records)} that pass the filters in {where} failed; `bench "
+            "table`, in a form other than csv, says why, and the same `bench run` tries again."
+        )
+
+
 def _refuse_missing(
     option: str,
     asked: Iterable[str],

@@ -19,7 +19,7 @@ from harness.cli.options import (
     Student,
     SuiteName,
 )
-from harness.cli.selection import select
+from harness.cli.selection import refuse_failed, select
 from harness.errors import BenchError
 
 if TYPE_CHECKING:
@@ -130,6 +130,8 @@ def table(
             "`bench run` or `bench sweep` first, or name other files: results/records holds "
             "what this project published."
         )
+    if format_ == "csv":  # which holds done runs alone
+        refuse_failed(kept, where)
     if selection == "all":
         if per_class or published or aggregate or columns or sort or precision is not None:
             raise BenchError(

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 from bench_cli import bench, refused
+from fake_records import fake_record
+
+from harness.records import store
 
 RECORDS = Path(__file__).parents[3] / "results" / "records"
 VERBS = {
@@ -52,3 +55,16 @@ def test_a_name_that_no_record_has_is_refused_where_nothing_is_left():
 def test_without_records_the_verb_says_so(tmp_path):
     said = refused(bench("table", "--results", tmp_path, "--scenario", "gta2c"))
     assert "no record to show: 0 found" in said
+
+
+@pytest.mark.parametrize("verb", [["table", "--format", "csv"], ["plot", "cost"], ["report"]])
+def test_where_every_run_failed_that_is_said(verb, tmp_path, monkeypatch):
+    """A CSV was empty, a figure said that no run had been done."""
+    monkeypatch.chdir(tmp_path)
+    record = fake_record("dacs").model_copy(
+        update={"state": "failed", "error": "boom", "metrics": None, "cost": None}
+    )
+    store.write(record, tmp_path / "runs" / "records")
+    said = refused(bench(*verb))
+    assert "no done run: all 1 that pass the filters in runs/records failed" in said
+    assert "boom" in bench("table").out

@@ -61,12 +61,12 @@ def draw(table: Table, axis: Axis, width: float) -> Figure:
         name = f"Pareto front, {ORACLE} left out"
         axes.step(*zip(*front, strict=True), where=where, color=FAINT, zorder=0, label=name)
         axes.legend(loc="lower right", bbox_to_anchor=(1, 1), borderpad=0, labelcolor=GREY)
+    axes.margins(0.12, 0.1)
     plain_ticks(axes, [x for x, _ in places])
     machines = sorted({hardware(run) for runs in table.runs.values() for run in runs})
     several = f"\nof {len(machines)} machines: {', '.join(machines)}" if len(machines) > 1 else ""
     axes.set_xlabel(axis.title + several)
     axes.set_ylabel(f"mIoU % ({table.scenario.convention}), ± sd")
-    axes.margins(0.12, 0.1)
     axes.grid(color="#eeeeee", lw=0.5)
     axes.set_axisbelow(True)
     heading(figure, table.heading)
@@ -123,7 +123,7 @@ def pareto_front(
 def plain_ticks(axes: object, values: Sequence[float]) -> None:
     """Ticks of a logarithmic axis as numbers, a handful of round ones across the values."""
     from matplotlib.axes import Axes
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+    from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
     assert isinstance(axes, Axes)
     low, high = min(values) / 1.15, max(values) * 1.15
@@ -134,4 +134,7 @@ def plain_ticks(axes: object, values: Sequence[float]) -> None:
             break
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())
+    left, right = axes.get_xlim()  # of a single point, or of equal ones, hardly wider than it is
+    if sum(left <= tick <= right for tick in ticks) < 2:
+        axes.xaxis.set_major_locator(MaxNLocator(4, min_n_ticks=2))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -68,3 +68,23 @@ def test_points_of_several_machines_are_said_to_be_so():
     elsewhere = fake_record("mic", 0, 30, provenance=fake_provenance("Other CPU"))
     assert "machines" not in x_label(four_methods())
     assert x_label([*four_methods(), elsewhere]).endswith("\nof 2 machines: Other CPU, Test CPU")
+
+
+@pytest.mark.parametrize("seconds", [[114], [62, 65, 68], [12.1, 17.3], [0.7, 0.71], [40, 400]])
+def test_the_axis_of_a_point_or_of_near_ones_has_numbers(seconds):
+    """No round number lay between them: the axis was bare."""
+    runs = [
+        fake_record("dacs", 0, 30.0 + i, config={"lambda_kd": float(i)},
+                    cost=fake_cost(wall_seconds=value))
+        for i, value in enumerate(seconds)
+    ]  # fmt: skip
+    (table,) = comparison(runs)
+    with styled():
+        figure = draw(table, COST, WIDTHS["column"])
+        figure.draw_without_rendering()
+        axis = figure.axes[0].xaxis
+        left, right = figure.axes[0].get_xlim()
+        shown = [label.get_text() for label in axis.get_ticklabels()]
+        texts = [t for t, x in zip(shown, axis.get_ticklocs(), strict=True) if left <= x <= right]
+    assert len(texts) >= 2
+    assert len(set(texts)) == len(texts)

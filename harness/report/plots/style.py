@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import io
+import logging
+import re
 import textwrap
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,6 +19,8 @@ from harness.text import plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+log = logging.getLogger(__name__)
 
 #: Inches of a paper of two columns (IEEE, CVF): one column, and the page.
 WIDTHS = {"column": 3.35, "page": 6.9}
@@ -53,6 +59,9 @@ _UNDATED: dict[str, dict[str, Any]] = {
     ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
 }
 
+#: How matplotlib begins to say, once a letter, that a font cannot draw it.
+_NO_GLYPH = re.compile(r"Glyph (\d+) ")
+
 
 @contextmanager
 def styled(*, svg_text: bool = False) -> Iterator[None]:
@@ -64,7 +73,8 @@ def styled(*, svg_text: bool = False) -> Iterator[None]:
     import matplotlib
 
     fonts = {"svg.fonttype": "none" if svg_text else "path"}
-    with matplotlib.rc_context(cast(Any, _SETTINGS | fonts)):
+    with matplotlib.rc_context(cast(Any, _SETTINGS | fonts)), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", _NO_GLYPH.pattern)  # as_bytes says it
         yield
 
 
@@ -94,10 +104,31 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def as_bytes(figure: Figure, suffix: str) -> bytes:
-    """The figure as a file of that ending."""
+    """The figure as a file of that ending. Letters that its font lacks are said in the log."""
+    import matplotlib
+
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=suffix[1:], metadata=_UNDATED[suffix])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.filterwarnings("always", _NO_GLYPH.pattern)
+        figure.savefig(buffer, format=suffix[1:], metadata=_UNDATED[suffix])
+    lacking = set()
+    for warning in caught:
+        if found := _NO_GLYPH.match(str(warning.message)):
+            lacking.add(chr(int(found[1])))
+        else:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
+    as_text = suffix == ".svg" and matplotlib.rcParams["svg.fonttype"] == "none"
+    if lacking and not as_text:  # else they are drawn in a font of the reader's
+        _tell_lacking("".join(sorted(lacking)))
     return buffer.getvalue()
+
+
+@cache
+def _tell_lacking(letters: str) -> None:
+    """Once a process: most figures of a command hold the same names."""
+    log.warning("the font of figures has no %s: boxes stand there instead", plain(letters))
 
 
 def short(name: str, most: int = 34) -> str:

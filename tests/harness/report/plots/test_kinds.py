@@ -17,7 +17,7 @@ from harness.analysis.comparison import comparison
 from harness.cli.figures import Kind
 from harness.errors import BenchError
 from harness.records.schema import Golden, TeacherCost
-from harness.report.plots import kinds
+from harness.report.plots import kinds, style
 from harness.report.plots.confusion import shares_of
 from harness.report.plots.curves import learning, read_log
 from harness.report.plots.style import as_bytes, save, short, styled
@@ -211,3 +211,24 @@ def test_a_dollar_sign_is_no_formula(tmp_path):
         (one,) = kinds.figures("cost", comparison([record]), 3.35)
         save(one.figure, tmp_path / "x.svg")
     assert (tmp_path / "x.svg").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg"])
+def test_letters_that_the_font_lacks_are_said_once_in_a_line_of_ours(suffix, caplog, recwarn):
+    """matplotlib warned once a letter and figure, with a line of this project's code."""
+    style._tell_lacking.cache_clear()
+    (table,) = comparison([fake_record("道路", 0, 30.0)])
+    with styled():
+        for _, figure in kinds.figures("cost", [table], 3.35):
+            as_bytes(figure, suffix)
+            as_bytes(figure, suffix)
+    assert caplog.messages == ["the font of figures has no 路道: boxes stand there instead"]
+    assert not [w for w in recwarn if "Glyph" in str(w.message)]
+
+
+def test_letters_that_stay_text_are_not_said_to_lack(caplog):
+    (table,) = comparison([fake_record("道路", 0, 30.0)])
+    with styled(svg_text=True):
+        for _, figure in kinds.figures("cost", [table], 3.35):
+            assert "道路".encode() in as_bytes(figure, ".svg")
+    assert not caplog.messages

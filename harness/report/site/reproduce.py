@@ -46,18 +46,25 @@ def reproduction(record: Record) -> Reproduction:
 
 
 def _request(spec: RunSpec) -> Request:
-    values: dict[str, Any] = {"method": spec.method, "scenario": spec.scenario.name}
+    values: dict[str, Any] = {
+        "method": spec.method,
+        "scenario": _as_given("scenarios", spec.scenario.name),
+        "profile": _as_given("profiles", spec.profile.name),
+    }
     others = [*spec.teachers, *spec.companions]
     if others and "teacher" in spec.method_config:
         values["teacher"] = str(others[0].get("network"))
-    return Request(
-        **values, profile=spec.profile.name, student=_student(spec), seed=spec.seed
-    )  # fmt: skip
+    return Request(**values, student=_student(spec, values["profile"]), seed=spec.seed)
 
 
-def _student(spec: RunSpec) -> str | None:
+def _as_given(kind: str, name: str) -> str:
+    """A scenario or a profile as the command line has it: one that is not shipped is a file."""
+    return name if name in catalogue.names(kind) else f"{name}.toml"
+
+
+def _student(spec: RunSpec, profile: str) -> str | None:
     try:
-        usual = catalogue.profile(spec.profile.name).student
+        usual = catalogue.profile(profile).student
     except BenchError:
         usual = ""
     return None if spec.student == usual else spec.student

@@ -4,6 +4,7 @@ import pytest
 from bench_cli import SETTINGS
 from fake_records import fake_record
 
+from harness.config import catalogue
 from harness.config.planning import Request, resolve
 from harness.report.site.reproduce import reproduction
 
@@ -68,3 +69,19 @@ def test_a_file_that_a_knob_names_stands_in_capitals():
     spec = record.spec.model_copy(update={"method_config": config})
     command, _ = reproduction(record.model_copy(update={"spec": spec}))
     assert "--set file=FILE" in command
+
+
+def test_a_scenario_and_a_profile_of_ones_own_are_files(tmp_path, monkeypatch):
+    """The command named them as if they were shipped, and no `bench run` knew it."""
+    monkeypatch.chdir(tmp_path)
+    shipped = catalogue.BENCHMARKS
+    for kind, name, own in (("scenarios", "gta2cs", "mine"), ("profiles", "gate", "quick")):
+        (tmp_path / f"{own}.toml").write_text((shipped / kind / f"{name}.toml").read_text())
+    record = record_of(method="dacs", scenario="mine.toml", profile="quick.toml")
+    command, note = reproduction(record)
+    assert note == "With this uda-bench, this command is exactly this run."
+    assert resolve(request_in(command)).spec.run_id == record.run_id
+    (tmp_path / "mine.toml").unlink()
+    command, note = reproduction(record)
+    assert "--scenario mine.toml --profile quick.toml" in command
+    assert "mine.toml: no such file" in note

@@ -75,7 +75,7 @@ def _show(path: Path, sweep: Sweep, results: Path, console: Console) -> None:
         by = f"by process {sweep.process.pid} of {sweep.process.host}"
     else:
         by = "its process has ended"
-    line = f"{sweep.suite}: {len(stands)} runs: {told} ({by}, since {sweep.created})"
+    line = f"{sweep.suite}: {len(stands)} runs: {told} ({by}, begun {sweep.created})"
     console.print(line, markup=False, highlight=False, soft_wrap=True)
     for run in sweep.runs:
         if detail := stands[run.run_id].detail:

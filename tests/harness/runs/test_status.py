@@ -98,6 +98,7 @@ def test_records_tell_what_is_done_and_what_failed(tmp_path):
     shown = bench("status", "--results", tmp_path)
     assert f"│ {miou} │ failed │ skipped │" in " ".join(shown.out.split())
     assert "3 runs: 1 done, 1 failed, 1 skipped (by process" in shown.out
+    assert f", begun {sweep.created})" in shown.out
     assert "failed: source_only mini, gta2cs, seed 1: no luck" in shown.out
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import BenchError, explained, in_one_line
+from harness.errors import BenchError, explained, in_one_line, shortened
 from harness.files import content_hash
 from methods.networks import zoo
 
@@ -153,6 +153,33 @@ def configs(names: Iterable[str]) -> dict[str, dict[str, Any]]:
     return {name: zoo.CONFIGS[name] for name in map(zoo.one_scale, names) if name in zoo.CONFIGS}
 
 
+#: The key of a weight file's metadata that holds its network's config, where that was a file.
+NETWORKS = "networks"
+
+
+def as_metadata(name: str) -> dict[str, str]:
+    """What a file of weights says of its network, so that it can be built from the file alone."""
+    own = configs([name])
+    return {"network": name} | ({NETWORKS: json.dumps(own, sort_keys=True)} if own else {})
+
+
+def register_said(metadata: dict[str, str], file: str) -> None:
+    """Register what `as_metadata` wrote. BenchError where the file says something else."""
+    text = metadata.get(NETWORKS)
+    if text is None:
+        return
+    try:
+        known = json.loads(text)
+    except (ValueError, RecursionError):
+        known = None
+    if not isinstance(known, dict) or not all(isinstance(own, dict) for own in known.values()):
+        raise BenchError(
+            f"{file}: its networks are {shortened(text)}; expected a table of configs by name, as "
+            "a run writes it."
+        )
+    register(known)
+
+
 def register(known: dict[str, dict[str, Any]]) -> None:
     """Make the zoo build these again, in another process or from a record.
 
@@ -162,8 +189,8 @@ def register(known: dict[str, dict[str, Any]]) -> None:
         match = _PINNED.fullmatch(name)
         if not match or match[1] != content_hash(config):
             raise BenchError(
-                f"the record's network {name!r} is not what its name says (its config has the hash "
-                f"{content_hash(config)}); expected mmseg:NAME.py@HASH as a run wrote it. Take the "
-                "record as it was."
+                f"the network {name!r} of a record or checkpoint is not what its name says (its "
+                f"config has the hash {content_hash(config)}); expected mmseg:NAME.py@HASH as a "
+                "run wrote it. Take the file as it was."
             )
     zoo.CONFIGS.update(known)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from harness.config import network_files
 from harness.config.class_set import ClassSet
 from harness.errors import BenchError, in_one_line
 from harness.files import (
@@ -103,7 +104,8 @@ def keep(method: Method, run_id: str, classes: ClassSet, folder: Path) -> dict[s
             (folder / name).unlink(missing_ok=True)
             continue
         with written_whole(folder / name) as partial:
-            metadata = {"network": network.name, "run_id": run_id, CLASSES: as_metadata(classes)}
+            metadata = network_files.as_metadata(network.name)
+            metadata |= {"run_id": run_id, CLASSES: as_metadata(classes)}
             save_weights(network, partial, metadata)
         hashes[name] = file_hash(folder / name)
     return hashes

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from harness.config.class_set import ClassSet
-from harness.config.network_files import configs
+from harness.config.network_files import as_metadata, configs
 from harness.errors import BenchError
 from harness.files import file_hash, folder_replaced_whole, write_text
 from harness.measure import environment
@@ -152,7 +152,7 @@ def card_of(
 def save(network: Segmentor, card: Card, path: Path) -> None:
     """The network's weights as safetensors that say their network, classes and run."""
     colours = {each.name: each.colour for each in card.classes}
-    metadata = {"network": network.name, CLASSES: json.dumps(colours)}
+    metadata = as_metadata(network.name) | {CLASSES: json.dumps(colours)}
     save_weights(network, path, metadata | ({"run_id": card.run_id} if card.run_id else {}))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harness.config.network_files import pinned, recorded, register
+from harness.config.network_files import pinned, recorded, register, register_said
 from harness.errors import BenchError
 from harness.records import store
 from harness.records.schema import Record
@@ -88,8 +88,17 @@ def network_of(checkpoint: Checkpoint) -> str | None:
 
     BenchError where that is the path of a config file.
     """
-    name = read_metadata(checkpoint.path).get("network")
+    name = _said(checkpoint).get("network")
     return None if name is None else recorded(name)
+
+
+def _said(checkpoint: Checkpoint) -> dict[str, str]:
+    """What the file says of itself. The zoo builds its network, and its run's, from now on."""
+    if checkpoint.record:
+        register(checkpoint.record.spec.networks)
+    metadata = read_metadata(checkpoint.path)
+    register_said(metadata, checkpoint.path.name)
+    return metadata
 
 
 def network_name(checkpoint: Checkpoint, student: str | None = None) -> str:
@@ -106,8 +115,7 @@ def load_network(
     checkpoint: Checkpoint, name: str, classes: int, part: NetworkPart = "student"
 ) -> tuple[Segmentor, str]:
     """Build the network of that name with the checkpoint's weights -> it, and the file's format."""
-    if checkpoint.record:
-        register(checkpoint.record.spec.networks)
+    _said(checkpoint)
     is_ema_file = checkpoint.path.name == EMA_WEIGHTS  # it holds that network alone
     which: Which = "ema_teacher" if part == "ema" and not is_ema_file else "student"
     try:

@@ -35,11 +35,14 @@ from safetensors.torch import load_file
 from methods.networks import zoo  # of uda-bench
 
 config = json.load(open("config.json"))
-network = zoo.build(config["network"], len(config["classes"])).eval()
+CONFIGnetwork = zoo.build(config["network"], len(config["classes"])).eval()
 network.load_state_dict(load_file("model.safetensors"))
 image = torch.zeros(1, 3, 512, 1024)  # grey levels 0..255, less image_mean, by image_std
 classes = network(image).logits.argmax(1)  # at 1 / head_stride of the image's size
 ```
+"""
+#: What the use of a network takes that was a config file of the user's.
+OWN_CONFIG = """zoo.CONFIGS[zoo.one_scale(config["network"])] = config["config"]
 """
 
 
@@ -103,7 +106,7 @@ def page(card: Card, record: Record | None, *, is_ema: bool = False) -> str:
         parts.append(_scores_table(record, scores))
     elif record:
         parts.append("Not scored: the target has no labels.\n")
-    parts += [_data(record), USE]
+    parts += [_data(record), USE.replace("CONFIG", OWN_CONFIG if card.config else "")]
     return "\n".join(parts)
 
 

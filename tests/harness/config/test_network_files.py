@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 from bench_cli import QUICK, bench
+from PIL import Image
 
-from harness.config.network_files import pinned
+from harness.config.network_files import as_metadata, pinned
 from harness.config.planning import Request, resolve
 from harness.config.replanning import replan
 from harness.config.schema import RunSpec
 from harness.records import store
 from methods.networks import zoo
+from methods.networks.weights import save_weights
 
 BASE = """
 model = dict(
@@ -106,3 +110,30 @@ def test_a_run_and_its_weights_need_the_file_no_more(tmp_path):
     assert card["network"] == record.spec.student
     assert card["run_id"] == record.run_id
     assert card["config"]["decode_head"]["channels"] == 16
+
+
+def test_an_exported_network_of_a_config_file_is_used_from_its_own_folder(tmp_path, monkeypatch):
+    """As the next line of `bench export` and the model card say, where no record is at hand."""
+    own = pinned(write_config(tmp_path / "configs"))
+    weights, size = tmp_path / "net.safetensors", ["--size", "64x64"]
+    save_weights(zoo.build(own), weights, as_metadata(own))
+    Image.new("RGB", (64, 32)).save(tmp_path / "image.png")
+    for arguments in (
+        ["predict", tmp_path / "image.png", "--checkpoint", weights, "--out", tmp_path / "out"],
+        ["export", "--checkpoint", weights, "--out", tmp_path / "b", "--no-onnx", *size],
+        ["export", "--checkpoint", tmp_path / "b/student.safetensors", "--hub", tmp_path / "c"],
+        [
+            *("run", "--method", "dualkd", "--scenario", "gta2cs", "--dry-run", *QUICK),
+            *("--teacher-checkpoint", tmp_path / "b/student.safetensors"),
+        ],
+    ):
+        zoo.CONFIGS.clear()
+        outcome = bench(*arguments)
+        assert outcome.code == 0, outcome.err
+        assert own in outcome.out
+    zoo.CONFIGS.clear()
+    monkeypatch.chdir(tmp_path / "c")
+    use = Path("README.md").read_text().partition("```python\n")[2].partition("```")[0]
+    names: dict[str, Any] = {}
+    exec(use, names)
+    assert names["network"].name == own

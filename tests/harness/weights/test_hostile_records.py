@@ -10,7 +10,7 @@ from bench_cli import IMAGES, bench, refused
 from fake_records import fake_record
 from PIL import Image
 
-from harness.config.network_files import pinned, recorded, register
+from harness.config.network_files import NETWORKS, pinned, recorded, register
 from harness.config.replanning import replan
 from harness.config.schema import content_hash
 from harness.errors import BenchError
@@ -134,6 +134,35 @@ def test_no_verb_runs_what_a_record_names(make, reason, tmp_path):
         line = refused(bench(*arguments))
         assert reason in line, arguments
         assert not marker.exists(), arguments
+
+
+@pytest.mark.parametrize(("make", "reason"), HOSTILE[:4])
+def test_no_verb_runs_what_a_file_of_weights_says_of_its_network(make, reason, tmp_path):
+    marker = hostile_run(make, tmp_path)
+    (tmp_path / "run/run.json").unlink()
+    name, networks = make(marker, None)
+    metadata = {"network": name, NETWORKS: json.dumps(networks)}
+    save_weights(zoo.build("test_mit"), tmp_path / "run/student.safetensors", metadata)
+    weights, out = ["--checkpoint", tmp_path / "run"], ["--out", tmp_path / "out"]
+    teacher = ["--method", "dualkd", "--teacher-checkpoint", tmp_path / "run", "--dry-run"]
+    for arguments in (
+        ["predict", tmp_path / "image.png", *weights, *out],
+        ["export", *weights, *out, "--no-onnx"],
+        ["eval", *weights, "--scenario", "gta2cs"],
+        ["run", "--scenario", "gta2cs", *teacher],
+    ):
+        assert reason in refused(bench(*arguments)), arguments
+        assert not marker.exists(), arguments
+
+
+@pytest.mark.parametrize("said", ["", "[]", "{", '{"mmseg:a.py@0123456789": 1}', "[" * 9999])
+def test_networks_of_a_file_of_weights_that_are_none(said, tmp_path):
+    weights = tmp_path / "a.safetensors"
+    save_weights(zoo.build("test_mit"), weights, {"network": "test_mit", NETWORKS: said})
+    arguments = ["--checkpoint", weights, "--out", tmp_path / "out", "--no-onnx"]
+    line = refused(bench("export", *arguments))
+    assert "a.safetensors: its networks are" in line
+    assert "expected a table of configs by name" in line
 
 
 def test_eval_does_not_run_the_file_that_a_profile_of_a_record_names(tmp_path):

@@ -128,16 +128,27 @@ def package_sha256(point: EntryPoint) -> str:
 
     An editable install has one version whatever becomes of its files. "" where it has no files.
     """
-    own = point.module.partition(".")[0]
+    own = _below_namespaces(point.module)
     digests = {own: _sha256(_imported(own))}
     if package := point.dist:
-        for module in _top_level(package) - {own}:
+        for module in _top_level(package) - {own, point.module.partition(".")[0]}:
             digests[module] = _sha256(_installed(module, package) or _imported(module))
     found = {module: digest for module, digest in digests.items() if digest}
     if found.keys() <= {own}:
         return digests[own]
     lines = [f"{module} {digest}\n" for module, digest in sorted(found.items())]
     return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
+
+
+def _below_namespaces(module: str) -> str:
+    """The package that holds the module; of a namespace, which others share, the part below."""
+    parts = module.split(".")
+    for count in range(1, len(parts)):
+        package = ".".join(parts[:count])
+        spec = find_spec(package)
+        if spec is None or spec.origin is not None:  # a namespace has no file of its own
+            return package
+    return ".".join(parts[:-1]) or module
 
 
 def _top_level(package: Distribution) -> set[str]:

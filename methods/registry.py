@@ -28,13 +28,19 @@ FILES: dict[str, plug_in.PlugIn] = {}
 def use_files(paths: Iterable[Path]) -> None:
     """Know the methods in these files, each called after its file, and in no others.
 
-    ValueError for a file that is not there, and for a name that is taken.
+    A file that is named twice counts once. ValueError for a file that is not there, and for a name
+    that is taken.
     """
     FILES.clear()
     for path in paths:
         plugin = plug_in.read(path)
+        if (known := FILES.get(plugin.name)) and known.path.samefile(path):
+            continue
         if plugin.name in names():
-            raise ValueError(f"{path}: there is a method {plugin.name} already; rename the file")
+            whose = f", of {known.path}" if known else ""
+            raise ValueError(
+                f"{path}: there is a method {plugin.name} already{whose}; rename the file"
+            )
         FILES[plugin.name] = plugin
 
 

@@ -79,6 +79,11 @@ def claims(
         student=student,
         suite=suite,
     )
+    if not kept:
+        raise BenchError(
+            f"no record to speak of: {count} found in {where}, none passes the filters; run "
+            "`bench run` or `bench sweep` first, or name other files."
+        )
     asked = [question.value for question in about or About]
     said = [claim for claim in made_of(kept) if claim.about in {*asked, None}]
     if not any(claim.about for claim in said):

@@ -237,9 +237,10 @@ def _spelled(value: Any) -> str:
 
 
 def _network(name: str) -> Described:
-    from harness.config.network_files import outline
+    from harness.config.network_files import outline, pinned
     from harness.measure.flops import parameters_m
 
+    name = pinned(name)  # as runs, records and tables name it
     network = outline(name)
     sentences = [
         f"{name}: {zoo.describe(name)}",

@@ -15,11 +15,21 @@ from harness.cli.completion import (
     suite_names,
 )
 
+#: Files for --plugin, separated as in PATH.
+PLUGIN_VARIABLE = "UDA_BENCH_PLUGIN"
 
-def _use_plugins(paths: list[Path] | None) -> list[Path] | None:
+
+def _use_plugins(
+    context: typer.Context, option: typer.CallbackParam, paths: list[Path] | None
+) -> list[Path] | None:
     from harness.config.planning import use_plugins
 
-    use_plugins(paths or ())
+    source = context.get_parameter_source(option.name or "")
+    if source and source.name == "ENVIRONMENT":
+        paths = [path for path in paths or () if path != Path()]  # `:` at an end of the list
+        use_plugins(paths, PLUGIN_VARIABLE)
+    else:
+        use_plugins(paths or ())
     return paths
 
 
@@ -34,7 +44,7 @@ Plugins = Annotated[
     typer.Option(
         "--plugin",
         metavar="FILE",
-        envvar="UDA_BENCH_PLUGIN",
+        envvar=PLUGIN_VARIABLE,
         callback=_use_plugins,
         help="Add the method in this Python file; its name is the file's.",
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -201,8 +202,13 @@ def search(
             "command goes on"
         )
         raise
+    where = (
+        *(("--plugin", str(file)) for file in plugin or ()),
+        ("--data-root", str(data_root) if data_root else None),
+        ("--results", str(results) if results != Path("runs") else None),
+    )
     for each in searches:
-        _show(each, console)
+        _show(each, console, where)
     if not any(_chosen(each) for each in searches):
         raise BenchError("no trial has a figure: the lines above say what went wrong.")
 
@@ -261,8 +267,8 @@ def _chosen(search: MethodSearch) -> bool:
     return best(search.trials, search.budget.rule) is not None
 
 
-def _show(search: MethodSearch, console: Console) -> None:
-    """The trials as a table, then the best one as a command."""
+def _show(search: MethodSearch, console: Console, where: Sequence[tuple[str, str | None]]) -> None:
+    """The trials as a table, then the best one as a command; `where` are its options of files."""
     from harness.analysis.trials import best, mean_miou
     from harness.report.formats import print_grid
     from harness.report.trials import trials_grid
@@ -283,6 +289,7 @@ def _show(search: MethodSearch, console: Console) -> None:
             ("--teacher", request.teacher),
             ("--init", request.init),
             *(("--set", setting) for setting in request.overrides),
+            *where,
         )
         words = "".join(f" {option} {quote(value)}" for option, value in options if value)
         console.print(

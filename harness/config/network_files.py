@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Iterable
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import BenchError, explained, in_one_line, shortened
@@ -47,6 +48,8 @@ def pinned(name: str) -> str:
 @cache
 def _warn(file: str) -> None:
     """Once a process, before the file is run for the first time."""
+    if not Path(file).is_file():  # reading it says so
+        return
     log.warning("%s is a Python program and is run now: give only a file that you trust", file)
 
 

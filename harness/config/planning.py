@@ -226,12 +226,15 @@ def _check_trained(plan: Plan) -> None:
         check_parts(network, profile.freeze_encoder, profile.lora_rank, held)
 
 
-def use_plugins(paths: Iterable[Path]) -> None:
-    """Know the methods of these files from now on. BenchError where one holds none."""
+def use_plugins(paths: Iterable[Path], option: str = "--plugin") -> None:
+    """Know the methods of these files from now on. BenchError where one holds none.
+
+    `option` is what errors call them.
+    """
     try:
         registry.use_files(paths)
     except ValueError as error:
-        raise BenchError(f"--plugin {error}.") from error
+        raise BenchError(f"{option} {error}.") from error
 
 
 def find_method(name: str) -> type[Method]:

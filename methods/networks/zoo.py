@@ -206,7 +206,9 @@ def describe(name: str) -> str:
     if name.startswith(TWO_SCALES):
         return f"{describe(_once_at_two_scales(name))}; at two scales, as HRDA"
     if name.startswith(MMSEG):
-        return f"mmsegmentation's {name.removeprefix('mmseg:')}"
+        config = name.removeprefix(MMSEG)
+        is_file = name in CONFIGS or config.endswith(".py")
+        return f"the config file {config}" if is_file else f"mmsegmentation's {config}"
     return _spec(name).description
 
 

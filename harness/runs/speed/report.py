@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from harness.errors import BenchError
 from harness.measure.environment import ROOT, cpu_model, gpu, usable_cpus
 from harness.measure.environment import checkout as commit_of
 from harness.report.columns import Grid
@@ -32,6 +33,12 @@ def make_report(
     BenchError where `compare` is neither, or a file that holds none of the cases.
     """
     earlier = read_report(Path(compare)) if compare and Path(compare).is_file() else None
+    if earlier and not {result.case for result in earlier.results} & set(cases):
+        held = ", ".join(dict.fromkeys(result.case.name for result in earlier.results))
+        raise BenchError(
+            f"--compare {compare}: it holds none of the cases asked for, which are named by "
+            f"--method, --student, --teacher, --profile and --set; expected one of: {held}."
+        )
     with tempfile.TemporaryDirectory() as scratch:
         trees = {THIS: ROOT}
         name = ""

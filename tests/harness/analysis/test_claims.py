@@ -260,6 +260,11 @@ def test_the_command_prints_bullets_and_refuses_where_nothing_can_be_said(tmp_pa
     assert all(len(line) <= 120 for line in lines)
     line = refused(bench("claims", "--results", tmp_path, "--about", "teachers"))
     assert "let one say nothing about teachers" in line
+    line = refused(
+        bench("claims", "--results", tmp_path, "--method", "daformer", "--suite", "main")
+    )
+    assert "found in" in line
+    assert "none passes the filters" in line
 
 
 def test_lists_and_signs():

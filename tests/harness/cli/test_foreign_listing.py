@@ -41,6 +41,31 @@ def test_info_shows_the_size_of_a_network_of_another_library():
     assert "stages of 32,64,160,256 channels" in " ".join(bench("info", name).out.split())
 
 
+CONFIG = """
+model = dict(
+    type="EncoderDecoder",
+    backbone=dict(type="MixVisionTransformer", embed_dims=8, num_layers=[1, 1, 1, 1]),
+    decode_head=dict(
+        type="SegformerHead", in_channels=[8, 16, 40, 64], in_index=[0, 1, 2, 3], channels=16,
+        num_classes=19, norm_cfg=dict(type="BN"),
+    ),
+)
+"""
+
+
+def test_info_of_a_config_file_says_whose_it_is_and_that_it_is_run(tmp_path, caplog):
+    (tmp_path / "net.py").write_text(CONFIG)
+    shown = bench("info", f"mmseg:{tmp_path / 'net.py'}").out
+    assert shown.startswith("mmseg:net.py@")
+    assert ": the config file net.py@" in shown
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path / 'net.py'} is a Python program and is run now: give only a file that you trust"
+    ]
+    caplog.clear()
+    assert "no config mmseg:" in refused(bench("info", f"mmseg:{tmp_path / 'gone.py'}"))
+    assert not caplog.records, "nothing was run"
+
+
 def test_info_refuses_an_unknown_one_with_the_nearest():
     assert "'timm:convnext_tiny'" in refused(bench("info", "timm:convnext_tinny"))
     assert "mmseg:segformer/" in refused(bench("info", "mmseg:segformer/segformer_mit-b0"))

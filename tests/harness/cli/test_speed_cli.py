@@ -8,9 +8,10 @@ import pytest
 from bench_cli import bench, refused
 
 from harness.measure.environment import checkout
+from harness.runs.speed.cases import SpeedCase
 from harness.runs.speed.report import make_report
-from harness.runs.speed.results import read_report
-from harness.runs.speed.session import ROOT
+from harness.runs.speed.results import Result, read_report
+from harness.runs.speed.session import ROOT, SpeedOptions
 
 QUICK = ["--student", "test_mit", "--set", "crop=32,64", "--seconds", "0.2", "--rounds", "2"]
 STEPS = [*QUICK, "--only-steps", "--device", "cpu"]
@@ -97,9 +98,21 @@ def test_a_file_that_is_no_report_is_refused(tmp_path):
     assert "other.json" in line
 
 
+def test_a_report_that_holds_none_of_the_cases_is_refused_before_anything_is_measured(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("harness.runs.speed.report.measure", lambda *_: iter(()))
+    case = SpeedCase(method="dacs", student="test_mit", profile="tiny")
+    report, _ = make_report([], SpeedOptions("cpu", extras=()))
+    report = report.model_copy(update={"results": [Result(case=case)]})
+    (tmp_path / "before.json").write_text(report.model_dump_json())
+    arguments = ["--method", "dacs", "--student", "test_deeplab", "--only-steps"]
+    line = refused(bench("speed", *arguments, "--compare", tmp_path / "before.json"))
+    assert "it holds none of the cases asked for" in line
+    assert "expected one of: dacs test_mit." in line
+
+
 def test_a_report_without_a_comparison_has_no_table_of_changes(monkeypatch):
     monkeypatch.setattr("harness.runs.speed.report.measure", lambda *_: iter(()))
-    from harness.runs.speed.session import SpeedOptions
-
     report, change = make_report([], SpeedOptions("cpu", extras=()))
     assert (report.results, change) == ([], None)

@@ -130,6 +130,24 @@ def test_modules_of_an_editable_install_are_found(site, tmp_path_factory, monkey
     assert len(origins) == 2
 
 
+@pytest.mark.parametrize("init", ["calm_lab/own/__init__.py", "calm_lab/own/helper.py"])
+def test_another_package_of_the_same_namespace_names_no_code(init, site):
+    """A package that was installed beside it made other runs of all that were done."""
+    files = {init: "", "calm_lab/own/method.py": CODE}
+    (site / "calm_lab").mkdir()
+    install(site, "uda-calm", "calm = calm_lab.own.method:Calm", files)
+    (site / "uda_calm-1.0.dist-info" / "top_level.txt").write_text("calm_lab\n")
+    origins = []
+    for name in ("calm_lab/other/__init__.py", "calm_lab/own/helper.py"):
+        origins.append(registry.origins("calm")["calm"])
+        (site / name).parent.mkdir(exist_ok=True)
+        (site / name).write_text("x = 1\n")
+        plug_in._sha256.cache_clear()  # another process
+    origins.append(registry.origins("calm")["calm"])
+    assert origins[0] == origins[1] != origins[2]
+    assert registry.load("calm").__name__ == "Calm"
+
+
 def test_a_package_of_one_module_is_named_as_ever(site):
     install(site, "uda-calm", "calm = calm_one:Calm", {"calm_one.py": CODE})
     assert registry.origins("calm") == {"calm": "uda-calm 1.0 12e122b2360dea8d"}

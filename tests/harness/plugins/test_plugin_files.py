@@ -68,6 +68,21 @@ def test_the_environment_names_files_too(calm, monkeypatch):
     assert "calmer" in listed
 
 
+@pytest.mark.parametrize("ends", [":{}", "{}:", "{}::{}"])
+def test_the_environments_list_may_end_in_a_colon_and_name_a_file_twice(ends, calm, monkeypatch):
+    monkeypatch.setenv("UDA_BENCH_PLUGIN", ends.replace(":", os.pathsep).format(calm, calm))
+    listed = bench("list", "methods", "calm")
+    assert "Calm: an example" in listed.out, listed
+
+
+def test_a_file_of_the_environment_that_is_gone_is_not_said_to_be_an_option(tmp_path, monkeypatch):
+    monkeypatch.setenv("UDA_BENCH_PLUGIN", str(gone := tmp_path / "gone.py"))
+    line = refused(bench("list", "methods"))
+    assert line.startswith(f"bench: UDA_BENCH_PLUGIN {gone}: No such file")
+    line = refused(bench("list", "methods", "--plugin", gone))
+    assert line.startswith(f"bench: --plugin {gone}: No such file")
+
+
 @pytest.mark.parametrize(
     ("name", "code", "reason"),
     [
@@ -115,7 +130,7 @@ def test_a_name_is_taken_once(calm, tmp_path):
     other = tmp_path / "other" / "calm.py"
     other.write_text(CODE)
     line = refused(bench("list", "methods", "--plugin", calm, "--plugin", other))
-    assert "there is a method calm already" in line
+    assert f"there is a method calm already, of {calm}; rename the file" in line
 
 
 def test_a_base_class_of_its_own_begins_with_an_underscore(calm):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import signal
 from collections.abc import Sequence
 from dataclasses import replace
@@ -318,6 +319,21 @@ def test_the_command_ends_in_a_table_and_the_run_to_go_on_with(tmp_path, monkeyp
     last = done.out.splitlines()[-1]
     assert last.startswith("next: bench run --method source_only --scenario gta2cs --profile tiny")
     assert " --set lr=0.00" in last
+    assert f" --results {tmp_path / 'runs'} " in last
+
+
+def test_the_run_to_go_on_with_names_the_plug_in(tmp_path, monkeypatch):
+    """Without it the command that is shown knows no such method."""
+    monkeypatch.setattr(search_module, "run_apart", Runs())
+    bench("new-method", "calm", "--out", tmp_path)
+    asked = [part if part != "source_only" else "calm" for part in ASKED]
+    done = bench(*asked, "--space", space_file(tmp_path), "--trials", 1, "--by", "oracle",
+                 "--plugin", tmp_path / "calm.py", "--results", tmp_path / "runs")  # fmt: skip
+    assert done.code == 0, done.err
+    last = done.out.splitlines()[-1]
+    assert last.startswith("next: bench run --method calm ")
+    shown = bench(*shlex.split(last.removeprefix("next: bench ")), "--dry-run")
+    assert shown.code == 0, shown.err
 
 
 def test_the_command_takes_a_teacher_for_methods_that_have_one(tmp_path, monkeypatch):

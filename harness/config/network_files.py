@@ -71,17 +71,23 @@ def recorded(name: str) -> str:
 
 
 def outline(name: str, classes: int = 19) -> Segmentor:
-    """The network, without storage for its parameters where it can be. BenchError when unknown."""
-    import torch
-
+    """The network, without storage for its parameters. BenchError when unknown."""
     try:
-        with torch.device("cpu" if zoo.one_scale(name).startswith("mmseg:") else "meta"):
-            network = zoo.build(name, classes)
+        network = without_storage(name, classes)
     except ValueError as error:
         raise BenchError(f"{error}.") from error
     if name.startswith("timm:"):
         _check_sizes(network)
     return network
+
+
+def without_storage(name: str, classes: int) -> Segmentor:
+    """The network on torch's device meta. ValueError when unknown."""
+    import torch
+
+    # Some of mmsegmentation's read numbers off tensors while they are built.
+    with torch.device("cpu" if zoo.one_scale(name).startswith("mmseg:") else "meta"):
+        return zoo.build(name, classes).to("meta")
 
 
 def _check_sizes(network: Segmentor) -> None:

@@ -13,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from harness.config.network_files import without_storage
 from harness.config.planning import Plan
 from harness.errors import in_one_line
 from harness.runs.training import build_method
 from harness.training.trainer import make_critic_optimiser, make_optimiser
 from methods.contract import Segmentor
-from methods.networks import zoo
 from methods.networks.recompute import checkpoint_blocks
 from methods.parts.losses import cross_entropy
 
@@ -41,8 +41,8 @@ def needed_gib(plan: Plan) -> float:
     profile = plan.spec.profile
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of weights that are not loaded into what has no storage
-        teachers = [zoo.build(teacher.network, len(plan.classes)) for teacher in plan.teachers]
-        student = zoo.build(plan.spec.student, len(plan.classes))
+        teachers = [without_storage(t.network, len(plan.classes)) for t in plan.teachers]
+        student = without_storage(plan.spec.student, len(plan.classes))
         method = build_method(plan, student, teachers).train()
         held = sum(t.nbytes for t in method.state_dict().values())
         optimisers = filter(None, (make_optimiser(method, profile), make_critic_optimiser(method)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from typing import Any, NamedTuple
 
@@ -124,11 +125,15 @@ def _where(record: Record) -> str:
     return f"The record was made at commit {commit}." if commit else ""
 
 
+#: Of a network that was a config file of the user's: a command line has the file's path.
+_CONFIG_HASH = re.compile(r"(?<=\.py)@[0-9a-f]{10}$")
+
+
 def _command(request: Request, spec: RunSpec) -> str:
     words = ["bench", "run"]
     for name in ("method", "scenario", "profile", "student", "teacher", "init", "teacher_init"):
         if value := getattr(request, name):
-            words += [f"--{name.replace('_', '-')}", value]
+            words += [f"--{name.replace('_', '-')}", _CONFIG_HASH.sub("", value)]
     words += ["--seed", str(request.seed)]
     for override in request.overrides:
         words += ["--set", override]

@@ -55,3 +55,10 @@ def test_a_dry_run_without_a_gpu_says_what_one_would_need():
     line = gpu_memory(resolve(request), torch.device("cpu"), None, 2)
     assert line.startswith("needs about 0.")
     assert line.endswith("GiB of GPU memory: an estimate, not measured")
+
+
+def test_networks_of_mmsegmentation_are_reckoned_too():
+    pytest.importorskip("mmseg")
+    name = "mmseg:segformer/segformer_mit-b0_8xb1-160k_cityscapes-1024x1024"
+    request = Request(method="source_only", scenario="gta2cs", student=name, init="none")
+    assert gpu_memory(resolve(request), torch.device("cpu"), None, 2).startswith("needs about 0.")

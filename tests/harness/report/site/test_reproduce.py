@@ -85,3 +85,11 @@ def test_a_scenario_and_a_profile_of_ones_own_are_files(tmp_path, monkeypatch):
     command, note = reproduction(record)
     assert "--scenario mine.toml --profile quick.toml" in command
     assert "mine.toml: no such file" in note
+
+
+def test_a_network_of_ones_own_is_a_file():
+    record = record_of(method="source_only", scenario="gta2cs", profile="tiny")
+    spec = record.spec.model_copy(update={"student": "mmseg:my_net.py@0123456789"})
+    command, note = reproduction(record.model_copy(update={"spec": spec}))
+    assert request_in(command).student == "mmseg:my_net.py"
+    assert note.startswith("Not checked: ")

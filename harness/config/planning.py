@@ -23,6 +23,7 @@ from harness.config.network_files import (
 from harness.config.overrides import apply_overrides
 from harness.config.schema import Profile, RunSpec, Scenario, Seed
 from harness.config.start_weights import (
+    IF_FOUND,
     Start,
     check_init,
     check_teacher,
@@ -175,16 +176,14 @@ def _resolved(request: Request, data_root: Path | None) -> Plan:
         profile = profile.model_copy(update={"student": request.student})
     knobs = catalogue.knobs_for(profile, scenario.target)
     knobs = {k: v for k, v in knobs.items() if k in config_class.model_fields}
-    for option in ("teacher_checkpoint", "teacher", "teacher_init"):
-        value = getattr(request, option)
-        knob = option.replace("_init", "")
-        if value is not None and knob not in config_class.model_fields:
-            raise BenchError(
-                f"--{option.replace('_', '-')} {value}: method {request.method!r} has no frozen "
-                "teacher; expected one that has, such as dualkd."
-            )
-        if value is not None and option == knob:
-            knobs[option] = value
+    options = {option: getattr(request, option) for option in ("teacher_checkpoint", "teacher")}
+    named = {option: value for option, value in options.items() if value is not None}
+    for option in [o for o in named if o not in config_class.model_fields]:
+        raise BenchError(
+            f"--{option.replace('_', '-')} {named[option]}: method {request.method!r} has no "
+            f"frozen teacher that a knob {option} names; expected one that has, such as dualkd."
+        )
+    knobs |= named
     profile, scenario, knobs = apply_overrides(
         request.overrides, profile, scenario, config_class, knobs
     )
@@ -196,12 +195,12 @@ def _resolved(request: Request, data_root: Path | None) -> Plan:
     )
     profile = sized(scenario, profile, data_root)
     data = find_sources(scenario, profile, data_root)
-    trains_teacher = "teacher" in config_class.model_fields and not knobs.get("teacher_checkpoint")
-    starts = (
-        start(request.init, profile.init),
-        start(request.teacher_init, profile.teacher_init if trains_teacher else None),
-    )
+    by_profile = None if knobs.get("teacher_checkpoint") else profile.teacher_init
+    starts = start(request.init, profile.init), start(request.teacher_init, by_profile)
     resolved = plan(request.method, knobs, scenario, profile, request.seed, data, *starts)
+    if request.teacher_init is not None and not (resolved.teachers or resolved.companions):
+        found = f"method {request.method!r} has no frozen teacher; expected one that has"
+        raise BenchError(f"--teacher-init {request.teacher_init}: {found}, such as dualkd.")
     _check_trained(resolved)
     return resolved
 
@@ -281,13 +280,14 @@ def plan(
         wanted, beside = networks_beside(method, config, profile.student)
     except ValueError as error:
         raise BenchError(f"{error}.") from error
+    teacher_init = teacher_init if wanted or beside else None
     other_option = "--teacher-init" if teacher_init else "--init"  # of networks beside the student
     teachers = []
     references: list[dict[str, Any]] = []
     for network, checkpoint, trained, trainer in wanted:
         network = _network(network)
         own_start = start_beside(network, profile.student, init, teacher_init)
-        if checkpoint and teacher_init:
+        if checkpoint and teacher_init not in (None, IF_FOUND):
             raise BenchError(
                 f"--teacher-init {teacher_init}: the frozen teacher is read from {checkpoint} and "
                 "not trained; expected one of the two."
@@ -319,7 +319,7 @@ def plan(
             if trained_by.frozen_teachers(its_config, network):  # it might ask for this one's
                 raise BenchError(
                     f"method {method_name}: {trainer} is to train its frozen teacher, and asks for "
-                    "one itself; expected a method without."
+                    "one itself; expected one without, or TeacherSpec(network, CHECKPOINT)."
                 )
             teacher = plan(
                 trainer, own_knobs, scenario, teacher_profile, seed, data, own_start,

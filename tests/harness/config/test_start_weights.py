@@ -16,8 +16,11 @@ from harness.config.suites import requests
 from harness.errors import BenchError
 from harness.files import file_hash
 from harness.runs.launchers import Task
+from methods import registry
+from methods.contract import TeacherSpec
 from methods.networks import zoo
 from methods.networks.weights import load_weights, save_weights
+from methods.source_only import SourceOnly
 
 SMALL = "timm:test_efficientnet"  # a network that timm has for tests
 
@@ -144,6 +147,29 @@ def test_a_companion_too(tmp_path, monkeypatch):
         method="duda", scenario="gta2cs", student="mini_s", teacher=SMALL, teacher_init="imagenet"
     )
     assert {companion.init for companion in resolve(request).companions} == {weights}
+
+
+class NamesItsTeacher(SourceOnly):
+    """Without a knob `teacher`."""
+
+    @classmethod
+    def frozen_teachers(cls, config, student):
+        return [TeacherSpec(SMALL)]
+
+
+def test_a_teacher_that_no_knob_names_starts_as_the_profile_and_the_command_say(
+    tmp_path, monkeypatch
+):
+    weights = installed(tmp_path / "site", monkeypatch)
+    monkeypatch.setitem(registry.BUILT_IN, "naming", f"{__name__}:NamesItsTeacher")
+    request = Request(method="naming", scenario="gta2cs", student="mini_s")
+    assert resolve(request).teachers[0].plan.init == weights
+    random = resolve(request.model_copy(update={"teacher_init": "none"}))
+    assert random.teachers[0].plan.init is None
+    with pytest.raises(BenchError, match="'naming' has no frozen teacher that a knob teacher"):
+        resolve(request.model_copy(update={"teacher": "mini_m"}))
+    with pytest.raises(BenchError, match=r"--teacher-init imagenet: .* no frozen teacher"):
+        plan(teacher_init="imagenet")
 
 
 def test_a_profile_and_a_suite_say_it_too(tmp_path, monkeypatch):

@@ -118,8 +118,12 @@ def usual(records: Iterable[Record]) -> dict[str, Any]:
 def networks(record: Record) -> Iterator[dict[str, Any]]:
     """The run's student, frozen teachers and companions: network, init, init_file."""
     spec = record.spec
-    yield {"network": spec.student, "init": spec.init, "init_file": spec.init_file}
-    yield from spec.teachers
+    student = {"network": spec.student, "init": spec.init, "init_file": spec.init_file}
+    yield student
+    for teacher in spec.teachers:
+        # Without weights of its own, one of the student's network starts as that does.
+        as_student = teacher["network"] == spec.student and not teacher.get("init")
+        yield teacher | student if as_student and is_trained(teacher) else teacher
     yield from spec.companions
 
 

@@ -157,3 +157,13 @@ def test_the_note_tells_random_weights_where_weights_are_wanted():
 
 def test_settings_hold_the_content_and_not_the_name():
     assert settings(started(fake_record(), **LITE))["init"] == LITE["init"]
+
+
+def test_a_teacher_of_the_students_network_starts_as_the_student_does():
+    """Where it was given no weights of its own; then no network here starts at random."""
+    teacher = {"network": "b0", "weights_id": "u"}
+    records = [started(fake_record(m, student="b0", teachers=[teacher]), **LITE) for m in "ab"]
+    assert note(*records) == [
+        "Weights that encoders start from: b0: 57934424 (efficientnet-lite0-57934424.pth)."
+    ]
+    assert labels(*records) == {"a", "b"}

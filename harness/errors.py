@@ -70,6 +70,11 @@ REMEDIES = {
     "pixel: batch normalisation needs more than one value a channel; expected a larger batch or "
     "crop: --set batch_size=2, or --set crop=HEIGHT,WIDTH",
     "DataLoader worker (pid": WORKER_ENDED,
+    "backward through the graph a second time": "a group of terms needs a forward that an earlier "
+    "group's backward has freed; expected the terms of one forward in one group, and .detach() on "
+    "what a later group takes from it",
+    "modified by an inplace operation": "what a term needs changes in place before the term is "
+    "backpropagated; expected the change after the `yield`, or the term to be made from a .clone()",
     "ried to allocate": "out of memory; expected it to fit: try "
     "--set batch_size=1, or a smaller --set crop=HEIGHT,WIDTH",
 }

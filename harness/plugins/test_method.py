@@ -20,7 +20,7 @@ from harness.config.knobs import config_of
 from harness.config.network_files import outline, pinned
 from harness.config.overrides import apply_overrides
 from harness.config.planning import find_method
-from harness.errors import in_one_line
+from harness.errors import explained, in_one_line
 from harness.training.precision import computing_threads
 from methods.contract import Method
 from methods.plug_in import exits_raise
@@ -113,7 +113,8 @@ def _reason(case: Case) -> str:
     except Exception as error:
         if os.environ.get("UDA_BENCH_DEBUG"):
             raise
-        return f"{type(error).__name__}: {in_one_line(error)}{_line_of_method(error, method)}"
+        reason = explained(error) or f"{type(error).__name__}: {in_one_line(error)}"
+        return f"{reason}{_line_of_method(error, method)}"
     return ""
 
 

@@ -21,11 +21,26 @@ def too_large() -> None:
     torch.empty(2**50)
 
 
+def backward_twice() -> None:
+    loss = torch.ones(1, requires_grad=True).square().sum()
+    loss.backward()
+    loss.backward()
+
+
+def state_that_moves() -> None:
+    state = torch.ones(1)
+    loss = (torch.ones(1, requires_grad=True) * state).sum()
+    state.add_(1)
+    loss.backward()
+
+
 @pytest.mark.parametrize(
     ("call", "remedy"),
     [
         (lambda: torch.nn.BatchNorm2d(4)(torch.zeros(1, 4, 1, 1)), "--set batch_size=2"),
         (lambda: torch.nn.BatchNorm1d(4)(torch.zeros(1, 4)), "--set batch_size=2"),
+        (backward_twice, "the terms of one forward in one group"),
+        (state_that_moves, "the change after the `yield`"),
         (too_large, "out of memory"),
         (lambda: bytearray(2**62), "out of memory"),
     ],

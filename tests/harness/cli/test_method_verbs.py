@@ -12,7 +12,11 @@ from bench_cli import bench, refused
 from forked import forked
 
 from harness.cli.main import main
+from harness.plugins.test_method import _reason
 from methods import registry
+from methods.source_only import SourceOnly
+from methods.testing.suite import Case, Check
+from methods.testing.tools import Subject
 
 ROOT = Path(__file__).parents[3]
 
@@ -34,6 +38,8 @@ class Broken(Method):
         noise = 0.1 * torch.randn(2, 1, 1, 1)
         logits = self.student(batch.source_image + noise).logits
         yield {"source": cross_entropy(logits, batch.source_label)}
+        if self.student.num_classes != 19:
+            yield {"again": logits.mean()}
 '''
 
 
@@ -118,9 +124,21 @@ def test_a_method_that_breaks_the_contract_is_told_where(tmp_path):
     at = lines.index("FAIL  any crop will do (1)")
     assert f"ZeroDivisionError: an odd size (line 15 of {path})" in lines[at + 1]
     assert "PASS  the batch stays as it is (2)" in lines
+    at = lines.index("FAIL  any number of classes will do (1)")
+    assert "with 23 classes it breaks" in lines[at + 1]
     # Noise that it leaves on the CPU.
     assert any(line.startswith("FAIL  it seldom waits for a gpu") for line in lines), tested.out
-    assert lines[-1].startswith("the contract: broken breaks it in 3 of 23 checks")
+    assert lines[-1].startswith("the contract: broken breaks it in 4 of 27 checks")
+
+
+def test_what_torch_says_of_a_graph_is_told_with_its_remedy():
+    def broken(subject):
+        loss = torch.ones(1, requires_grad=True).square().sum()
+        loss.backward()
+        loss.backward()
+
+    case = Case(Check(broken), Subject(SourceOnly))
+    assert "expected the terms of one forward in one group" in _reason(case)
 
 
 def test_what_cannot_be_tested_is_refused():

@@ -6,6 +6,8 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from methods.contract import CompanionSpec, Method, TeacherSpec
 
 
@@ -38,3 +40,21 @@ def networks_beside(
             what = f"method {method.__name__}: {hook} gave {found}"
             raise ValueError(f"{what}; expected a list of {kind.__name__}(...)")
     return teachers, companions
+
+
+def unregistered(method: nn.Module) -> list[str]:
+    """Attributes, lists and dictionaries, that hold modules with parameters in no part of a method.
+
+    Nobody moves them to the device, trains or saves them.
+    """
+    known = {id(module) for module in method.modules()}
+    names = []
+    for part_name, part in method.named_modules():
+        for name, value in vars(part).items():
+            held = value.values() if isinstance(value, dict) else value
+            if not isinstance(value, dict | list | tuple):
+                continue
+            modules = [item for item in held if hasattr(item, "named_modules")]
+            if any(id(m) not in known and any(True for _ in m.parameters()) for m in modules):
+                names.append(f"{part_name}.{name}" if part_name else name)
+    return names

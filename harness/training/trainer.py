@@ -15,6 +15,7 @@ from harness.training.execution import laid_out
 from harness.training.gradients import GradientSum
 from harness.training.precision import autocast
 from methods.contract import Batch, Method
+from methods.hooks import unregistered
 from methods.networks.encoder_rates import with_encoder_rates
 from methods.parts.joined import average_gradients
 
@@ -194,6 +195,11 @@ class Trainer:
                 f"no optimiser has {left[0]}{more}",
                 "all that learns to be built in setup and to stand in param_groups or "
                 "critic_groups, and requires_grad_(False) for what stands still",
+            )
+        if hidden := unregistered(self.method):
+            raise self._broken(
+                f"{hidden[0]} holds modules that nobody trains, moves or saves",
+                "nn.ModuleList or nn.ModuleDict in the place of a list, tuple or dict",
             )
 
     def _broken(self, found: str, expected: str) -> BenchError:

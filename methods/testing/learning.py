@@ -6,7 +6,12 @@ import copy
 from typing import Literal
 
 import torch
+from torch import nn
+from torch.nn.modules.dropout import _DropoutNd
 
+from methods.contract import Method, Segmentor
+from methods.hooks import unregistered
+from methods.parts.ema import EMATeacher
 from methods.testing.tools import (
     CLASSES,
     ITERATIONS,
@@ -25,24 +30,103 @@ from methods.testing.tools import (
 
 
 def gradients_reach_the_student_and_nothing_frozen(subject: Subject) -> None:
+    """What of the student `setup` holds still, by `requires_grad_(False)`, is frozen too."""
     method = subject.make()
     before = {n: p.clone() for n, p in frozen(method)}
+    learning = {n: p for n, p in method.student.named_parameters() if p.requires_grad}
+    resting = {id(p) for p in method.student.parameters() if not p.requires_grad}
+    names = [n for n, p in method.named_parameters(remove_duplicate=False) if id(p) in resting]
+    shared = [n for n in names if not n.startswith("student.")]
+    require(not shared, f"the student shares weights with something frozen: {some(shared)}")
+    require(learning, "nothing of the student learns: none of its parameters requires a gradient")
     train_step(method, optimiser_for(method), subject.batch(), ITERATIONS - 1)
-    silent = [n for n, p in method.student.named_parameters() if p.grad is None]
+    silent = [n for n, p in learning.items() if p.grad is None]
     require(not silent, f"no gradient reaches the student's {some(silent)}")
     for part in ("encoder", "head"):
-        gradients = [p.grad for p in getattr(method.student, part).parameters()]
+        gradients = [p.grad for n, p in learning.items() if n.startswith(f"{part}.")]
         require(
-            any(g is not None and g.abs().sum() > 0 for g in gradients),
+            not gradients or any(g is not None and g.abs().sum() > 0 for g in gradients),
             f"every gradient of the student's {part} is zero",
         )
     taught = [n for n, p in frozen(method) if p.grad is not None]
     require(not taught, f"gradients reach what is frozen: {some(taught)}")
-    now = dict(frozen(method))
-    moved = [n for n in differing(before, now) if not n.startswith("ema.")]
-    require(not moved, f"frozen weights move, and are no EMA teacher's (ema.*): {some(moved)}")
-    shared = {id(p) for p in method.student.parameters()} & {id(p) for _, p in frozen(method)}
-    require(not shared, "the student shares weights with something frozen")
+    moved = [n for n in differing(before, dict(frozen(method))) if not n.startswith("ema.")]
+    moved = [n for n in moved if not n.startswith(_averages(method))]
+    require(
+        not moved,
+        f"frozen weights move: {some(moved)}; expected that of an EMA teacher alone, which is "
+        "kept as `ema`, an EMATeacher of methods/parts/ema.py or what `ema_teacher` returns",
+    )
+
+
+def _averages(method: Method) -> tuple[str, ...]:
+    """What names of parameters of the method's EMA teachers begin with."""
+    scored = method.ema_teacher
+    return tuple(
+        f"{name}."
+        for name, module in method.named_modules()
+        if isinstance(module, EMATeacher) or module is scored
+    )
+
+
+def a_further_network_only_teaches(subject: Subject) -> None:
+    """A network beside student and companions does not learn, and answers without dropout."""
+    companions = subject.companions()
+    method = subject.make(companions=companions)
+    learners = {module for net in (method.student, *companions) for module in net.modules()}
+    further = {
+        name: module
+        for name, module in method.named_modules()
+        if isinstance(module, Segmentor) and learners.isdisjoint(module.modules())
+    }
+    for name, network in further.items():
+        require(
+            not any(p.requires_grad for p in network.parameters()),
+            f"{name} learns, and is neither the student nor a companion: an EMA teacher is an "
+            "EMATeacher of methods/parts/ema.py; what is to learn is asked for by companions()",
+        )
+    dropping: set[str] = set()
+    for name, network in further.items():
+        for part in network.modules():
+            if isinstance(part, _DropoutNd) and part.p:
+                part.register_forward_pre_hook(
+                    lambda part, given, name=name: dropping.add(name) if part.training else None
+                )
+    train_step(method, optimiser_for(method), subject.batch(), ITERATIONS - 1)
+    require(
+        not dropping,
+        f"{some(sorted(dropping))} does not learn, and answers with dropout: keep it as EMATeacher "
+        "or Frozen, of methods/parts/ema.py",
+    )
+
+
+def its_modules_are_registered(subject: Subject) -> None:
+    """In a plain list nobody trains, moves or saves them."""
+    method = subject.make()
+    hidden = unregistered(method)
+    require(
+        not hidden,
+        f"{some(hidden)} holds modules that are not the method's: expected nn.ModuleList or "
+        "nn.ModuleDict",
+    )
+
+
+def the_student_stays_in_training_mode(subject: Subject) -> None:
+    """A method that has the student answer in eval mode puts every part back."""
+    method = subject.make()
+    before = _modes(method.student)
+    for step in (0, ITERATIONS - 1):
+        train_step(method, optimiser_for(method), subject.batch(), step)
+        changed = [name for name, mode in _modes(method.student).items() if mode != before[name]]
+        require(
+            not changed,
+            f"step {step} leaves parts of the student in another mode than it found them in: "
+            f"{some(changed)}; put back what eval() and train() change",
+        )
+
+
+def _modes(network: nn.Module) -> dict[str, bool]:
+    return {name or "all of it": module.training for name, module in network.named_modules()}
 
 
 def a_frozen_teacher_stays_as_it_was_given(subject: Subject) -> None:
@@ -54,8 +138,9 @@ def a_frozen_teacher_stays_as_it_was_given(subject: Subject) -> None:
     for teacher, old in zip(teachers, before, strict=True):
         moved = differing(old, teacher.state_dict())
         require(not moved, f"the frozen teacher {teacher.name} changes: {some(moved)}")
+        kept = any(module is teacher for module in method.modules())  # not read once, for a start
         require(
-            not any(module.training for module in teacher.modules()),
+            not kept or not any(module.training for module in teacher.modules()),
             f"the frozen teacher {teacher.name} is in training mode: wrap it in parts.ema.Frozen",
         )
 
@@ -73,7 +158,8 @@ def param_groups_hold_what_learns_each_once(subject: Subject) -> None:
     require(not idle, f"parameters that no optimiser holds: {some(idle)}")
     fixed = [names.get(i, "one that is not the method's") for i in held - wanted]
     require(not fixed, f"an optimiser holds what does not learn: {some(fixed)}")
-    absent = {id(p) for p in method.student.parameters()} - {id(p) for p in students}
+    learning = {id(p) for p in method.student.parameters() if p.requires_grad}
+    absent = learning - {id(p) for p in students}
     require(not absent, "param_groups leaves out a parameter of the student")
     require(all("lr" in group for group in method.critic_groups()), "a critic's group has no lr")
 
@@ -87,6 +173,7 @@ def a_group_teaches_the_student_or_its_critics(subject: Subject) -> None:
         method.zero_grad()
         minimised(group).backward()
         sides = {id(p) in theirs for p in method.parameters() if p.grad is not None}
+        require(sides, f"group {some([*group])} teaches nothing that the method holds")
         require(len(sides) == 1, f"group {some([*group])} teaches student and critics at once")
         taught |= sides
     require(taught == ({False, True} if theirs else {False}), "no group teaches the critics")
@@ -124,8 +211,9 @@ def the_head_learns_faster_by_the_factor(subject: Subject) -> None:
         for p in group["params"]
     }
     for part, wanted in (("head", 1e-3 * 10.0), ("encoder", 1e-3)):
-        rates = {rate[id(p)] for p in getattr(method.student, part).parameters()}
-        require(rates == {wanted}, f"the {part} learns at {rates}, {wanted} expected")
+        learning = [p for p in getattr(method.student, part).parameters() if p.requires_grad]
+        rates = {rate.get(id(p)) for p in learning}
+        require(rates <= {wanted}, f"the {part} learns at {rates}, {wanted} expected")
 
 
 def target_labels_change_nothing(subject: Subject) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 
 import torch
 from pydantic import ValidationError
@@ -12,6 +13,7 @@ from methods.networks.zoo import build
 from methods.testing.tools import (
     CLASSES,
     ITERATIONS,
+    ContractError,
     Subject,
     minimised,
     optimiser_for,
@@ -91,6 +93,25 @@ def any_crop_will_do(subject: Subject) -> None:
             train_step(method, optimiser_for(method), subject.batch(size=size), step)
 
 
+def any_number_of_classes_will_do(subject: Subject) -> None:
+    """How many there are the student says, and not the paper's benchmark."""
+    classes = CLASSES + 4
+    try:
+        _first_and_last_step(replace(subject, classes=classes))
+    except (RuntimeError, IndexError, ValueError) as error:
+        _first_and_last_step(subject)  # what breaks with any number is no matter of theirs
+        raise ContractError(
+            f"with {classes} classes it breaks, with {CLASSES} it does not: {error}; "
+            "self.student.num_classes says how many there are"
+        ) from error
+
+
+def _first_and_last_step(subject: Subject) -> None:
+    method = subject.make()
+    for step in (0, ITERATIONS - 1):
+        train_step(method, optimiser_for(method), subject.batch(step), step)
+
+
 def its_networks_answer_at_any_size(subject: Subject) -> None:
     """What is scored gives class scores and the maps that it says it has."""
     method = subject.make().eval()
@@ -126,8 +147,10 @@ def its_networks_are_built_again_by_their_names(subject: Subject) -> None:
 
 def the_batch_stays_as_it_is(subject: Subject) -> None:
     """Its tensors are the harness's: what is mixed or augmented is a copy."""
-    method, batch = subject.make(), subject.batch()
-    before = {k: v.clone() for k, v in vars(batch).items() if v is not None}
-    train_step(method, optimiser_for(method), batch, ITERATIONS - 1)
-    changed = [k for k, v in before.items() if not torch.equal(v, getattr(batch, k))]
-    require(not changed, f"it changes the batch in place: {some(changed)}")
+    method = subject.make()
+    for step in (0, ITERATIONS - 1):
+        batch = subject.batch()
+        before = {k: v.clone() for k, v in vars(batch).items() if v is not None}
+        train_step(method, optimiser_for(method), batch, step)
+        changed = [k for k, v in before.items() if not torch.equal(v, getattr(batch, k))]
+        require(not changed, f"step {step} changes the batch in place: {some(changed)}")

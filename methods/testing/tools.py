@@ -63,6 +63,7 @@ class Subject:
     network: str = NETWORKS[0]
     variant: str = "defaults"
     knobs: Mapping[str, Any] = field(default_factory=dict)  # the user's, before the variant's
+    classes: int = CLASSES
 
     @property
     def config(self) -> Any:
@@ -71,14 +72,14 @@ class Subject:
     def frozen_teachers(self) -> list[Segmentor]:
         """The frozen teachers it asks for, with random weights."""
         return [
-            zoo.build(spec.network, CLASSES)
+            zoo.build(spec.network, self.classes)
             for spec in self.method.frozen_teachers(self.config, self.network)
         ]
 
     def companions(self) -> list[Segmentor]:
         """The companions it asks for, with random weights."""
         return [
-            zoo.build(spec.network, CLASSES)
+            zoo.build(spec.network, self.classes)
             for spec in self.method.companions(self.config, self.network)
         ]
 
@@ -95,7 +96,7 @@ class Subject:
         torch.manual_seed(seed)
         config = self.config
         given = self.frozen_teachers() if teachers is None else teachers
-        student = zoo.build(self.network, CLASSES) if student is None else student
+        student = zoo.build(self.network, self.classes) if student is None else student
         companions = self.companions() if companions is None else companions
         method = self.method(
             config,
@@ -114,8 +115,8 @@ class Subject:
 
         def labels() -> Tensor:
             cells = (2, -(-size[0] // 8), -(-size[1] // 8))
-            blocks = torch.randint(0, CLASSES + 1, cells, generator=generator)
-            blocks = torch.where(blocks == CLASSES, IGNORE, blocks)
+            blocks = torch.randint(0, self.classes + 1, cells, generator=generator)
+            blocks = torch.where(blocks == self.classes, IGNORE, blocks)
             whole = blocks.repeat_interleave(8, 1).repeat_interleave(8, 2)
             return whole[:, : size[0], : size[1]].contiguous()
 

@@ -50,6 +50,14 @@ class BuiltLate(Supervised):
         yield {"late": self.late(torch.ones(1)).sum()}
 
 
+class InAList(Supervised):
+    def setup(self, frozen_teachers, companions):
+        self.critics = [nn.Linear(1, 1)]
+
+    def critic_groups(self):
+        return [{"params": list(self.critics[0].parameters()), "lr": 1e-4}]
+
+
 class TensorsAsGroups(Supervised):
     def critic_groups(self):
         return list(self.student.head.parameters())
@@ -63,6 +71,7 @@ class TensorsAsGroups(Supervised):
             BuiltLate,
             "no optimiser has late.weight and 1 more; expected all that learns to be built",
         ),
+        (InAList, "critics holds modules that nobody trains, moves or saves; expected nn.Module"),
         (TensorsAsGroups, "critic_groups gave something else; expected dictionaries with params"),
     ],
 )

@@ -138,6 +138,55 @@ def test_a_claim_is_what_its_command_makes_of_the_records(command, shown, monkey
     assert made == shown
 
 
+def compared(methods):
+    """The rows of the pages' tables of these two, by the text of their cells."""
+    tables = [shown for command, shown in COMPARED if re.match(rf"compare {methods} ", command)]
+    rows = [line for shown in tables for line in shown.splitlines()[2:]]
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in rows]
+
+
+def points(cell):
+    """A difference, and whether it is told from chance."""
+    return float(cell.split()[0]), not cell.endswith("~")
+
+
+def test_the_first_sentence_is_what_records_say():
+    """Of `adabn` over source-only at equal seconds, and of `daformer`'s EMA teacher over it."""
+    paths = [ROOT / one for one in page("results/tables/edition2/main.txt").split()]
+    gains = [
+        row.gain_at_seconds
+        for table in comparison(store.read_all(paths))
+        for row in table.rows
+        if row.method == "adabn"
+    ]
+    assert len(gains) == 4
+    assert all(gain.significant for gain in gains)
+    ema = [
+        points(row[3]) for row in compared("adabn daformer") if row[0] in ("gta2cs", "synthia2cs")
+    ]
+    assert len(ema) == 4
+    assert all(told for _, told in ema)
+    low, high = min(g.mean for g in gains), max(g.mean for g in gains)
+    said = " ".join(SAID.split())
+    assert (
+        f"is {low:.1f} to {high:.1f} points above source-only trained for as many seconds" in said
+    )
+    assert f"is {min(ema)[0]:.1f} to {max(ema)[0]:.1f} points above it" in said
+
+
+def test_the_second_sentence_is_what_the_tables_say():
+    """No EMA teacher is better with a frozen teacher beside it, and what that costs."""
+    rows = compared(r"daformer\S* dualkd\S*")
+    better = [row for row in rows if points(row[3]) > (0, False) and points(row[3])[1]]
+    worse = {row[0] for row in rows if points(row[3])[0] < 0 and points(row[3])[1]}
+    ratios = [float(row[5].split()[0]) for row in rows if row[5] != "-"]
+    assert not better
+    assert {"gta2cs", "gta2camvid"} <= worse
+    assert f"at {min(ratios):.1f} to {max(ratios):.1f} times `daformer`'s seconds" in " ".join(
+        SAID.split()
+    )
+
+
 def test_claims_are_made_and_none_is_left_open():
     for verb, found in (("claims", CLAIMS), ("compare", COMPARED)):
         assert len(found) == SAID.count(f"<!-- bench {verb}") == SAID.count(f"<!-- /bench {verb}")

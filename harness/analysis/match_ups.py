@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from harness.analysis.comparison import Table, comparison, newest, spelled_differences
 from harness.errors import BenchError
-from harness.records.schema import Record
+from harness.records.schema import Record, unlabelled
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ def match_ups(names: tuple[str, str], a: Sequence[Record], b: Sequence[Record]) 
     """Each row of `a` against each of `b` in the same table, in the tables' order.
 
     Where some have schedules of one length, only those; of these where some have the same student,
-    only those. `names` is what the user calls the two. BenchError where none may be compared.
+    only those; where some targets have labels, only those. `names` is what the user calls the two.
+    BenchError where none may be compared.
     """
     a, b = done(a), done(b)
     tables = [
@@ -36,6 +37,7 @@ def match_ups(names: tuple[str, str], a: Sequence[Record], b: Sequence[Record]) 
         how = "; ".join(f"{name} {' against '.join(v)}" for name, v in differing.items())
         raise BenchError(f"{names[0]} and {names[1]} may not be compared: {how}.")
     each = [one for table, of_a, of_b in found for one in _in_table(table, of_a, of_b)]
+    each = [m for m in each if not all(map(unlabelled, [*m.a, *m.b]))] or each
     if not each:
         raise BenchError(
             f"{names[0]} and {names[1]} are runs of the same settings: two methods, or two "
@@ -61,12 +63,12 @@ def _in_table(
 ) -> list[MatchUp]:
     apart = ", ".join(f"{name} {value}" for name, value in table.differs.items())
     where = {"scenario": table.scenario.name, "profile": table.profile_name, "settings": apart}
-    pairs = [
-        MatchUp(of_a, of_b, (of_a_label, of_b_label), where)
-        for of_a_label, of_a in a.items()
-        for of_b_label, of_b in b.items()
-        if of_a_label != of_b_label
-    ]
+    pairs: list[MatchUp] = []
+    for label_a, of_a in a.items():
+        for label_b, of_b in b.items():
+            turned = any(m.labels == (label_b, label_a) for m in pairs)  # both sides hold both
+            if label_a != label_b and not turned:
+                pairs.append(MatchUp(of_a, of_b, (label_a, label_b), where))
     as_long = [m for m in pairs if m.a[0].spec.profile.length == m.b[0].spec.profile.length]
     pairs = as_long or pairs
     return [m for m in pairs if m.a[0].spec.student == m.b[0].spec.student] or pairs

@@ -1,7 +1,7 @@
 """Which rows of two methods are held against each other."""
 
 import pytest
-from fake_records import fake_record
+from fake_records import fake_record, without_labels
 
 from harness.analysis.match_ups import match_ups
 from harness.errors import BenchError
@@ -78,6 +78,18 @@ def test_two_settings_of_one_method_are_compared_and_one_is_not():
     assert len(match_ups(("dualkd", "dualkd"), some, others)) == 1
     with pytest.raises(BenchError, match="a and b are runs of the same settings"):
         match_ups(("a", "b"), some[:1], some[1:])
+
+
+def test_settings_that_both_sides_hold_are_held_against_each_other_once():
+    some = [run for n in (1.0, 2.0, 3.0) for run in runs("dualkd", config={"lambda_kd": n})]
+    found = [[label[-2] for label in pair] for pair in labels(match_ups(("a", "a"), some, some))]
+    assert found == [["1", "2"], ["1", "3"], ["2", "3"]]
+
+
+def test_a_target_without_labels_is_left_out_beside_one_with_them():
+    a = [*runs("daformer"), *map(without_labels, runs("daformer", scenario="synthia2cs"))]
+    b = [*runs("dualkd"), *map(without_labels, runs("dualkd", scenario="synthia2cs"))]
+    assert [m.where["scenario"] for m in match_ups(NAMES, a, b)] == ["gta2cs"]
 
 
 def test_what_may_share_no_table_is_refused_with_what_differs():

@@ -186,9 +186,10 @@ def main_grid(table: Table, wanted: Sequence[str] = (), precision: int = PRECISI
     """The columns wanted, in that order; else those that this table needs: none holds nothing."""
     rows, convention = table.rows, table.scenario.convention
     kinds = memory_kinds(rows)
-    other = OTHER_CONVENTION.get(convention, "")
+    other = OTHER_CONVENTION.get(convention, "another convention")
     device = "".join(f" ({MEMORY[k]})" for k in kinds) if len(kinds) == 1 else ""
-    second = " or ".join(sorted({row.second_split for row in rows if row.second_split}))
+    splits = sorted({row.second_split for row in rows if row.second_split})
+    second = " or ".join(splits) or "a second split"
     timed, taught = any(row.gain_at_seconds for row in rows), any(row.teachers for row in rows)
     score = f".{precision}f"
     columns: list[tuple[str, str, Callable[[Row], str], bool]] = [

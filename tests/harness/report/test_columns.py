@@ -145,3 +145,13 @@ def test_rows_are_sorted_by_the_other_conventions_figure():
     ]  # fmt: skip
     text = render(records, "csv", sort="other_miou")
     assert text.index("\nsynthia2cs") < text.index("m1,") < text.index("m0,")
+
+
+def test_columns_that_no_row_fills_are_named_all_the_same():
+    grid = main_grid(table(fake_record("dacs")), ["second", "second_ema", "other_miou"])
+    assert grid.columns == [
+        "mIoU % on a second split",
+        "EMA teacher mIoU % on a second split",
+        "mIoU % (another convention)",
+    ]
+    assert grid.rows == [["-", "-", "-"]]

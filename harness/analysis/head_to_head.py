@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from statistics import fmean
 
@@ -56,7 +56,7 @@ class HeadToHead:
     network: ScoredNetwork
     a: Side
     b: Side
-    difference: Difference  # b - a
+    difference: Difference  # b - a; not tested below ENOUGH_SEEDS, as in a table
     noise: Deviations | None
     pooled_rows: int  # whose deviation the test takes
     classes: dict[str, Difference | None]  # b - a; p_holm over the classes
@@ -97,6 +97,7 @@ def head_to_head(
     spec = a[0].spec
     a_cost, b_cost = map(_cost, _on_one_machine(a, b))
     noises = _noises(b, a, shared)
+    gain = difference(by_seed(b), by_seed(a), *noises)
     return HeadToHead(
         scenario=spec.scenario.name,
         profile=spec.profile.name,
@@ -104,7 +105,7 @@ def head_to_head(
         network=network,
         a=_side(_named(labels[0], a, network), a, a_cost),
         b=_side(_named(labels[1], b, network), b, b_cost),
-        difference=difference(by_seed(b), by_seed(a), *noises),
+        difference=replace(gain, tested=gain.n >= ENOUGH_SEEDS),
         noise=shared,
         pooled_rows=sum(noise.rows for noise in set(noises) if noise),
         classes=_classes(a, b, rows),
@@ -211,9 +212,15 @@ def sentence(result: HeadToHead) -> str:
     """The comparison in one sentence: points, interval, test, n, p and cost."""
     gain = result.difference
     more = "more" if gain.mean >= 0 else "less"
-    chance = "" if gain.significant or math.isnan(gain.p) else ", which chance explains as well"
     said = f"{result.b.label} scores {abs(gain.mean):.1f} points {more} than {result.a.label}"
-    return f"{said}{chance} ({_evidence(result)}){_at_what_cost(result.a.cost, result.b.cost)}."
+    cost = _at_what_cost(result.a.cost, result.b.cost)
+    return f"{said}{_chance(gain)} ({_evidence(result)}){cost}."
+
+
+def _chance(gain: Difference) -> str:
+    if gain.significant or math.isnan(gain.p):
+        return ""
+    return ", which chance explains as well" if gain.tested else ", of too few seeds to tell"
 
 
 def _evidence(result: HeadToHead) -> str:

@@ -45,6 +45,15 @@ def test_two_methods_alone_are_compared_by_welchs_test():
     assert result.difference.test == "Welch t"
 
 
+def test_two_seeds_tell_nothing_as_in_a_table():
+    """However small p is: of two seeds against five it errs too often."""
+    b = runs("dualkd", (33.0, 33.5, 33.3, 33.8, 34.0))
+    result = head_to_head(NAMES, runs("daformer", (30.0, 30.4)), b, [])
+    assert result.difference.p < 0.01
+    assert not result.difference.significant
+    assert "more than daformer, of too few seeds to tell (95 % interval" in sentence(result)
+
+
 def test_comparable_records_share_the_deviation_and_others_do_not():
     others = [*runs("source_only", (21, 25, 24)), *runs("oracle", (48, 52, 52))]
     elsewhere = runs("mic", (10, 60, 90), scenario="synthia2cs")

@@ -138,9 +138,10 @@ def _times(ratio: float | None, style: str) -> str:
 
 
 def _table_notes(compared: Sequence[Compared], tested: int) -> list[str]:
+    corrected_over = f"corrected over the {tested} of its column (Holm)"
     notes = [
         "[low, high] is the 95 % interval of that comparison alone, over seeds; ~ cannot be told "
-        f"from chance: p >= 0.05, corrected over the {tested} of its column (Holm).",
+        f"from chance: {f'p >= 0.05, {corrected_over}' if tested else 'of too few seeds'}.",
         "training time and memory are of the one over the other's, frozen teachers' training "
         f"included; {NONE}: of other machines, or not known.",
         "One alone is shown by class: --scenario, --length, --student, --teacher, "

@@ -88,6 +88,11 @@ def test_one_comparison_is_a_table_too_where_both_networks_are_asked_for(everywh
     assert len(json.loads(everywhere("--format", "json", *narrowed).out)) == 2
 
 
+def test_a_table_of_single_seeds_tests_nothing_and_says_so():
+    outcome = bench("compare", "2084b3650a", "124288878e", RECORDS, "--network", "both")
+    assert "told from chance: of too few seeds." in " ".join(outcome.out.split())
+
+
 def test_sentences_of_several_say_their_scenario(everywhere):
     lines = everywhere("--format", "sentence", "--network", "ema").out.splitlines()
     assert [line.partition(":")[0] for line in lines] == ["gta2cs", "gta2cs"] + ["synthia2cs"] * 2

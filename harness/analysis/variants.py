@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from harness.config.schema import RunSpec
@@ -26,7 +26,7 @@ def settings(record: Record) -> dict[str, Any]:
             values.pop(name, None)
         values["checkpoint"] = [teacher.get("checkpoint_sha256") for teacher in spec.teachers]
         values["teacher_iterations"] = spec.profile.teacher_iterations // spec.profile.length
-        values["teacher_init"] = [teacher.get("init") for teacher in spec.teachers]
+        values["teacher_init"] = [teacher.get("init") for teacher in frozen_teachers(spec)]
     if spec.companions:
         values.pop("teacher", None)  # tables have a column for it
         values["companions"] = [companion.get("init") for companion in spec.companions]
@@ -38,7 +38,7 @@ def settings(record: Record) -> dict[str, Any]:
 #: Start weights, by the setting: of which networks they are.
 _STARTS: dict[str, Callable[[RunSpec], list[dict[str, Any]]]] = {
     "init": lambda spec: [{"network": spec.student, "init": spec.init}],
-    "teacher_init": lambda spec: list(spec.teachers),
+    "teacher_init": lambda spec: frozen_teachers(spec),
     "companions": lambda spec: list(spec.companions),
 }
 
@@ -115,16 +115,20 @@ def usual(records: Iterable[Record]) -> dict[str, Any]:
     return in_common
 
 
-def networks(record: Record) -> Iterator[dict[str, Any]]:
+def networks(record: Record) -> list[dict[str, Any]]:
     """The run's student, frozen teachers and companions: network, init, init_file."""
     spec = record.spec
     student = {"network": spec.student, "init": spec.init, "init_file": spec.init_file}
-    yield student
-    for teacher in spec.teachers:
-        # Without weights of its own, one of the student's network starts as that does.
-        as_student = teacher["network"] == spec.student and not teacher.get("init")
-        yield teacher | student if as_student and is_trained(teacher) else teacher
-    yield from spec.companions
+    return [student, *frozen_teachers(spec), *spec.companions]
+
+
+def frozen_teachers(spec: RunSpec) -> list[dict[str, Any]]:
+    """A spec's frozen teachers; where no start is said, the student's network starts as it does."""
+    student = {"init": spec.init, "init_file": spec.init_file}
+    return [
+        student | teacher if teacher["network"] == spec.student and is_trained(teacher) else teacher
+        for teacher in spec.teachers
+    ]
 
 
 def start_names(records: Iterable[Record]) -> dict[str, str]:

@@ -24,6 +24,7 @@ from harness.config.overrides import apply_overrides
 from harness.config.schema import Profile, RunSpec, Scenario, Seed
 from harness.config.start_weights import (
     IF_FOUND,
+    RANDOM,
     Start,
     check_init,
     check_teacher,
@@ -80,9 +81,10 @@ class Companion:
     network: str
     init: Path | None = None
 
-    def reference(self) -> dict[str, Any]:
+    def reference(self, *, says_random: bool) -> dict[str, Any]:
         """What a spec says of it: the file by its content, and its name."""
-        return {"network": self.network} | (start_reference(self.init) if self.init else {})
+        said = self.init or says_random
+        return {"network": self.network} | (start_reference(self.init) if said else {})
 
 
 @dataclass(frozen=True)
@@ -275,7 +277,8 @@ def plan(
     profile = profile.model_copy(
         update={"student": _network(profile.student), "init": None, "teacher_init": None}
     )
-    student_init = located(init, profile.student, init_option) if init else None
+    student_init = located(init, profile.student, init_option)
+    as_student = profile.student if student_init else None  # networks that start so if unsaid
     try:
         wanted, beside = networks_beside(method, config, profile.student)
     except ValueError as error:
@@ -287,7 +290,7 @@ def plan(
     for network, checkpoint, trained, trainer in wanted:
         network = _network(network)
         own_start = start_beside(network, profile.student, init, teacher_init)
-        if checkpoint and teacher_init not in (None, IF_FOUND):
+        if checkpoint and teacher_init not in (None, IF_FOUND, RANDOM):
             raise BenchError(
                 f"--teacher-init {teacher_init}: the frozen teacher is read from {checkpoint} and "
                 "not trained; expected one of the two."
@@ -300,7 +303,7 @@ def plan(
             teachers.append(Teacher(network, checkpoint=Path(checkpoint)))
             references.append({"network": network, "checkpoint_sha256": known_hash(checkpoint)})
         elif not trained:
-            weights = located(own_start, network, other_option) if own_start else None
+            weights = located(own_start, network, other_option)
             if weights is None:
                 raise BenchError(
                     f"the frozen teacher {network} is not trained here, and starts from no weights;"
@@ -326,10 +329,9 @@ def plan(
                 init_option=other_option,
             )  # fmt: skip
             teachers.append(Teacher(network, plan=teacher))
-            reference = {"network": network, "weights_id": teacher.spec.weights_id}
-            if teacher_init and teacher.init:
-                reference |= start_reference(teacher.init)
-            references.append(reference)
+            references.append({"network": network, "weights_id": teacher.spec.weights_id})
+            if teacher_init and (teacher.init or network == as_student):
+                references[-1] |= start_reference(teacher.init)
     companions = []
     for network, checkpoint in beside:
         network = _network(network)
@@ -337,10 +339,8 @@ def plan(
         own_init = Path(checkpoint) if checkpoint else None
         if own_init:
             check_init(own_init, network, "--teacher-checkpoint")
-        if own_start and not own_init:
-            own_init = located(own_start, network, other_option)
-            if own_init:
-                check_init(own_init, network, other_option)
+        elif own_init := located(own_start, network, other_option):
+            check_init(own_init, network, other_option)
         companions.append(Companion(network, own_init))
     method_config = naming(method_name, config)
     networks = [t.network for t in teachers] + [c.network for c in companions]
@@ -362,7 +362,7 @@ def plan(
         ),
         student=profile.student,
         teachers=references,
-        companions=[companion.reference() for companion in companions],
+        companions=[c.reference(says_random=c.network == as_student) for c in companions],
         networks=configs((profile.student, *networks)),
         plugins=registry.origins(method_name),
         init=init_hash(student_init, profile.student, init_option) if student_init else None,

@@ -12,7 +12,7 @@ from harness.config.knobs import files
 from harness.config.network_files import recorded, register
 from harness.config.planning import Plan, find_method, plan
 from harness.config.schema import RunSpec
-from harness.config.start_weights import IMAGENET, Start
+from harness.config.start_weights import IMAGENET, RANDOM, Start
 from harness.data.sources import find_sources
 from harness.errors import BenchError
 from methods import registry
@@ -43,8 +43,8 @@ def replan(
     knobs = spec.method_config if config is None else config
     if not init and not teacher_init:
         init = IMAGENET if spec.init else None
-        others = (*spec.teachers, *spec.companions)
-        teacher_init = IMAGENET if any(other.get("init") for other in others) else None
+        said = [o["init"] for o in (*spec.teachers, *spec.companions) if "init" in o]
+        teacher_init = (IMAGENET if any(said) else RANDOM) if said else None
     made = plan(
         spec.method, knobs, spec.scenario, spec.profile, spec.seed, data, init, teacher_init
     )

@@ -22,11 +22,12 @@ IMAGENET: Literal["imagenet"] = "imagenet"
 #: The same where a profile says it: a network that no package serves may start from random weights.
 IF_FOUND: Literal["imagenet, if found"] = "imagenet, if found"
 
-#: Stands for random weights, so that a command goes before what its profile says.
-RANDOM = "none"
+#: Stands for random weights, so that a command goes before what its profile says, and before
+#: --init for a network beside a student of the same kind.
+RANDOM: Literal["none"] = "none"
 
 #: A file of weights, or one of those words.
-Start = Path | Literal["imagenet", "imagenet, if found"]
+Start = Path | Literal["imagenet", "imagenet, if found", "none"]
 
 #: The variable that names a folder of the user's with files as they are published.
 FOLDER = "UDA_BENCH_WEIGHTS"
@@ -50,25 +51,29 @@ PACKAGES = {
 
 
 def start(asked: str | None, by_profile: str | None = None) -> Start | None:
-    """What an option says, else a profile; None: random weights.
+    """What an option says, else a profile; None: neither says anything.
 
     A file, `imagenet` or `none` as a word: `./imagenet` is a file.
     """
     name = asked or by_profile
-    if name in (None, RANDOM):
+    if name is None:
         return None
+    if name == RANDOM:
+        return RANDOM
     if name == IMAGENET:
         return IMAGENET if asked else IF_FOUND
     return Path(name)
 
 
-def located(weights: Start, network: str, option: str) -> Path | None:
-    """The file; None where IF_FOUND finds none and no package serves the network.
+def located(weights: Start | None, network: str, option: str) -> Path | None:
+    """The file; None for random weights, and where IF_FOUND finds none and no package serves.
 
     BenchError where `imagenet` stands for one that is not on this machine. Looked for in the
     network's package, then by its published names in the folder that UDA_BENCH_WEIGHTS names and
     in the caches of Hugging Face and torch.hub. Nothing is fetched.
     """
+    if weights in (None, RANDOM):
+        return None
     if isinstance(weights, Path):
         return weights
     path = _packaged(network) or _downloaded(network)
@@ -149,9 +154,9 @@ def start_beside(
     return teacher_init
 
 
-def start_reference(init: Path) -> dict[str, str]:
-    """What a spec says of the start weights of a network beside the student."""
-    return {"init": known_hash(init), "init_file": init.name}
+def start_reference(init: Path | None) -> dict[str, str | None]:
+    """What a spec says of the start weights of a network beside the student; None: random."""
+    return {"init": known_hash(init), "init_file": init.name} if init else {"init": None}
 
 
 def init_hash(path: Path, network: str, option: str) -> str:

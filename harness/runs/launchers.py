@@ -33,7 +33,7 @@ class Task(BaseModel):
     spec: RunSpec
     config: dict[str, Any]
     init: Path | None = None
-    teacher_init: Literal["imagenet", "imagenet, if found"] | Path | None = None
+    teacher_init: Literal["imagenet", "imagenet, if found", "none"] | Path | None = None
     plugins: list[Path] = []
     results: Path
     data_root: Path | None = None

@@ -83,8 +83,11 @@ def _settings(spec: RunSpec, made: RunSpec) -> dict[str, Any]:
 
 
 def _starts_beside(spec: RunSpec) -> list[Any]:
-    """The weights that networks beside the student start from, by hash; None: random."""
-    return [network.get("init") for network in (*spec.teachers, *spec.companions)]
+    """The weights that networks beside the student start from, by hash; None: random.
+
+    "": nothing is said of it, so that one of the student's network starts as the student.
+    """
+    return [network.get("init", "") for network in (*spec.teachers, *spec.companions)]
 
 
 def _overrides(spec: RunSpec, made: RunSpec) -> tuple[str, ...]:

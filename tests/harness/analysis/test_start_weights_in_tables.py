@@ -91,6 +91,19 @@ def test_a_frozen_teachers_weights_part_rows():
     }
 
 
+def test_a_teacher_of_the_students_network_starts_as_it_does_unless_it_says_otherwise():
+    unsaid = {"network": "b0", "weights_id": "u"}
+    random = {"network": "b0", "weights_id": "v", "init": None}
+    runs = [fake_record("dualkd", teachers=[t], student="b0") for t in (unsaid, random)]
+    assert labels(*(started(run, **LITE) for run in runs)) == {
+        "dualkd (teacher_init=57934424)",
+        "dualkd (teacher_init=random)",
+    }
+    alone = started(fake_record("dualkd", teachers=[unsaid], student="b0"), **LITE)
+    source_only = started(fake_record("source_only", student="b0"), **LITE)
+    assert labels(alone, source_only) == {"dualkd", "source_only"}
+
+
 def test_rows_whose_networks_tell_their_weights_do_not_name_them():
     """Weights are said once, above the table; the column of students does the rest."""
     other = started(fake_record("dacs", student="b1"), **TEACHER)

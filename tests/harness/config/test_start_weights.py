@@ -199,6 +199,37 @@ def test_a_command_may_ask_for_random_weights_where_the_profile_has_others(tmp_p
     assert "init" not in random.spec.teachers[0]
 
 
+@pytest.mark.parametrize("method", ["dualkd", "duda"])
+@pytest.mark.parametrize("profile", ["tiny", "gate"], ids=["with start weights", "without"])
+def test_random_weights_go_before_the_students_for_a_network_like_it(
+    tmp_path, monkeypatch, method, profile
+):
+    """Said of frozen teachers alone, it is not what a run without the option does."""
+    weights = installed(tmp_path / "site", monkeypatch)
+    request = Request(
+        method=method, scenario="gta2cs", profile=profile, student=SMALL, teacher=SMALL,
+        init="imagenet",
+    )  # fmt: skip
+    unsaid = resolve(request)
+    random = resolve(request.model_copy(update={"teacher_init": "none"}))
+
+    def starts(made):
+        return [teacher.plan.init for teacher in made.teachers] or [
+            companion.init for companion in made.companions
+        ]
+
+    assert starts(unsaid) == [weights]
+    assert starts(random) == [None]
+    assert random.init == weights
+    assert random.spec.run_id != unsaid.spec.run_id
+    assert (random.spec.teachers or random.spec.companions)[0]["init"] is None
+    task = Task.of(random, tmp_path)
+    again = replan(task.spec, None, task.config, task.init, task.teacher_init)
+    assert again.spec == random.spec
+    assert starts(again) == [None]
+    assert replan(random.spec, None).spec == random.spec, "a record alone"
+
+
 def test_a_profiles_weights_are_no_duty_of_a_network_that_no_package_serves():
     made = plan(student=SMALL)
     assert made.spec.init is None

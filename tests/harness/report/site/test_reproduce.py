@@ -36,6 +36,10 @@ def request_in(command):
             "overrides": (*SETTINGS, "source_augmentation=none"),
         },
         {"method": "source_only", "scenario": "gta2cs", "overrides": ("length=4",), "init": "none"},
+        {
+            "method": "dualkd", "scenario": "gta2cs", "profile": "tiny",
+            "teacher": "timm:tf_efficientnet_lite0:topdown", "teacher_init": "none",
+        },
     ],
 )  # fmt: skip
 def test_the_command_is_exactly_the_run(request_):

@@ -3,7 +3,7 @@
 Self-training read as distillation from two teachers: an EMA teacher makes the pseudo-labels, and a
 frozen teacher of any architecture and size, trained on the source, teaches features. The abstract
 fixes that much; the loss, its layers and its weight are our reading, each a knob of its own, set by
-an ablation on generated data (results/tables/dualkd_ablation.md).
+an ablation on generated data (results/tables/edition1/dualkd_ablation.md).
 
 Beyond the paper, the frozen teacher may keep the target's norm statistics
 (`teacher_training=adabn`), or be a foundation encoder that never learned on the source (`none`).

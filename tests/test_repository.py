@@ -157,6 +157,17 @@ def test_every_suite_names_things_that_are_there(name):
     assert all(map(outline, {*suite.students, *suite.teachers}))  # of timm and mmseg too
 
 
+def test_files_that_the_code_names_are_there():
+    pattern = r"(?<![\w/.{-])((?:results|docs|benchmarks|tests)/[\w./-]+\.(?:md|py|toml|txt|json))"
+    missing = {
+        (relative(path), name)
+        for path in SOURCES
+        for name in re.findall(pattern, path.read_text(encoding="utf-8"))
+        if not (ROOT / name).exists()
+    }
+    assert not missing
+
+
 def test_no_file_names_a_private_folder():
     """Nothing of the machine that this was written on."""
     private = re.compile(r"(/root/|/home/\w+/|/Users/\w+/)")

@@ -80,7 +80,10 @@ def test_the_readme_has_120_lines_and_its_tables_are_what_their_commands_make(mo
     assert len(shown) == README.count("<!-- bench table") == 1
     for command, rows in shown:
         assert rows.splitlines() == [x for x in printed(command).splitlines() if x.startswith("|")]
-        assert len(rows.splitlines()) == 2 + 26, "source_only at four lengths, eleven at two"
+        assert len(rows.splitlines()) == 2 + 27, "source_only at five lengths, eleven at two"
+
+
+SCENARIOS = ("gta2cs", "synthia2cs")
 
 
 def test_the_readmes_sentence_under_the_table_is_what_its_marks_say():
@@ -105,19 +108,25 @@ def test_what_doubling_source_onlys_schedule_gains_is_what_the_records_say():
     paths = [ROOT / one for one in page("results/tables/edition2/main.txt").split()]
     scores = defaultdict(dict)
     for record in store.read_all(paths):
-        if record.spec.method == BASELINE and record.spec.profile.length in (4, 8):
+        if record.spec.method == BASELINE and record.spec.profile.length in (4, 8, 16):
             key = record.spec.scenario.name, record.spec.profile.length
             scores[key][record.spec.seed] = record.metrics.student.miou
-    gains = []
-    for scenario in ("gta2cs", "synthia2cs"):
-        short, long = scores[scenario, 4], scores[scenario, 8]
-        assert short.keys() == long.keys() == set(range(5))
-        gains.append(summary(long[seed] - short[seed] for seed in short))
-    gta, synthia = (f"[{gain.low:.1f}, {gain.high:.1f}]" for gain in gains)
+
+    def gained(scenario, length):
+        short, long = scores[scenario, length], scores[scenario, 2 * length]
+        gain = summary(long[seed] - short[seed] for seed in long)
+        return f"{gain.mean:.1f}", f"[{gain.low:.1f}, {gain.high:.1f}]", len(long)
+
+    (gta, gta_within, n), (synthia, synthia_within, _) = (gained(s, 4) for s in SCENARIOS)
+    said = " ".join(page("results/edition2.md").split())
+    assert n == 5
     assert (
-        f"gains {gains[0].mean:.1f} points on GTA5 -> Cityscapes {gta} and {gains[1].mean:.1f} on "
-        f"SYNTHIA -> Cityscapes {synthia} (five seeds, paired"
-    ) in " ".join(page("results/edition2.md").split())
+        f"gains {gta} points on GTA5 -> Cityscapes {gta_within} and {synthia} on SYNTHIA -> "
+        f"Cityscapes {synthia_within} (five seeds, paired"
+    ) in said
+    (gta, gta_within, n), (synthia, synthia_within, _) = (gained(s, 8) for s in SCENARIOS)
+    assert n == 3
+    assert f"from x8 to x16 {gta} {gta_within} and {synthia} {synthia_within} (three seeds;" in said
 
 
 #: The pages of what records let one say.

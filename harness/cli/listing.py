@@ -295,4 +295,5 @@ def _print_table(
     rows: Iterable[Sequence[str]],
     notes: Sequence[str] = (),
 ) -> None:
-    print_grid(Grid(heading, list(columns), [list(row) for row in rows], list(notes)), console)
+    grid = Grid(heading, list(columns), [list(row) for row in rows], list(notes))
+    print_grid(grid, console, "--format plain")

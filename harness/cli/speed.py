@@ -140,7 +140,7 @@ def speed(
         write_text(json_, report.model_dump_json(indent=1) + "\n")
     console = Console()
     for grid in [*grids(report), *([change] if change else [])]:
-        print_grid(grid, console)
+        print_grid(grid, console, "a wider terminal or --json FILE")
     for line in failures(report):
         console.print(line, style="red", highlight=False, markup=False)
     if any(result.error and result.code == "this tree" for result in report.results):

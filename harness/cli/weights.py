@@ -132,7 +132,7 @@ def eval_(
         if format_ == "markdown":
             print(formats.markdown(grid))
         else:
-            formats.print_grid(grid, report.console)
+            formats.print_grid(grid, report.console, "--format markdown")
     weights = f"--checkpoint {quote(checkpoint)}"
     weights += f" --student {quote(student)}" if student else ""
     weights += f" --part {part}" if part != "student" else ""
@@ -211,6 +211,7 @@ def predict_(
     from harness.measure.environment import choose_device
     from harness.report.figures import legend
     from harness.report.progress import Reporter
+    from harness.training.precision import set_float32
     from harness.weights.checkpoint_classes import classes_in
     from harness.weights.find import find_checkpoint, load_network, network_name, own_size
     from harness.weights.predict import (
@@ -241,6 +242,7 @@ def predict_(
             raise BenchError(f"--truth {truth}: expected --as side with it.")
         tasks = with_truth(tasks, truth)
     torch_device = choose_device(device)
+    set_float32(spec.profile.tf32 if spec else False)  # as the run scored it
     classes = classes_in(weights)
     check_rendering(as_, classes)
     network, description = load_network(weights, name, len(classes), part)

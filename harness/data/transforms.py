@@ -22,10 +22,10 @@ REDRAWS = 10
 def fit_size(size: tuple[int, int], bound: tuple[int, int]) -> tuple[int, int]:
     """Scale (width, height) into a bound, aspect kept: GTA's 1914x1052 into 1280x720 is 1280x704.
 
-    The longer side is held against the bound's longer one, as mmcv does.
+    The longer side is held against the bound's longer one, as mmcv does. A side keeps one pixel.
     """
     scale = min(max(bound) / max(size), min(bound) / min(size))
-    return int(size[0] * scale + 0.5), int(size[1] * scale + 0.5)
+    return max(int(size[0] * scale + 0.5), 1), max(int(size[1] * scale + 0.5), 1)
 
 
 def resize_image(image: PixelArray, bound: tuple[int, int] | None) -> PixelArray:

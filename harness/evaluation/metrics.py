@@ -156,8 +156,9 @@ def conventions(matrix: Matrix, classes: ClassSet, convention: str) -> dict[str,
 
 
 def mean_iou(values: Iterable[float]) -> float:
-    """Mean over those that are not NaN."""
-    return float(np.nanmean(np.array(list(values))))
+    """Mean over those that are not NaN; NaN where all are."""
+    known = [value for value in values if not np.isnan(value)]
+    return float(np.mean(known)) if known else np.nan
 
 
 def scores(

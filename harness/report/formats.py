@@ -52,7 +52,7 @@ def print_rich(
         print_grid(replace(grid, heading=heading), console, "bench table --format markdown")
 
 
-def print_grid(grid: Grid, console: Console, whole: str = "--format markdown") -> None:
+def print_grid(grid: Grid, console: Console, whole: str) -> None:
     """Print one table to a terminal; `whole` is what shows the columns that do not fit."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table as RichTable

@@ -27,7 +27,7 @@ NETWORKS = {"student": "student", "ema_teacher": "EMA teacher"}
 def print_selections(records: Iterable[Record], console: Console) -> None:
     """Print the grids to a terminal."""
     for grid in _grids(selections(records)):
-        print_grid(grid, console)
+        print_grid(grid, console, "--format markdown")
 
 
 def render_selections(records: Iterable[Record], format: str) -> str:

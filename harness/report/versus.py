@@ -73,7 +73,7 @@ def show(
         if said:
             console.print(plain(said), markup=False, highlight=False)
             console.print()
-        print_grid(grid, console)
+        print_grid(grid, console, "--format markdown")
 
 
 def _compared(match_up: MatchUp, others: Sequence[Record], network: Network) -> Compared:

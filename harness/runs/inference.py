@@ -51,7 +51,7 @@ def inference_speed(
         "size": list(size),
         "precision": profile.precision,
         "tf32": profile.tf32,
-        "threads": profile.threads,
+        "threads": (profile.threads or torch.get_num_threads()) if device.type == "cpu" else 0,
         "device": str(device),
     }
     known_by = {

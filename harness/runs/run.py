@@ -110,7 +110,7 @@ def run(plan: Plan, workplace: Workplace, *, fresh: bool = False) -> Record:
         with stage("measuring", lambda: scores, plan, workplace):
             seconds = trained.earlier_seconds + time.perf_counter() - start
             cost = _measure_stage(plan, workplace, trained, seconds)
-    record = new_record(plan, "done", workplace, metrics=metrics, cost=cost)
+        record = new_record(plan, "done", workplace, metrics=metrics, cost=cost)
     saving = workplace.report.doing("saving the record")
     with stage("writing the record", lambda: scores, plan, workplace), saving:
         _keep_record(record, workplace, folder, trained.whole)

@@ -23,12 +23,18 @@ from harness.files import file_hash
 from harness.measure import environment
 from harness.measure.allocator import WITHOUT_TRAINING, keep_freed_blocks
 from harness.records.schema import RecordModel, Scores
-from harness.report.cells import NONE
+from harness.report.cells import number
 from harness.report.columns import Grid
 from harness.report.progress import Reporter
 from harness.training.precision import computing_threads, set_float32
 from harness.weights.checkpoint_classes import check_classes
-from harness.weights.find import Checkpoint, NetworkPart, load_network, network_of
+from harness.weights.find import (
+    EMA_WEIGHTS,
+    Checkpoint,
+    NetworkPart,
+    load_network,
+    network_of,
+)
 from methods.contract import Method, Segmentor
 
 
@@ -96,7 +102,8 @@ def load(question: Question, scenario: Scenario, profile: Profile, report: Repor
     network, description = load_network(checkpoint, name, len(classes), question.part)
     report.say(f"{checkpoint.path.name}: {description}, as {network.name}")
     path = checkpoint.path
-    return Loaded(path.name, file_hash(path), network, network.name, description, question.part)
+    part: NetworkPart = "ema" if path.name == EMA_WEIGHTS else question.part
+    return Loaded(path.name, file_hash(path), network, network.name, description, part)
 
 
 def evaluate(
@@ -119,6 +126,7 @@ def evaluate(
     scoring = report.counting(f"scoring {target.ref.dataset}")
     with computing_threads(profile.threads, device), fewer, scoring as scored:
         scores = score(loaded.network.to(device), dataset, scenario, profile, device, scored)
+        provenance = environment.collect(device, profile.precision)
     return Evaluation(
         checkpoint=loaded.file,
         checkpoint_sha256=loaded.sha256,
@@ -129,7 +137,7 @@ def evaluate(
         profile=profile,
         target=target.ref,
         scores=scores,
-        provenance=environment.collect(device, profile.precision),
+        provenance=provenance,
     )
 
 
@@ -175,7 +183,7 @@ def evaluation_grids(evaluation: Evaluation) -> list[Grid]:
         *([f"at scales {views.scales}"] if views.scales != (1.0,) else []),
     ]
     measured_texts = [
-        f"{metric.title} {value:.2f} {metric.unit}".strip()
+        f"{metric.title} {number(value, '.2f')} {metric.unit}".strip()
         for metric, value in measured(evaluation.scores)
     ]
     size = "x".join(map(str, evaluation.profile.image_size[scenario.scored_set]))
@@ -184,11 +192,10 @@ def evaluation_grids(evaluation: Evaluation) -> list[Grid]:
         f"{size}, {'; '.join([', '.join(how), *measured_texts])}.",
         f"The scenario's convention is {scenario.convention}.",
     ]
-    by_convention = [[name, f"{v:.2f}"] for name, v in evaluation.scores.conventions.items()]
-    by_class = [
-        [name, NONE if value is None else f"{value:.2f}"]
-        for name, value in evaluation.scores.iou.items()
+    by_convention = [
+        [name, number(value, ".2f")] for name, value in evaluation.scores.conventions.items()
     ]
+    by_class = [[name, number(value, ".2f")] for name, value in evaluation.scores.iou.items()]
     return [
         Grid(heading, ["convention", "mIoU %"], by_convention, notes),
         Grid("IoU by class", ["class", "IoU %"], by_class, []),

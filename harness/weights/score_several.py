@@ -14,7 +14,7 @@ from harness.config.schema import Profile, Scenario
 from harness.data.layouts import layout_of
 from harness.data.sources import Source, find_scored, sized
 from harness.errors import BenchError, DataError
-from harness.report.cells import NONE
+from harness.report.cells import number
 from harness.report.columns import Grid
 from harness.report.progress import Reporter
 from harness.weights.score import Evaluation, Question, conditions, evaluate, load
@@ -109,14 +109,14 @@ def several_grids(evaluations: Sequence[Evaluation]) -> list[Grid]:
     by_convention = [
         [
             name,
-            *(f"{e.scores.conventions[name]:.2f}" for e in evaluations),
+            *(number(e.scores.conventions[name], ".2f") for e in evaluations),
             _mean(name, evaluations),
         ]
         for name in first.scores.conventions
     ]
     classes = dict.fromkeys(chain.from_iterable(e.scores.iou for e in evaluations))
     by_class = [
-        [name, *(_share(evaluation.scores.iou.get(name)) for evaluation in evaluations)]
+        [name, *(number(evaluation.scores.iou.get(name), ".2f") for evaluation in evaluations)]
         for name in classes
     ]
     notes = [f"The scenario's convention is {first.scenario.convention}.", *map(_note, evaluations)]
@@ -133,11 +133,7 @@ def _title(evaluation: Evaluation) -> str:
 
 def _mean(convention: str, evaluations: Sequence[Evaluation]) -> str:
     figures = [evaluation.scores.conventions[convention] for evaluation in evaluations]
-    return f"{sum(figures) / len(figures):.2f}"
-
-
-def _share(iou: float | None) -> str:
-    return NONE if iou is None else f"{iou:.2f}"
+    return number(sum(figures) / len(figures), ".2f")
 
 
 def _note(evaluation: Evaluation) -> str:

@@ -84,6 +84,7 @@ class Result(ReportModel):
     code: str = Field(default=THIS, description="revision")
     precision: str = "fp32"
     tf32: bool = False
+    threads: int | None = Field(default=None, description="of torch on the CPU")
     error: str = ""
     unmet: list[str] = Field(
         default_factory=list, description="settings that this machine did not support"
@@ -100,6 +101,7 @@ class Peak(ReportModel):
 
     precision: str
     tf32: bool
+    threads: int | None = None
     matrix: float
     convolution: float
 
@@ -118,9 +120,9 @@ class SpeedReport(ReportModel):
     results: list[Result] = []
 
     def peak(self, result: Result) -> Peak | None:
-        """The device's rates in a result's precision."""
-        asked = (result.precision, result.tf32)
-        return next((p for p in self.peaks if (p.precision, p.tf32) == asked), None)
+        """The device's rates in a result's precision, by as many threads."""
+        asked = (result.precision, result.tf32, result.threads)
+        return next((p for p in self.peaks if (p.precision, p.tf32, p.threads) == asked), None)
 
     def share(self, result: Result, kind: Literal["matrix", "convolution"]) -> float | None:
         """Percent of such a rate that the median step reached."""

@@ -7,7 +7,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -115,7 +115,8 @@ class Worker:
 
     def close(self) -> None:
         """End the process."""
-        self._pipes()[0].close()
+        with suppress(BrokenPipeError):  # what one that ended by itself has not read
+            self._pipes()[0].close()
         try:
             self._process.wait(timeout=10)
         except subprocess.TimeoutExpired:
@@ -189,6 +190,7 @@ class _Side:
         self.result.memory = Memory(**built["memory"])
         self.result.unmet = built["unmet"]
         self.result.precision, self.result.tf32 = built["precision"], built["tf32"]
+        self.result.threads = built["threads"]
         before = 0.0
         while not self.stable and self.warm_up_rounds < LONGEST_WARM_UP:
             now = sum(self._turn().values())
@@ -240,18 +242,21 @@ class _Side:
 
 
 def peaks(results: Sequence[Result], options: SpeedOptions) -> list[Peak]:
-    """The device's rates in each precision of the results, measured alone, once each."""
+    """The device's rates in each precision and by each number of threads of the results.
+
+    Each is measured alone, once.
+    """
     made = []
-    asked: dict[tuple[str, bool], SpeedCase] = {}
+    asked: dict[tuple[str, bool, int | None], SpeedCase] = {}
     for result in results:
         if not result.error and result.code == THIS:
-            asked.setdefault((result.precision, result.tf32), result.case)
-    for (precision, tf32), case in asked.items():
+            asked.setdefault((result.precision, result.tf32, result.threads), result.case)
+    for (precision, tf32, threads), case in asked.items():
         with tempfile.TemporaryDirectory() as scratch:
             worker = Worker(case, ROOT, options, Path(scratch))
             try:
                 rates = worker.ask("peak", seconds=min(1.0, options.seconds / 4))
-                made.append(Peak(precision=precision, tf32=tf32, **rates))
+                made.append(Peak(precision=precision, tf32=tf32, threads=threads, **rates))
             except WorkerError:  # a precision that its library lacks here: no share is shown
                 continue
             finally:

@@ -56,9 +56,11 @@ def _costs(report: SpeedReport, results: Sequence[Result]) -> Grid:
         f"step: median and quartiles over {rounds} rounds of about {report.seconds / rounds:.2g} "
         f"s, at {100 * report.at:.0f} % of the schedule",
     )
+    by_threads = len({p.threads for p in report.peaks}) > 1
     notes += [
-        f"{p.precision}{' with TF32' if p.tf32 else ''}: at most {p.matrix:.3g} TFLOP/s of matrix "
-        f"products, {p.convolution:.3g} of convolutions here"
+        f"{p.precision}{' with TF32' if p.tf32 else ''}"
+        f"{f', threads {p.threads}' if by_threads else ''}: at most {p.matrix:.3g} TFLOP/s of "
+        f"matrix products, {p.convolution:.3g} of convolutions here"
         for p in report.peaks
     ]
     return Grid(f"bench speed, {_machine(report)}", columns, rows, list(dict.fromkeys(notes)))

@@ -67,6 +67,7 @@ class Measurement:
             "unmet": self.training.unmet,
             "precision": self.profile.precision,
             "tf32": self.profile.tf32,
+            "threads": torch.get_num_threads(),
             "images": self.profile.batch_size * self.profile.accumulation,
             "memory": {
                 "mib": peak.mib,

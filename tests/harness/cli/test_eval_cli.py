@@ -115,6 +115,14 @@ def test_a_published_checkpoint_gives_the_student_or_its_teacher(
     assert result["scores"]["confusion"] == expected_confusion(seed)
 
 
+def test_the_threads_that_scored_and_the_teachers_file_are_recorded(own_file):
+    ema_teacher = shutil.copy(own_file, own_file.with_name("ema_teacher.safetensors"))
+    arguments = ["--scenario", "gta2cs", *SET, "--set", "threads=2"]
+    found = evaluation("--checkpoint", ema_teacher, *arguments)
+    assert found["provenance"]["flags"]["torch_threads"] == 2
+    assert found["part"] == "ema"
+
+
 def test_tables_and_the_file_say_the_same(own_file, tmp_path):
     arguments = ["--checkpoint", own_file, "--scenario", "gta2cs", *SET]
     out = tmp_path / "found" / "eval.json"

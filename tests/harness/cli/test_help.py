@@ -108,6 +108,15 @@ def test_lists_are_not_cut(form, monkeypatch):
     assert all(len(line.split("\t")) == 3 for line in out.splitlines()) or form == "json"
 
 
+def test_what_does_not_fit_is_to_be_had_by_a_form_that_the_verb_takes(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    outcome = bench("info", "dacs")
+    assert "Left out for want of width: what it is; --format plain shows all." in " ".join(
+        outcome.out.split()
+    )
+    assert bench("info", "dacs", "--format", "plain").code == 0
+
+
 def test_info_takes_a_users_files(tmp_path):
     suite = tmp_path / "mine.toml"
     suite.write_text('question = "which?"\nmethods = ["dacs"]\nscenarios = ["gta2cs"]\n')

@@ -115,10 +115,19 @@ def test_the_network_sees_the_size_asked_for_and_the_file_has_the_images_own(
     assert (labels != predicted(picture)).any()
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_run_predicts_in_its_own_precision(picture, tmp_path, monkeypatch, precision):
+@pytest.fixture
+def float32_as_before():
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    yield
+    torch.set_float32_matmul_precision(before[0])
+    torch.backends.cudnn.allow_tf32 = before[1]
+
+
+@pytest.mark.usefixtures("float32_as_before")
+@pytest.mark.parametrize(("precision", "tf32"), [("fp32", False), ("fp32", True), ("bf16", False)])
+def test_a_run_predicts_in_its_own_precision(picture, tmp_path, monkeypatch, precision, tf32):
     record = fake_record()
-    profile = record.spec.profile.model_copy(update={"precision": precision})
+    profile = record.spec.profile.model_copy(update={"precision": precision, "tf32": tf32})
     record.spec = record.spec.model_copy(update={"profile": profile})
     folder = tmp_path / "run"
     folder.mkdir()
@@ -127,13 +136,24 @@ def test_a_run_predicts_in_its_own_precision(picture, tmp_path, monkeypatch, pre
     used = []
 
     def recorded(device, precision):
-        used.append(precision)
+        used.append((precision, torch.backends.cudnn.allow_tf32))
         return autocast(device, precision)
 
     monkeypatch.setattr("harness.weights.predict.autocast", recorded)
     outcome = run(picture, folder, tmp_path / "out")
     assert outcome.code == 0, outcome.err
-    assert set(used) == {precision}
+    assert set(used) == {(precision, tf32)}
+
+
+def test_the_narrowest_images_are_predicted(picture, weights, tmp_path):
+    sizes = {"700x1": (700, 1), "1x300": (1, 300), "1x1": (1, 1)}
+    for name, size in sizes.items():
+        Image.new("RGB", size).save(picture.parent / f"{name}.png")
+    outcome = run(picture.parent, weights, tmp_path / "out", "--size", "96x48", "--as", "trainids")
+    assert outcome.code == 0, outcome.err
+    for name, size in {**sizes, "street": (50, 34)}.items():
+        with Image.open(tmp_path / "out" / f"{name}_trainIds.png") as written:
+            assert written.size == size
 
 
 def test_folders_are_searched_and_kept(picture, weights, tmp_path):

@@ -40,6 +40,8 @@ def test_everything_is_measured_and_written(measured):
     assert result.inference.latency_ms > 0
     assert result.evaluation.label_size == (1024, 2048)
     assert "parts of a step" in outcome.out
+    said = " ".join(outcome.out.split())  # of 80 columns: not all fit
+    assert "eval img/s; a wider terminal or --json FILE shows all." in said
 
 
 @pytest.mark.slow

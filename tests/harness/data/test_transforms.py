@@ -36,6 +36,13 @@ def test_sizes_as_in_the_reference(pipeline):
         assert transforms.fit_size(tuple(size), tuple(bound)) == tuple(out)
 
 
+@pytest.mark.parametrize(("size", "fitted"), [((2000, 1), (192, 1)), ((1, 900), (1, 192))])
+def test_the_narrowest_image_keeps_a_pixel(size, fitted):
+    assert transforms.fit_size(size, (192, 96)) == fitted
+    image = transforms.resize_image(np.zeros((*size[::-1], 3), np.uint8), (192, 96))
+    assert image.shape == (*fitted[::-1], 3)
+
+
 def test_resize_as_in_the_reference(pipeline):
     image = transforms.resize_image(pipeline["bgr"], (128, 72))
     np.testing.assert_allclose(image.astype(int), pipeline["resized_bgr"].astype(int), atol=1)

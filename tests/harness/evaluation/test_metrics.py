@@ -72,7 +72,6 @@ def test_how_images_are_split_into_batches_does_not_matter(picture, random):
     np.testing.assert_array_equal(sum(parts), matrix_of(prediction, label))
 
 
-@pytest.mark.filterwarnings("ignore:Mean of empty slice")
 @quick
 @given(pictures())
 def test_every_convention_equals_relabelling_pixels_first(picture):
@@ -94,7 +93,6 @@ def test_every_convention_equals_relabelling_pixels_first(picture):
     assert conventions(matrix, CITYSCAPES, "camvid11") == pytest.approx(expected, nan_ok=True)
 
 
-@pytest.mark.filterwarnings("ignore:Mean of empty slice")
 @quick
 @given(pictures(), st.sampled_from(["all19", "rescaled19", "ignored16", "camvid11"]))
 def test_scores_agree_with_themselves(picture, convention):
@@ -208,7 +206,7 @@ def test_evaluation_leaves_no_trace_in_the_network():
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
 
 
-@pytest.mark.filterwarnings("ignore:Mean of empty slice")
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("convention", ["all19", "ignored16", "camvid11"])
 def test_images_without_a_labelled_pixel_have_no_miou_not_0(convention):
     scored = scores(np.zeros((19, 19), np.int64), CITYSCAPES, convention)

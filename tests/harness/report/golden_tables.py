@@ -27,7 +27,7 @@ def printed(grid: Grid, width: int, *, is_terminal: bool = False) -> str:
     console = Console(
         file=io.StringIO(), width=width, force_terminal=is_terminal, color_system=None
     )
-    print_grid(grid, console)
+    print_grid(grid, console, "--format markdown")
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 

@@ -29,7 +29,7 @@ def printed(grid: Grid, width: int, is_terminal: bool) -> str:
     console = Console(
         file=io.StringIO(), width=width, force_terminal=is_terminal, color_system=None
     )
-    print_grid(grid, console)
+    print_grid(grid, console, "--format markdown")
     return console.file.getvalue()
 
 

@@ -118,6 +118,19 @@ def test_a_log_and_figures_that_cannot_be_had_end_no_run(made_once, tmp_path, mo
     assert best([record]).cost.inference is None
 
 
+def test_a_record_holds_the_threads_that_computed_and_its_failed_one_too(tmp_path, monkeypatch):
+    run = ["run", "--method", "source_only", "--scenario", "gta2cs", *QUICK, "--set", "threads=2"]
+    with monkeypatch.context() as broken:
+        break_stage(broken, "score", RuntimeError("no scores"))
+        refused(bench(*run, "--results", tmp_path))
+    (failed,) = store.read_all(tmp_path / "records")
+    assert bench(*run, "--results", tmp_path).code == 0
+    (done,) = store.read_all(tmp_path / "records")
+    for record, state in ((failed, "failed"), (done, "done")):
+        assert record.state == state
+        assert record.provenance["flags"]["torch_threads"] == 2
+
+
 @pytest.mark.parametrize("leave", [lambda *_: sys.exit(0), lambda *_: os._exit(0)])
 def test_a_process_that_a_method_ends_has_failed(leave, tmp_path, monkeypatch):
     monkeypatch.setattr(stages, "train", leave)

@@ -51,3 +51,25 @@ def test_inference_is_measured_with_the_profiles_setting(tmp_path, monkeypatch):
         torch.set_float32_matmul_precision(before[0])
         torch.backends.cudnn.allow_tf32 = before[1]
     assert seen == [(True, True), (False, False)]
+
+
+def test_the_speed_by_another_number_of_threads_is_measured_anew(tmp_path, monkeypatch):
+    """Of a profile that leaves it to torch too, which OMP_NUM_THREADS changes."""
+    asked = []
+
+    def measured(question, path):
+        asked.append(question["threads"])
+        path.write_text(fake_cost().inference.model_dump_json())
+
+    monkeypatch.setattr(inference, "_measure_apart", measured)
+    monkeypatch.setattr(inference, "cache_dir", lambda: tmp_path)
+    own_choice = catalogue.profile("tiny").model_copy(update={"threads": 0})
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2, 1):
+            torch.set_num_threads(threads)
+            cpu = torch.device("cpu")
+            inference.inference_speed("test_mit", 19, (32, 32), cpu, own_choice, {})
+    finally:
+        torch.set_num_threads(before)
+    assert asked == [1, 2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from real_formats import save_png, street, write_cityscapes
 from harness.data.datasets import open_dataset
 from harness.data.eval_loader import eval_batches
 from harness.evaluation.metrics import evaluate, scores
+from harness.weights.score import Evaluation, evaluation_grids
+from harness.weights.score_several import several_grids
 from methods.networks import zoo
 from methods.networks.weights import save_weights
 
@@ -134,6 +137,18 @@ def test_files_of_one_name_are_not_taken_for_one_another(weights, root, tmp_path
         assert "two data sets are called mine" in said
     done = bench("eval", *arguments, "--on", f"{first},{first}:train", "--format", "json")
     assert [result["target"]["val_images"] for result in json.loads(done.out)] == [2, 1]
+
+
+def test_a_figure_of_nothing_is_a_dash(weights, root):
+    arguments = ["--checkpoint", weights, "--scenario", "gta2cs", *SET, "--data-root", root]
+    done = bench("eval", *arguments, "--on", "wilddash2", "--format", "json")
+    (result,) = json.loads(done.out)
+    result["scores"]["conventions"]["all19"] = result["scores"]["figures"]["pixel_accuracy"] = "NaN"
+    nothing = Evaluation.model_validate(result)
+    for grid in (several_grids([nothing])[0], evaluation_grids(nothing)[0]):
+        (row,) = (row for row in grid.rows if row[0] == "all19")
+        assert set(row[1:]) == {"-"}
+        assert not re.search(r"\bnan\b", str(grid))
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ from harness.runs.speed.tables import changes_grid, failures, grids
 
 CASES = [SpeedCase(method=name, profile="tiny") for name in ("dacs", "daformer")]
 BUILT = {
-    "unmet": [], "precision": "fp32", "tf32": False, "images": 2,
+    "unmet": [], "precision": "fp32", "tf32": False, "threads": 1, "images": 2,
     "memory": {"mib": 10.0, "kind": "gpu allocated"},
 }  # fmt: skip
 
@@ -115,6 +115,16 @@ def test_a_tree_without_what_is_measured_with_says_what_is_missing(tmp_path):
     worker = Worker(CASES[0], tmp_path, OPTIONS, tmp_path)
     with pytest.raises(WorkerError, match=r"No module named 'harness\.measure'"):
         worker.ask("build")
+    worker.close()
+
+
+def test_a_worker_that_ended_before_it_was_asked_is_closed_all_the_same(tmp_path):
+    (tmp_path / "harness").mkdir()
+    (tmp_path / "harness/__init__.py").touch()
+    worker = Worker(CASES[0], tmp_path, OPTIONS, tmp_path)
+    worker._process.wait()
+    with pytest.raises(WorkerError, match=r"No module named 'harness\.measure'"):
+        worker.ask("build")  # nobody reads it
     worker.close()
 
 
@@ -209,6 +219,27 @@ def test_the_share_of_the_devices_rate_is_that_of_the_median_step(report):
     """1 GFLOP in 10 ms is 0.1 TFLOP/s."""
     assert report.share(report.results[0], "matrix") == pytest.approx(5)
     assert report.share(report.results[0], "convolution") == pytest.approx(20)
+
+
+def test_rates_are_measured_by_as_many_threads_as_the_step(turns, report, monkeypatch):
+    ask = turns.ask
+
+    def asked(self, do, **arguments):
+        threads = int(self.case.overrides[0].removeprefix("threads="))
+        if do == "peak":
+            return {"matrix": float(threads), "convolution": 1.0}
+        answer = ask(self, do, **arguments)
+        return answer | {"threads": threads} if do == "build" else answer
+
+    monkeypatch.setattr(turns, "ask", asked)
+    cases = cross(["dacs"], "tiny", crossed=["threads=1,2"])
+    results = [r.model_copy(update={"gflops": 1.0}) for r in measure(cases, {THIS: ROOT}, OPTIONS)]
+    rates = session.peaks(results, OPTIONS)
+    report = report.model_copy(update={"results": results, "peaks": rates})
+    assert [result.threads for result in results] == [1, 2]
+    assert [report.peak(result).matrix for result in results] == [1, 2]
+    notes = grids(report)[0].notes
+    assert any(note.startswith("fp32, threads 2: at most 2 TFLOP/s") for note in notes)
 
 
 def test_tables_leave_out_what_failed_which_is_said_apart(report):

@@ -40,7 +40,15 @@ def test_everything_is_measured_and_written(measured):
     assert result.inference.latency_ms > 0
     assert result.evaluation.label_size == (1024, 2048)
     assert "parts of a step" in outcome.out
-    said = " ".join(outcome.out.split())  # of 80 columns: not all fit
+
+
+@pytest.mark.slow
+def test_columns_that_do_not_fit_are_to_be_had_by_what_the_verb_takes(measured, monkeypatch):
+    report = read_report(measured[0] / "speed.json")
+    monkeypatch.setattr("harness.runs.speed.report.make_report", lambda *_: (report, None))
+    monkeypatch.setenv("COLUMNS", "60")
+    outcome = bench("speed", "--method", "daformer", *QUICK)
+    said = " ".join(outcome.out.split())
     assert "eval img/s; a wider terminal or --json FILE shows all." in said
 
 

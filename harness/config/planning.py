@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,7 @@ from harness.config.start_weights import (
     start_beside,
     start_reference,
 )
-from harness.data.sources import Sources, find_sources, is_real, sized
+from harness.data.sources import Sources, is_real, opened
 from harness.errors import BenchError, unknown
 from methods import registry
 from methods.hooks import networks_beside
@@ -151,26 +151,27 @@ def resolve(request: Request, data_root: Path | None = None, *, device: str | No
 
     `device` is what --device says, by which a request without a profile gets one.
     """
+    find = partial(opened, data_root=data_root)
     if request.profile:
-        return _resolved(request, data_root)
+        return resolve_on(request, find)
     find_method(request.method)  # of two mistakes the first option's is named
     default, note = default_profile(catalogue.scenario(request.scenario), data_root, device)
     try:
-        made = _resolved(request.model_copy(update={"profile": default}), data_root)
+        made = resolve_on(request.model_copy(update={"profile": default}), find)
     except BenchError as error:
         files = request.init, request.teacher_init, request.teacher_checkpoint
         if not note or not any(files):
             raise
         # Most likely weights for the networks of the profile that was not taken.
-        taken = note.partition(":")[0]
-        raise type(error)(
-            f"{str(error).rstrip('.')}; {taken} (--profile names another)."
-        ) from error
+        taken = f"{note.partition(':')[0]} (--profile names another)"
+        raise type(error)(f"{str(error).rstrip('.')}; {taken}.") from error
     return replace(made, profile_note=note)
 
 
-def _resolved(request: Request, data_root: Path | None) -> Plan:
-    """The plan of a request that names its profile."""
+def resolve_on(
+    request: Request, find: Callable[[Scenario, Profile], tuple[Profile, Sources]]
+) -> Plan:
+    """The plan of a request that names its profile, on the data that `find` gives."""
     config_class = find_method(request.method).Config
     scenario = catalogue.scenario(request.scenario)
     profile = catalogue.profile(request.profile or "")
@@ -195,8 +196,7 @@ def _resolved(request: Request, data_root: Path | None) -> Plan:
             "teacher_iterations": profile.teacher_iterations * profile.length,
         }
     )
-    profile = sized(scenario, profile, data_root)
-    data = find_sources(scenario, profile, data_root)
+    profile, data = find(scenario, profile)
     by_profile = None if knobs.get("teacher_checkpoint") else profile.teacher_init
     starts = start(request.init, profile.init), start(request.teacher_init, by_profile)
     resolved = plan(request.method, knobs, scenario, profile, request.seed, data, *starts)

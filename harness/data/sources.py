@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from harness.config.catalogue import classes_of, use_data_sets
-from harness.config.schema import DataRef, Profile, Scenario
+from harness.config.schema import DataRef, Profile, RunSpec, Scenario
 from harness.data.cache import cache_dir
 from harness.data.datasets import Dataset, has_dataset, list_samples, open_once
 from harness.data.encodings import Labels, labels_of
@@ -89,6 +89,26 @@ def find_sources(
     return Sources(
         _find(scenario, "source", profile, data_root),
         _find(scenario, "target", profile, data_root),
+    )
+
+
+def opened(scenario: Scenario, profile: Profile, data_root: Path | None) -> tuple[Profile, Sources]:
+    """The profile with sizes of images for all sets, and the sources. DataError as above."""
+    profile = sized(scenario, profile, data_root)
+    return profile, find_sources(scenario, profile, data_root)
+
+
+def as_recorded(scenario: Scenario, profile: Profile, spec: RunSpec) -> tuple[Profile, Sources]:
+    """The same of the data that a record names and that need not be here: to plan, not to open."""
+    use_data_sets(scenario.datasets)
+    sizes = spec.profile.image_size | profile.image_size
+
+    def source(ref: DataRef, becomes: dict[str, str]) -> Source:
+        labels = labels_of(layout_of(ref.dataset), classes_of(scenario), becomes)
+        return Source(ref, None, {}, sizes[ref.dataset], labels, {})
+
+    return profile.model_copy(update={"image_size": sizes}), Sources(
+        source(spec.source, scenario.source_classes), source(spec.target, scenario.target_classes)
     )
 
 

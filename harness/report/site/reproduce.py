@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from functools import partial
 from typing import Any, NamedTuple
 
 from harness.config import catalogue
-from harness.config.planning import Request, resolve
+from harness.config.planning import Request, resolve_on
 from harness.config.schema import RunSpec
+from harness.data.sources import as_recorded, opened
 from harness.errors import BenchError, in_one_line
 from harness.records.schema import Record, provenance
 
@@ -22,22 +24,24 @@ class Reproduction(NamedTuple):
 
 
 def reproduction(record: Record) -> Reproduction:
-    """The command that makes the record's run, checked against its run_id where data is generated.
+    """The command that makes the record's run, checked against its run_id.
 
-    Knobs that differ from what the profile gives today are set. What cannot be known from a record
-    (paths of data, weights and plug-ins) stands in capitals.
+    Settings that differ from what profile and scenario give today are set. Real data need not be
+    here: its fingerprint is the record's. What cannot be known from a record (paths of data,
+    weights and plug-ins) stands in capitals.
     """
     spec = record.spec
     request = _request(spec)
+    is_real = not (spec.source.generated and spec.target.generated)
+    find = partial(as_recorded, spec=spec) if is_real else partial(opened, data_root=None)
     note = ""
     try:
-        if not (spec.source.generated and spec.target.generated):
-            raise BenchError("it needs the data sets that the record names")
-        made = resolve(request).spec
+        made = resolve_on(request, find).spec
         request = request.model_copy(update=_settings(spec, made))
-        made = resolve(request).spec
+        made = resolve_on(request, find).spec
         if made.run_id == record.run_id:
-            note = "With this uda-bench, this command is exactly this run."
+            data = " and the same data" if is_real else ""
+            note = f"With this uda-bench{data}, this command is exactly this run."
         else:
             parts = ", ".join(_differing(spec, made))
             note = f"With this uda-bench, it is another run: {parts} differ. {_where(record)}"
@@ -91,7 +95,7 @@ def _starts_beside(spec: RunSpec) -> list[Any]:
 
 
 def _overrides(spec: RunSpec, made: RunSpec) -> tuple[str, ...]:
-    """Knobs and profile fields in which the run differs from what is made without any."""
+    """Knobs and fields of profile and scenario in which the run differs from one without any."""
     knobs = {n: v for n, v in spec.method_config.items() if made.method_config.get(n) != v}
     own, usual = (s.profile.model_dump(mode="json") for s in (spec, made))
     fields = {n: v for n, v in own.items() if n not in _FIXED and usual[n] != v}
@@ -100,9 +104,15 @@ def _overrides(spec: RunSpec, made: RunSpec) -> tuple[str, ...]:
     values = {n: v for n, v in knobs.items() if n != "teacher"} | {
         f"profile.{name}": value for name, value in fields.items()
     }
+    own, usual = (s.scenario.model_dump(mode="json") for s in (spec, made))
+    if not spec.scenario.second_split:  # as of records before there was one; it names no run
+        usual["second_split"] = ""
+    values |= {f"scenario.{n}": v for n, v in own.items() if n not in _DOMAINS and usual[n] != v}
     return tuple(f"{name}={_spelled(value)}" for name, value in sorted(values.items()))
 
 
+#: Of a scenario, what its name or file says.
+_DOMAINS = {"name", "title", "source", "target", "classes", "datasets"}
 #: Of a profile, what is not set: names, and what a spec holds resolved.
 _FIXED = {
     *("name", "description", "edition", "student", "knobs", "target_knobs", "init", "teacher_init"),

@@ -67,6 +67,30 @@ def test_a_name_of_a_stranger_is_quoted_and_real_data_is_asked_for():
     assert note.startswith("Not checked: ")
 
 
+def test_of_real_data_that_is_not_here_the_command_has_every_setting():
+    """Those of the scenario too. It had none, so that it made another run and did not say so."""
+    record = record_of(
+        method="daformer", scenario="gta2cs", profile="tiny",
+        overrides=("lambda_fd=0.01", "length=2", "convention=ignored16"),
+    )  # fmt: skip
+    spec = record.spec
+    refs = {
+        name: getattr(spec, name).model_copy(update={"generated": False, "fingerprint": "f" * 10})
+        for name in ("source", "target")
+    }
+    scenario = spec.scenario.model_copy(update={"eval_split": "test"})  # which none generates
+    spec = spec.model_copy(update=refs | {"scenario": scenario})
+    real = record.model_copy(update={"spec": spec, "run_id": spec.run_id})
+    command, note = reproduction(real)
+    assert note == "With this uda-bench and the same data, this command is exactly this run."
+    assert command.endswith("--data-root DATA")
+    asked = request_in(command.removesuffix(" --data-root DATA"))
+    assert set(asked.overrides) == {
+        "lambda_fd=0.01", "profile.length=2", "scenario.convention=ignored16",
+        "scenario.eval_split=test",
+    }  # fmt: skip
+
+
 def test_a_file_that_a_knob_names_stands_in_capitals():
     record = record_of(method="dacs", scenario="gta2cs", profile="gate")
     config = record.spec.method_config | {"file": "sha256:" + "0" * 64}

@@ -187,7 +187,6 @@ def main_grid(table: Table, wanted: Sequence[str] = (), precision: int = PRECISI
     rows, convention = table.rows, table.scenario.convention
     kinds = memory_kinds(rows)
     other = OTHER_CONVENTION.get(convention, "another convention")
-    device = "".join(f" ({MEMORY[k]})" for k in kinds) if len(kinds) == 1 else ""
     splits = sorted({row.second_split for row in rows if row.second_split})
     second = " or ".join(splits) or "a second split"
     timed, taught = any(row.gain_at_seconds for row in rows), any(row.teachers for row in rows)
@@ -216,7 +215,7 @@ def main_grid(table: Table, wanted: Sequence[str] = (), precision: int = PRECISI
         ),
         ("seconds", "training s", lambda r: number(r.train_seconds, ".0f"), timed),
         ("train_speed", "train img/s", lambda r: number(r.train_images_per_second), True),
-        ("memory", f"peak MiB{device}", lambda r: memory_text(r, kinds), True),
+        ("memory", memory_title(kinds), lambda r: memory_text(r, kinds), True),
         (
             "other_miou",
             f"mIoU % ({other})",
@@ -284,6 +283,11 @@ def main_grid(table: Table, wanted: Sequence[str] = (), precision: int = PRECISI
 def memory_kinds(rows: Iterable[Row]) -> set[str]:
     """What kinds of memory a table's rows measured."""
     return {row.memory_kind for row in rows if row.memory_kind}
+
+
+def memory_title(kinds: set[str]) -> str:
+    """Of the memory column: of which device, where all rows measured one kind."""
+    return f"peak MiB ({MEMORY[min(kinds)]})" if len(kinds) == 1 else "peak MiB"
 
 
 def memory_notes(rows: Iterable[Row]) -> list[str]:

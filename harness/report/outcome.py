@@ -8,6 +8,7 @@ from shlex import quote
 from harness.config.schema import RunSpec
 from harness.records.schema import LabelFree, Record, training_speed
 from harness.report.cells import number
+from harness.report.columns import MEMORY_NOTES
 from harness.report.pace import duration
 
 
@@ -25,7 +26,7 @@ def own_lines(record: Record, results: Path) -> list[str]:
     lines = [
         f"{spec.method}, {spec.scenario.name}, seed {spec.seed}: {_scores(record)}; trained at "
         f"{speed:.1f} source images/s, peak memory {cost.training.memory_mib:.0f} MiB "
-        f"({cost.training.memory_kind}), done in {duration(cost.wall_seconds)}"
+        f"({MEMORY_NOTES[cost.training.memory_kind]}), done in {duration(cost.wall_seconds)}"
     ]
     if record.metrics.label_free:
         lines.append(_without_labels(record.metrics.label_free))
@@ -49,9 +50,11 @@ def _scores(record: Record) -> str:
     assert metrics is not None
     if not metrics.val_images:
         return "not scored, the target has no labels"
-    ema = f", EMA teacher {number(metrics.ema_teacher.miou, '.1f')}" if metrics.ema_teacher else ""
+    ema = ""
+    if metrics.ema_teacher:
+        ema = f", EMA teacher {number(metrics.ema_teacher.miou, '.1f')} %"
     on = f" on {record.spec.scenario.scored}" if record.spec.scenario.scored else ""
-    return f"{number(metrics.student.miou, '.1f')} mIoU ({metrics.convention}){on}{ema}"
+    return f"mIoU {number(metrics.student.miou, '.1f')} % ({metrics.convention}){on}{ema}"
 
 
 def _without_labels(figures: LabelFree) -> str:

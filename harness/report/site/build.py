@@ -18,6 +18,7 @@ from harness.errors import BenchError
 from harness.files import folder_replaced_whole, write_text
 from harness.records.schema import Record, unlabelled
 from harness.report.cells import NONE, number
+from harness.report.columns import MEMORY_NOTES, memory_notes
 from harness.report.plots import kinds
 from harness.report.plots.confusion import shares_of
 from harness.report.plots.curves import LOGGED, MIOU, SPEED, Curves, draw_runs, learning
@@ -118,7 +119,7 @@ class _Writer:
         self.repeated = {run_id for run_id, n in Counter(r.run_id for r in runs).items() if n > 1}
         shown = [
             {"stem": stem, "heading": table.heading, "failed": table.failed,
-             "shared": table.shared,
+             "shared": table.shared, "memory": memory_notes(table.rows),
              "sheet": self._linked(comparison_sheet(table), stem)}
             for table, stem in zip(tables, stems, strict=True)
         ]  # fmt: skip
@@ -198,6 +199,7 @@ class _Writer:
             no_confusion=reason, scores=[(n, _short_number(v)) for n, v in flat(scores)],
             cost=[(n, _short_number(v)) for n, v in flat(run.cost.model_dump(mode="json"))]
             if run.cost else [],
+            memory=MEMORY_NOTES[run.cost.training.memory_kind] if run.cost else "",
             spec=flat(spec.model_dump(mode="json")), provenance=flat(run.provenance),
             examples=self._examples(run.run_id, examples), legend=_legend(examples),
         )  # fmt: skip

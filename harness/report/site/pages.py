@@ -10,6 +10,7 @@ from harness.analysis.comparison import Table
 from harness.analysis.rows import Row
 from harness.records.schema import Record
 from harness.report.cells import difference_text, gain_at_seconds_text, number, spread
+from harness.report.columns import memory_kinds, memory_text, memory_title
 
 
 class Cell(NamedTuple):
@@ -45,7 +46,7 @@ class Sheet(NamedTuple):
 def comparison_sheet(table: Table) -> Sheet:
     """A line a method: those columns first that a reader looks for, others at hand."""
     rows = table.rows
-    convention = table.scenario.convention
+    convention, kinds = table.scenario.convention, memory_kinds(rows)
     timed = any(row.gain_at_seconds for row in rows)
     columns: list[tuple[str, Callable[[Row], Cell], bool]] = [
         (f"mIoU % ({convention})", lambda r: _number(r.miou.mean, spread(r.miou)), True),
@@ -53,7 +54,7 @@ def comparison_sheet(table: Table) -> Sheet:
         ("gain at equal seconds", _gain_at_seconds, True),
         ("training s", lambda r: _number(r.train_seconds, number(r.train_seconds, ".0f")), True),
         ("train img/s", lambda r: _number(r.train_images_per_second), True),
-        ("peak MiB", lambda r: _number(r.memory_mib, number(r.memory_mib, ".0f")), True),
+        (memory_title(kinds), lambda r: _number(r.memory_mib, memory_text(r, kinds)), True),
         ("infer img/s", lambda r: _number(r.inference_images_per_second), False),
         ("params M", lambda r: _number(r.parameters_m, number(r.parameters_m, ".2f")), False),
         ("training params M", lambda r: _number(r.training_parameters_m), False),

@@ -145,7 +145,7 @@ def test_another_labelled_set_is_scored_in_its_place(here):
     assert np.array(metrics.student.confusion).sum(1).tolist() == expected
     assert list(metrics.student.iou) == ["class 0", "class 1", "class 2"]
     assert metrics.label_free.images == 6
-    assert "mIoU (all) on other" in done.out
+    assert " % (all) on other" in done.out
     assert "without labels, on 6 target images" in done.out
     evaluated = bench(
         "eval", "--checkpoint", record.run_id, "--scenario", named, "--out", "scores.json"

@@ -13,6 +13,7 @@ from headless_browser import CHROMIUM, browser
 from harness.analysis.comparison import comparison
 from harness.errors import BenchError
 from harness.records.schema import Golden
+from harness.report.columns import MEMORY, MEMORY_NOTES
 from harness.report.plots.qualitative import Example
 from harness.report.site import build as build_module
 from harness.report.site.build import NAMES, breaking, build
@@ -85,6 +86,18 @@ def test_runs_of_one_method_and_seed_have_titles_of_their_own(tmp_path):
     texts = [(tmp_path / f"site/runs/{run.run_id}.html").read_text("utf-8") for run in runs]
     titles = [re.search("<title>(.*?), .* \\(run", text)[1] for text in texts]
     assert titles == ["fda", "fda x2", "fda x4"]
+
+
+@pytest.mark.parametrize("name", ["index.html", "tables/*.html"])
+def test_pages_say_what_kind_of_memory_their_figures_are_of(name, tmp_path):
+    build([fake_record("source_only"), fake_record("fda")], tmp_path / "site")
+    (path,) = (tmp_path / "site").glob(name)
+    text = path.read_text("utf-8")
+    (kind,) = {fake_record("fda").cost.training.memory_kind}
+    assert f"peak MiB ({MEMORY[kind]})</button>" in text
+    assert f"peak MiB, {MEMORY_NOTES[kind]}." in text
+    (run, *_) = (tmp_path / "site/runs").glob("*.html")
+    assert f"training.memory_mib, {MEMORY_NOTES[kind]}." in run.read_text("utf-8")
 
 
 def test_no_text_of_a_record_is_read_as_a_page(site):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
+from harness.config.network_files import configs, pinned
 from harness.config.planning import Request, find_method, resolve
 from harness.errors import BenchError
 
@@ -33,6 +34,11 @@ class SpeedCase(BaseModel):
     def name(self) -> str:
         networks = [name for name in (self.student, self.teacher) if name]
         return " ".join([self.method, *networks, *self.overrides])
+
+    @property
+    def networks(self) -> dict[str, dict[str, Any]]:
+        """What those of its networks that were config files are made of, for another process."""
+        return configs(name for name in (self.student, self.teacher) if name)
 
     def plan(self) -> Plan:
         """The run that is measured, without a data set. BenchError for what does not fit."""
@@ -85,13 +91,13 @@ def cross(
 
 
 def _with_defaults(case: SpeedCase, has_teacher: bool) -> SpeedCase:
-    """The case with the networks that it leaves to profile and method."""
+    """The case with the networks that it leaves to profile and method; config files by name."""
     spec = case.plan().spec
     beside = [*spec.teachers, *spec.companions]
     teacher = beside[0]["network"] if has_teacher and beside else None
-    return case.model_copy(
-        update={"student": case.student or spec.student, "teacher": case.teacher or teacher}
-    )
+    student = pinned(case.student) if case.student else spec.student
+    teacher = pinned(case.teacher) if case.teacher else teacher
+    return case.model_copy(update={"student": student, "teacher": teacher})
 
 
 def _values(text: str) -> list[str]:

@@ -77,6 +77,7 @@ class Worker:
             json.dumps(
                 {
                     "case": case.model_dump(mode="json"),
+                    "networks": case.networks,
                     "device": options.device,
                     "at": options.at,
                     "plugins": [str(path.resolve()) for path in options.plugins],

@@ -36,6 +36,10 @@ class Measurement:
         self.at: float = task["at"]
         keep_freed_blocks()
         use_plugins(Path(path) for path in task["plugins"])
+        if task["networks"]:
+            from harness.config.network_files import register
+
+            register(task["networks"])
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device.index or 0)
         self.case = SpeedCase.model_validate(task["case"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from harness.config.planning import Request, resolve
 from harness.config.replanning import replan
 from harness.config.schema import RunSpec
 from harness.records import store
+from harness.runs.speed.cases import cross
+from harness.runs.speed.session import ROOT, SpeedOptions, Worker
 from methods.networks import zoo
 from methods.networks.weights import save_weights
 
@@ -137,3 +140,19 @@ def test_an_exported_network_of_a_config_file_is_used_from_its_own_folder(tmp_pa
     names: dict[str, Any] = {}
     exec(use, names)
     assert names["network"].name == own
+
+
+@pytest.mark.slow
+def test_bench_speed_calls_a_network_of_a_config_file_by_its_name_and_not_by_the_path(tmp_path):
+    """In this process and in the worker's, from any folder."""
+    path = write_config(tmp_path / "folder")
+    (case,) = cross(["dualkd"], "tiny", [path], [path])
+    assert case.student == case.teacher
+    assert case.student.startswith("mmseg:tiny.py@")
+    assert str(tmp_path) not in case.name
+    shutil.rmtree(tmp_path / "folder")
+    worker = Worker(case, ROOT, SpeedOptions(device="cpu"), tmp_path)
+    try:
+        assert worker.ask("build")["images"] > 0
+    finally:
+        worker.close()

@@ -176,6 +176,24 @@ def table(
                 precision=precision,
             )
         )
+    if aggregate and (missing := _nothing_to_aggregate(kept)):
+        typer.echo(missing, err=True)
+
+
+def _nothing_to_aggregate(records: list[Record]) -> str:
+    """Why there is no table over scenarios, and what to do; empty where there is one."""
+    from harness.analysis.aggregate import aggregates
+    from harness.analysis.comparison import comparison
+
+    tables = comparison(records)
+    if aggregates(tables):
+        return ""
+    found = dict.fromkeys(f"{t.scenario.name} (profile {t.profile_name})" for t in tables if t.rows)
+    return (
+        "--aggregate: no table over scenarios. It needs runs of two scenarios or more with one "
+        f"profile and equal settings; found {', '.join(found) or 'no done run'}. Run the same "
+        "methods on another scenario too, or leave out filters such as --scenario."
+    )
 
 
 def _show_selections(records: list[Record], format_: str) -> None:

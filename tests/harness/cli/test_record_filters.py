@@ -52,6 +52,19 @@ def test_a_name_that_no_record_has_is_refused_where_nothing_is_left():
     assert both.code == 0, both.err
 
 
+@pytest.mark.parametrize("form", ["rich", "markdown", "json"])
+def test_one_scenario_gives_no_table_over_scenarios_and_a_line_says_so(form, tmp_path):
+    for seed in (0, 1):
+        store.write(fake_record("source_only", seed), tmp_path)
+    one = bench("table", tmp_path, "--aggregate", "--format", form)
+    assert one.code == 0
+    (line,) = one.err.splitlines()
+    assert "no table over scenarios" in line
+    assert "found gta2cs (profile " in line
+    store.write(fake_record("source_only", scenario="synthia2cs"), tmp_path)
+    assert bench("table", tmp_path, "--aggregate", "--format", form).err == ""
+
+
 def test_without_records_the_verb_says_so(tmp_path):
     said = refused(bench("table", "--results", tmp_path, "--scenario", "gta2c"))
     assert "no record to show: 0 found" in said

@@ -129,12 +129,14 @@ def data_sets(root: Path | None) -> list[Diagnosis]:
     from harness.data.datasets import has_dataset
 
     there = {name: has_dataset(name, root) for name in catalogue.names("datasets")}
-    return [
-        Diagnosis(name, "ok", "found")
-        if present
-        else Diagnosis(name, "warn", f"not under {root}", "see docs/data.md for its layout")
-        for name, present in there.items()
-    ]
+    found = [Diagnosis(name, "ok", "found") for name, present in there.items() if present]
+    others = [name for name, present in there.items() if not present]
+    if not others:
+        return found
+    detail, advice = f"not under {root}: {', '.join(others)}", "see docs/data.md for their folders"
+    if found:
+        return [*found, Diagnosis("other data", "ok", detail, advice)]
+    return [Diagnosis("data", "warn", detail, advice)]
 
 
 def cache_folder(folder: Path) -> Diagnosis:

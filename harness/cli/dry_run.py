@@ -17,6 +17,7 @@ from rich.console import Console
 
 from harness.config.planning import Plan
 from harness.config.search_space import spelled
+from harness.report.cells import number
 from harness.report.formats import finite
 from harness.report.pace import duration
 from harness.report.progress import Reporter
@@ -47,11 +48,10 @@ def show(
         report.say(line)
     spec = plan.spec
     report.say(f"run {spec.run_id}, weights {spec.weights_id}")
-    report.say(f"differs from profile {spec.profile.name} and the method's defaults:")
+    which = f"profile {spec.profile.name} and the method's defaults"
+    report.say(f"differs from {which}:" if differs else f"all is as {which} say")
     for name, (value, default) in differs.items():
         report.say(f"  {name} {spelled(value)} (default {spelled(default)})")
-    if not differs:
-        report.say("  nothing")
     report.say("--format json prints the whole run")
 
 
@@ -90,7 +90,7 @@ def _gpu(plan: Plan, each: list[CostEstimate], device: torch.device) -> str:
 
 def _cost_line(cost: CostEstimate) -> str:
     network = (
-        f"{cost.role} {cost.network} ({cost.parameters_m:.2f} M parameters, {cost.gflops:.2g} "
+        f"{cost.role} {cost.network} ({cost.parameters_m:.2f} M parameters, {number(cost.gflops)} "
         f"GFLOPs a forward pass of one crop): {cost.steps} steps"
     )
     if cost.seconds is None or cost.seconds_a_step is None:

@@ -74,16 +74,14 @@ def _refuse_twice(given: Iterable[Any]) -> None:
 
 
 class GroupedVerbs(Verbs):
-    """A command whose help lists its verbs by GROUPS; those of none come last."""
+    """A command whose help lists its verbs: those of `bench` itself by GROUPS."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         verbs = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
         shown = {name: verb for name, verb in verbs.items() if verb and not verb.hidden}
-        grouped = {name for names in GROUPS.values() for name in names}
-        others = tuple(name for name in shown if name not in grouped)
+        groups = {"Commands": tuple(shown)} if ctx.parent else GROUPS
         width = max(map(len, shown), default=0)
-        rest = "More" if len(others) < len(shown) else "Commands"
-        for title, names in (GROUPS | {rest: others}).items():
+        for title, names in groups.items():
             rows = [
                 (f"{name:<{width}}", verb.get_short_help_str(200))
                 for name in names

@@ -30,6 +30,12 @@ Form = Literal["text", "plain", "json"]
 CATEGORIES = ("methods", "scenarios", "profiles", "networks", "suites")
 #: Other libraries, whose networks are listed only when a pattern begins so.
 LIBRARIES = ("timm:", "mmseg:")
+#: What stands below a list.
+_NOTES = {
+    "methods": "Some join with `+`: dualkd+mic; `bench info NAME` says which.",
+    "networks": "Any encoder of timm and any network of mmsegmentation too: "
+    "`bench list networks 'timm:*'`, `bench list networks 'mmseg:*'`.",
+}
 #: What a user's TOML file may be, and a field that only such a file has.
 TOML_KINDS = {
     "suites": "question",
@@ -76,14 +82,8 @@ def print_list(category: str, pattern: str, form: Form = "text") -> None:
     else:
         console = Console()
         for kind, named in listed.items():
-            notes = ["Some join with `+`: dualkd+mic; `bench info NAME` says which."]
-            _print_table(
-                console,
-                kind,
-                ("name", "what it is"),
-                named.items(),
-                notes if kind == "methods" else [],
-            )
+            notes = [_NOTES[kind]] if kind in _NOTES and not pattern.startswith(LIBRARIES) else []
+            _print_table(console, kind, ("name", "what it is"), named.items(), notes)
 
 
 def _foreign_entries(pattern: str) -> dict[str, str]:

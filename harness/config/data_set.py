@@ -160,7 +160,7 @@ class DataSet(Strict):
     licence: str = ""
     source: str = Field("", description="where to get it")
     folder: str | None = Field(
-        None, description="of the user's own: where its files lie, seen from this file"
+        None, description="of the user's own: where its files lie, relative to this file"
     )
     folders: tuple[str, ...] = Field((), description="names of its folder below the data root")
     expected: str = Field("", description="what messages say of its files; empty: the patterns")
@@ -188,7 +188,9 @@ class DataSet(Strict):
     differing_sizes: bool = Field(
         False, description="published with pairs of differing sizes, which are left out"
     )
-    encodings: tuple[LabelEncoding, ...] = Field((), description="none: it has no labels")
+    encodings: tuple[LabelEncoding, ...] = Field(
+        (), description="how its labels are stored; none: it has no labels"
+    )
 
     @model_validator(mode="after")
     def _parts_fit(self) -> DataSet:

@@ -8,6 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import NamedTuple
 
 import numpy as np
@@ -67,7 +68,8 @@ def describe(name: str, image_folder: Path, label_folder: Path | None, out: Path
     )
     left_out = ", ".join(user_files.in_no_split[:5]) + ", ..." * (len(user_files.in_no_split) > 5)
     beside = f"; in no split and left out: {left_out}" if left_out else ""
-    return f"{file}: {len(user_files.images)} images, {labelled}{beside}{to_do}"
+    next_step = f"; next: bench data verify {quote(str(file))}"
+    return f"{file}: {len(user_files.images)} images, {labelled}{beside}{to_do}{next_step}"
 
 
 def _look(image_folder: Path, label_folder: Path | None) -> UserFiles:

@@ -27,8 +27,8 @@ def draw(table: Table, width: float) -> Figure:
     ]
     if not gains:
         raise BenchError(
-            f"{table.heading}: no method to hold against {BASELINE}; run {BASELINE} with the same "
-            "student too."
+            f"{table.heading}: no method beside {BASELINE} with the same student; run both with "
+            "one student."
         )
     gains.sort(key=lambda pair: pair[1].mean)
     figure = new_figure(width, 0.75 + 0.17 * len(gains))

@@ -49,9 +49,13 @@ def test_data_sets_under_the_root(tmp_path):
     assert doctor.data_sets(tmp_path / "gone")[0].state == "bad"
     for part in ("leftImg8bit/val", "gtFine/val"):
         (tmp_path / "cityscapes" / part).mkdir(parents=True)
-    states = {f.topic: f.state for f in doctor.data_sets(tmp_path)}
-    assert states["cityscapes"] == "ok"
-    assert states["gta5"] == "warn"
+    found, others = doctor.data_sets(tmp_path)
+    assert (found.topic, found.state) == ("cityscapes", "ok")
+    assert others.state == "ok", "nobody needs all of them"
+    assert "acdc, bdd100k" in others.detail
+    assert "docs/data.md" in others.advice
+    (none,) = doctor.data_sets(tmp_path / "cityscapes/leftImg8bit")
+    assert (none.topic, none.state) == ("data", "warn")
 
 
 def test_a_cache_that_does_not_exist_yet_is_fine_where_it_can_be_made(tmp_path):

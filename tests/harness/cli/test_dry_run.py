@@ -10,7 +10,9 @@ import torch
 import typer
 from bench_cli import QUICK, bench, refused
 
+from harness.cli.dry_run import _cost_line
 from harness.config import catalogue
+from harness.runs.estimate import CostEstimate
 
 DUALKD = ["run", "--method", "dualkd", "--scenario", "gta2cs", *QUICK]
 TINY = catalogue.profile("tiny")
@@ -31,6 +33,11 @@ def test_dry_run_prints_the_spec_and_the_cost_and_writes_nothing(tmp_path, monke
     assert "ms a step" in student
     assert f"  iterations 4 (default {TINY.iterations})" in outcome.out
     assert "  lr " not in outcome.out
+
+
+def test_operations_are_a_number_without_an_exponent():
+    cost = CostEstimate("student", "daformer_mitb5", 85.16, 251.7, 4, None, None, None, 2, 2)
+    assert "252 GFLOPs" in _cost_line(cost)
 
 
 def test_dry_run_in_json_holds_the_whole_run(tmp_path):

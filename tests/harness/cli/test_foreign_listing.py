@@ -19,8 +19,15 @@ def test_list_shows_the_networks_of_another_library():
 
 
 def test_list_shows_them_only_when_asked():
-    assert "timm:" not in bench("list", "networks").out
+    assert "timm:" not in bench("list", "networks", "--format", "plain").out
     assert "timm:" not in bench("list", "networks", "*convnext*").out
+
+
+@pytest.mark.parametrize("kind", ["networks", "all"])
+def test_below_the_networks_stands_how_to_list_those_of_other_libraries(kind):
+    said = "`bench list networks 'timm:*'`"
+    assert said in " ".join(bench("list", kind).out.split())
+    assert said not in " ".join(bench("list", "networks", "timm:convnext_tiny").out.split())
 
 
 @pytest.mark.parametrize(

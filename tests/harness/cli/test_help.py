@@ -77,6 +77,13 @@ def test_every_verb_is_in_a_group():
     assert {words[0] for words in VERBS} <= {name for names in GROUPS.values() for name in names}
 
 
+@pytest.mark.parametrize("words", sorted({words[:-1] for words in VERBS if len(words) > 1}))
+def test_the_verbs_below_a_verb_stand_in_one_list(words):
+    text = bench(*words, "--help").out
+    assert "\nCommands:\n" in text
+    assert not [title for title in (*GROUPS, "More") if f"\n{title}:\n" in text]
+
+
 def test_the_version_is_printed():
     assert re.fullmatch(r"uda-bench \d+\.\d+\.\d+\S*\n", bench("--version").out)
 

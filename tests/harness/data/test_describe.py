@@ -109,6 +109,7 @@ def test_folders_of_splits_are_known_in_other_spellings(tmp_path, folders, left_
     said = describe("mine", tmp_path / "photos", tmp_path / "masks", tmp_path)
     own = catalogue.own_data_set(tmp_path / "mine.toml")
     assert f"{{name}}.png{left_out};" in said
+    assert said.endswith(f"; next: bench data verify {tmp_path}/mine.toml")
     for number, split in enumerate(("train", "val", "test")):
         ((image, label),) = list_pairs(own, tmp_path, split)
         assert (image.stem, label.is_file()) == (str(number), True)

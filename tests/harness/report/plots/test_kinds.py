@@ -94,6 +94,11 @@ def test_a_name_of_a_stranger_makes_no_path():
     assert ".." not in one.name
 
 
+def test_source_only_alone_is_told_that_a_method_is_missing():
+    with styled(), pytest.raises(BenchError, match="no method beside source_only with the same"):
+        kinds.figures("gain", comparison([fake_record()]), 3.35)
+
+
 @pytest.mark.parametrize("kind", ["gain", "teachers"])
 def test_what_no_record_says_is_an_error_with_a_remedy(kind):
     with styled(), pytest.raises(BenchError, match="run "):

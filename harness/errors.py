@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import re
 import reprlib
 import signal
@@ -50,6 +51,8 @@ def in_one_line(error: BaseException) -> str:
     Names out of files are in it: nothing that would move the terminal's cursor is.
     """
     text = str(error).strip()
+    if isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if of_a_worker(error):
         text = text.splitlines()[-1].partition(": ")[2]
     return " ".join(plain(text).split()) or type(error).__name__
@@ -85,10 +88,10 @@ def of_a_file(error: OSError) -> str:
     if error.filename is None or not error.strerror:
         return in_one_line(error)
     name = " ".join(plain(str(error.filename)).split())
-    return (
-        f"{name}: {error.strerror}; expected a path that can be read or written: correct it, or "
-        "the rights to it."
-    )
+    expected = "a path that can be read or written: correct it, or the rights to it"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        expected = "room on that disk: free some, then give the same command again"
+    return f"{name}: {error.strerror}; expected {expected}."
 
 
 def explained(error: BaseException) -> str:

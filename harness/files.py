@@ -151,11 +151,24 @@ def _check_above(option: str, path: Path, folder: Path) -> None:
 
 
 @contextmanager
-def _of_path(path: Path) -> Iterator[None]:
-    """An OSError that names `path`, which a user knows, in the place of a temporary name."""
+def _of_path(path: Path, partial: Path) -> Iterator[None]:
+    """An OSError that names `path`, which a user knows, in the place of its temporary name."""
     try:
         yield
     except OSError as error:
+        if error.errno is None or not str(error.filename).startswith(str(partial)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+@contextmanager
+def _of_its_file(path: Path) -> Iterator[None]:
+    """An OSError that names the file: what writing to an open one raises names none."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
@@ -168,19 +181,19 @@ def written_whole(path: Path) -> Iterator[Path]:
     the disk before the rename. OSError where the folder cannot be written.
     """
     partial = temporary_name(path)
-    with _of_path(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with _of_path(path):
+        with _of_path(path, partial), _of_its_file(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
             partial.touch(exist_ok=False)
-        mode = partial.stat().st_mode & 0o777
-        yield partial
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.chmod(mode)
-        partial.replace(path)
+            mode = partial.stat().st_mode & 0o777
+            yield partial
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+            partial.chmod(mode)
+            partial.replace(path)
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # it is not there, or the disk is read-only
+            partial.unlink()
 
 
 @contextmanager
@@ -193,12 +206,12 @@ def folder_written_whole(
     when `path` has appeared meanwhile. OSError where the folder cannot be written or renamed.
     """
     building = temporary_name(path)
-    with _of_path(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        building.mkdir()
     try:
-        yield building
-        rename(building, path)
+        with _of_path(path, building):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            building.mkdir()
+            yield building
+            rename(building, path)
     finally:
         shutil.rmtree(building, ignore_errors=True)
 

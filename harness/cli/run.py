@@ -151,6 +151,7 @@ def run(
     from harness.files import check_output_folder
     from harness.measure.environment import choose_device
     from harness.report.loggers import Logging, loggers
+    from harness.report.outlasted import outlasted
     from harness.report.progress import Reporter, hashing_shown
     from harness.runs.group import carry_out, check_devices, dismiss
     from harness.runs.trained import tidy
@@ -192,7 +193,7 @@ def run(
         return
     if format_ != "text":
         raise BenchError(f"--format {format_}: it is for --dry-run; expected both.")
-    report = Reporter(console)
+    report = Reporter(outlasted(console))
     logging = Logging(watching, report.say)
     chosen = choose_device(own_device(device))
     workplace = Workplace(results, chosen, report, keep_other_code, logging=logging)

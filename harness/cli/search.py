@@ -150,6 +150,7 @@ def search(
     from harness.files import check_output_folder
     from harness.measure.environment import choose_device
     from harness.report.loggers import loggers
+    from harness.report.outlasted import outlasted
     from harness.report.progress import Reporter, hashing_shown
     from harness.runs.search import Budget, method_searches, sampling_library
     from harness.runs.search import search as carry_out
@@ -192,6 +193,7 @@ def search(
     if dry_run:
         workplace.report.say(_cost(searches, workplace.device))
         return
+    outlasted(console)
     try:
         with workplace.stop.listening():
             carry_out(searches, workplace, log=log or ())

@@ -122,6 +122,7 @@ def sweep(
     from harness.measure.environment import choose_device
     from harness.report import formats
     from harness.report.outcome import next_line
+    from harness.report.outlasted import outlasted
     from harness.report.progress import Reporter
     from harness.runs.graph import LOST, announce, planned_jobs
     from harness.runs.sweep import sweep as carry_out
@@ -148,7 +149,7 @@ def sweep(
     outcome = carry_out(
         chosen,
         results,
-        Reporter(console),
+        Reporter(outlasted(console)),
         data_root=data_root,
         device=device,
         jobs=jobs or 1,

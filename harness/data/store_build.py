@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import errno
-import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-from filelock import FileLock
 
 from harness.config.schema import DataStore
 from harness.data import fingerprint
@@ -21,9 +17,8 @@ from harness.data.fingerprint import FilesRead, file_states
 from harness.data.store import DESCRIPTION, FileKind, Store, encode
 from harness.errors import DataError
 from harness.files import remove_abandoned
+from harness.locks import one_at_a_time
 from harness.measure.environment import usable_cpus
-
-log = logging.getLogger(__name__)
 
 #: Samples that an estimate encodes, spread over the split.
 ESTIMATED_FROM = 3
@@ -84,12 +79,13 @@ def estimate(store: Store, parts: Sequence[FileKind]) -> Estimate:
 def build(store: Store, parts: Sequence[FileKind], progress: FilesRead | None = None) -> int:
     """Write the files that are missing, remove those of changed sources; how many were written.
 
-    One process at a time builds a store; another waits and finds it built. DataError for a source
+    One process at a time builds a store; another waits and finds it built. Where files cannot be
+    locked two may build the same files, each of which is written whole. DataError for a source
     that cannot be read, and where the disk is full: what has been written stays and counts.
     """
     try:
         store.folder.mkdir(parents=True, exist_ok=True)
-        with _one_builder(store.folder / ".lock"):
+        with one_at_a_time(store.folder / ".lock"):
             return _build(store, parts, progress)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -101,26 +97,6 @@ def build(store: Store, parts: Sequence[FileKind], progress: FilesRead | None = 
             + ". Make room, or name another cache folder with UDA_BENCH_CACHE; the same command "
             "goes on."
         ) from error
-
-
-@contextmanager
-def _one_builder(path: Path) -> Iterator[None]:
-    """One process at a time, of any machine that shares the folder where it can lock files.
-
-    Where it cannot, two may build the same files, each of which is written whole.
-    """
-    lock = FileLock(path)
-    try:
-        lock.acquire()
-    except (OSError, NotImplementedError) as error:  # the latter of older versions of filelock
-        number = getattr(error, "errno", errno.ENOSYS)
-        if number not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
-            raise
-        log.warning("%s cannot be locked here; the store is built all the same", path)
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _build(store: Store, parts: Sequence[FileKind], progress: FilesRead | None) -> int:

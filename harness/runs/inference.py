@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
 
 from harness.config.network_files import register
 from harness.config.schema import Profile
 from harness.data.cache import SPEEDS, cache_dir, keep_bounded, mark_used
 from harness.errors import BenchError
 from harness.files import content_hash, read_json, read_text, write_text
+from harness.locks import one_at_a_time
 from harness.measure import environment, fingerprint
 from harness.measure.inference_speed import measure_inference
 from harness.processes import ending
@@ -62,7 +62,7 @@ def inference_speed(
     folder = cache_dir() / "inference"
     path = folder / f"{content_hash(known_by)}.json"
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
+    with one_at_a_time(folder / ".lock"):
         if not path.is_file():
             _measure_apart(question, path)
             keep_bounded(SPEEDS)

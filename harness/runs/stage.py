@@ -7,10 +7,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
-from filelock import FileLock, Timeout
 
 from harness.config.planning import Plan
 from harness.errors import BenchError, Interrupted, explained, in_one_line
+from harness.locks import one_at_a_time
 from harness.records import store
 from harness.report.progress import Reporter
 from harness.runs.trained import OUTCOME
@@ -95,13 +95,6 @@ def before_training(doing: str, workplace: Workplace) -> Iterator[None]:
 @contextmanager
 def only_one(folder: Path, report: Reporter) -> Iterator[None]:
     """One training at a time of the weights in a folder; another process's is waited for."""
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        report.say(f"another process trains weights {folder.name}: waiting for it")
-        lock.acquire()
-    try:
+    waits = f"another process trains weights {folder.name}: waiting for it"
+    with one_at_a_time(folder / ".lock", lambda: report.say(waits), report.say):
         yield
-    finally:
-        lock.release()

@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from harness.errors import BenchError, Interrupted, in_one_line
+from harness.errors import BenchError, Interrupted, in_one_line, of_a_file
 from harness.files import read_text
 from harness.runs.launchers import Task
 from harness.text import any_terminal
@@ -21,6 +21,7 @@ def main(path: str) -> None:
     from harness.measure.environment import choose_device
     from harness.measure.own_time import own_time
     from harness.report.loggers import Logging, loggers
+    from harness.report.outlasted import outlasted
     from harness.report.progress import Reporter
     from harness.runs.group import carry_out, check_devices, run_on_devices
     from harness.runs.workplace import Workplace
@@ -45,7 +46,7 @@ def main(path: str) -> None:
             raise BenchError(
                 f"run {task.spec.run_id}: {changed} changed since it was planned; start it again."
             )
-        report = Reporter(Console(quiet=own_rank() > 0))
+        report = Reporter(outlasted(Console(quiet=own_rank() > 0)))
         logging = Logging(loggers(task.log) if own_rank() == 0 else (), report.say)
         workplace = Workplace(
             task.results,
@@ -70,7 +71,8 @@ def main(path: str) -> None:
     except Interrupted as end:
         sys.exit(end.exit_code)
     except (BenchError, OSError) as error:
-        sys.exit(f"bench: {in_one_line(error)}")  # the log's last line
+        reason = of_a_file(error) if isinstance(error, OSError) else in_one_line(error)
+        sys.exit(f"bench: {reason}")  # the log's last line
 
 
 if __name__ == "__main__":

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 import torch
 from pydantic import BaseModel, ValidationError
 
-from harness.errors import explain, explained, unexpected
+from harness.errors import explain, explained, in_one_line, of_a_file, unexpected
 
 
 def raised(call) -> BaseException:
@@ -75,3 +77,12 @@ def test_a_value_of_none_of_several_types_is_one_clause():
     ends, share = explain(refusal.value).split("; ")
     assert ends == "ends.1 = 'a': Input should be a valid integer or number"
     assert share.startswith("share = 'half': Input should be a valid number, unable to parse")
+
+
+def test_a_full_disk_asks_for_room_and_no_error_of_the_system_shows_its_number():
+    full = OSError(errno.ENOSPC, "No space left on device", "/disk/record.json")
+    assert in_one_line(full) == "/disk/record.json: No space left on device"
+    assert "expected room on that disk" in of_a_file(full)
+    denied = PermissionError(errno.EACCES, "Permission denied", "/disk/record.json")
+    assert "the rights to it" in of_a_file(denied)
+    assert of_a_file(OSError(errno.ENOLCK, "No locks available")) == "No locks available"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -47,6 +48,24 @@ def mode(path: Path) -> int:
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
+
+
+def full(name: Path | None) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device", name and str(name))
+
+
+def test_what_writing_raises_names_the_file_and_not_its_temporary_name(tmp_path):
+    path, folder = tmp_path / "record.json", tmp_path / "step-2"
+    with pytest.raises(OSError, match="No space") as unnamed, written_whole(path):
+        full(None)  # as writing to an open file does
+    with pytest.raises(OSError, match="No space") as temporary, written_whole(path) as partial:
+        full(partial)
+    with pytest.raises(OSError, match="No space") as below, folder_written_whole(folder) as new:
+        full(new / "tensors")
+    with pytest.raises(OSError, match="No space") as other, written_whole(path):
+        full(tmp_path / "other")
+    named = [caught.value.filename for caught in (unnamed, temporary, below, other)]
+    assert named == [str(path), str(path), str(folder), str(tmp_path / "other")]
 
 
 @pytest.mark.parametrize("old", [None, "old"])

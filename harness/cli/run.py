@@ -148,18 +148,17 @@ def run(
 
     from harness.cli.dry_run import confirm_long_run
     from harness.config.planning import Request, resolve
-    from harness.files import check_output_folder
     from harness.measure.environment import choose_device
     from harness.report.loggers import Logging, loggers
     from harness.report.outlasted import outlasted
     from harness.report.progress import Reporter, hashing_shown
     from harness.runs.group import carry_out, check_devices, dismiss
     from harness.runs.trained import tidy
-    from harness.runs.workplace import Workplace, is_current, record_of
+    from harness.runs.workplace import Workplace, check_results, is_current, record_of
     from harness.training.distributed import asked, own_device, own_rank
     from harness.weights.find import find_checkpoint, network_of
 
-    check_output_folder("--results", results)
+    check_results(results)
     if teacher_checkpoint:
         found = find_checkpoint(teacher_checkpoint, results, option="--teacher-checkpoint")
         teacher_checkpoint = str(found.path)

@@ -147,16 +147,15 @@ def search(
 
     from harness.config.planning import Request, find_method, resolve
     from harness.config.search_space import read_space
-    from harness.files import check_output_folder
     from harness.measure.environment import choose_device
     from harness.report.loggers import loggers
     from harness.report.outlasted import outlasted
     from harness.report.progress import Reporter, hashing_shown
     from harness.runs.search import Budget, method_searches, sampling_library
     from harness.runs.search import search as carry_out
-    from harness.runs.workplace import Workplace
+    from harness.runs.workplace import Workplace, check_results
 
-    check_output_folder("--results", results)
+    check_results(results)
     sampling_library()
     loggers(log or ())  # refuses a name that is none, and a package that is missing, now
     seen, others = _seeds("--seeds", seeds), _seeds("--held-out", held_out or "")

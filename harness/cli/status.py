@@ -94,8 +94,16 @@ def cancel(
 
     What is done stays done; `bench sweep` goes on with the rest.
     """
-    ended = [_cancel(path, sweep, results) for path, sweep in _sweeps(results, suite)]
-    typer.echo("\n".join(filter(None, ended)) or f"{suite}: nothing of it runs or waits")
+    ended, left = [], []
+    for path, sweep in _sweeps(results, suite):
+        try:
+            ended.append(_cancel(path, sweep, results))
+        except BenchError as error:  # another sweep of the suite may be one that can be ended
+            left.append(str(error))
+    if any(ended) or not left:
+        typer.echo("\n".join(filter(None, ended)) or f"{suite}: nothing of it runs or waits")
+    if left:
+        raise BenchError(" ".join(left))
 
 
 def _cancel(path: Path, sweep: Sweep, results: Path) -> str:
@@ -115,7 +123,15 @@ def _cancel(path: Path, sweep: Sweep, results: Path) -> str:
                 f"{sweep.suite} runs on {process.host}; call `bench cancel` there, or end its "
                 f"process {process.pid}."
             )
-        os.kill(process.pid, signal.SIGTERM)
+        try:
+            os.kill(process.pid, signal.SIGTERM)
+        except ProcessLookupError:  # it has ended since
+            return ""
+        except PermissionError as error:
+            raise BenchError(
+                f"{sweep.suite}: its process {process.pid} is another user's; expected one of "
+                "yours: ask who began it to end it."
+            ) from error
         return f"{sweep.suite}: process {process.pid} told to end"
     stands = standings(results, path, sweep)
     left = [

@@ -118,7 +118,6 @@ def sweep(
 
     from harness.analysis.provenance import origin
     from harness.config import catalogue
-    from harness.files import check_output_folder
     from harness.measure.environment import choose_device
     from harness.report import formats
     from harness.report.outcome import next_line
@@ -126,9 +125,9 @@ def sweep(
     from harness.report.progress import Reporter
     from harness.runs.graph import LOST, announce, planned_jobs
     from harness.runs.sweep import sweep as carry_out
-    from harness.runs.workplace import Workplace
+    from harness.runs.workplace import Workplace, check_results
 
-    check_output_folder("--results", results)
+    check_results(results)
     console = Console()
     wishes = _slurm_wishes(launcher, jobs, time, slurm)
     chosen = _changed_suite(

@@ -15,7 +15,7 @@ from typing import Literal
 import psutil
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from harness.files import content_hash, read_text, write_text
+from harness.files import content_hash, read_text, this_machine, write_text
 
 #: Seconds between two signs of life, which are the times of files, and after which one is missed:
 #: a network file system may show a file's time a minute late.
@@ -34,24 +34,41 @@ class Process(FileModel):
     host: str
     pid: int = Field(gt=1)
     started: float = Field(description="seconds since 1970, as the system tells")
+    since_boot: float | None = Field(
+        default=None, description="seconds; on Linux, where setting the clock moves `started`"
+    )
+    machine: str = Field(default="", description="where the number is its own: host, container")
 
     @classmethod
     def of(cls, pid: int) -> Process:
         """The process of that number on this machine, which must run."""
-        return cls(host=socket.gethostname(), pid=pid, started=psutil.Process(pid).create_time())
+        process = psutil.Process(pid)
+        return cls(
+            host=socket.gethostname(),
+            pid=pid,
+            started=process.create_time(),
+            since_boot=_since_boot(process),
+            machine=this_machine(),
+        )
 
     def runs(self) -> bool | None:
-        """Whether it runs; None of another machine's."""
-        if self.host != socket.gethostname():
+        """Whether it runs; None of another machine's, or of another container's."""
+        if self.host != socket.gethostname() or self.machine not in ("", this_machine()):
             return None
         try:
             process = psutil.Process(self.pid)
-            return (
-                abs(process.create_time() - self.started) < 1
-                and process.status() != psutil.STATUS_ZOMBIE
-            )
+            if self.since_boot is None:
+                apart = process.create_time() - self.started
+            else:
+                apart = (_since_boot(process) or 0) - self.since_boot
+            return abs(apart) < 1 and process.status() != psutil.STATUS_ZOMBIE
         except psutil.Error:
             return False
+
+
+def _since_boot(process: psutil.Process) -> float | None:
+    """Seconds from the machine's start to the process's, where `create_time` adds them up."""
+    return process.create_time() - psutil.boot_time() if psutil.LINUX else None
 
 
 class SweptRun(FileModel):

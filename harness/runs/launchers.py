@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGTERM
@@ -18,7 +19,7 @@ from pydantic import BaseModel
 import harness
 from harness.config.schema import RunSpec
 from harness.errors import CTRL_C, GOES_ON, BenchError
-from harness.files import write_text
+from harness.files import remove_abandoned, temporary_name, write_text
 from harness.processes import OUR_WORD, ending
 from harness.runs import jobs
 from harness.signals import Stop
@@ -127,7 +128,7 @@ class Local:
         self.save: Callable[[], None] = lambda: None
         self.results = results
         self.places: list[str | None] = [*gpus[:side_by_side]] or [None] * side_by_side
-        self.running: dict[str, tuple[subprocess.Popen[bytes], str | None]] = {}
+        self.running: dict[str, tuple[subprocess.Popen[bytes], str | None, Path]] = {}
         self.beaten = 0.0
 
     def free(self) -> int:
@@ -136,12 +137,13 @@ class Local:
     def start(self, starts: Sequence[Start]) -> None:
         for start in starts:
             run_id, gpu = start.run_id, self.places.pop()
-            path = jobs.task_path(self.results, run_id)
+            # Another sweep may be at the same run: each has a task of its own, and adds to the log.
+            remove_abandoned(jobs.task_path(self.results, run_id))
+            path = temporary_name(jobs.task_path(self.results, run_id))
             write_text(path, start.task.model_dump_json())
-            log = jobs.log_path(self.results, run_id)
-            log.parent.mkdir(parents=True, exist_ok=True)
+            log = write_text(jobs.log_path(self.results, run_id), "")
             since = time.time()
-            with log.open("wb") as file:
+            with log.open("ab") as file:
                 process = subprocess.Popen(
                     command(path),
                     stdout=file,
@@ -149,7 +151,7 @@ class Local:
                     env=None if gpu is None else {**os.environ, "CUDA_VISIBLE_DEVICES": gpu},
                 )
             self.stop.forward(process)
-            self.running[run_id] = (process, gpu)
+            self.running[run_id] = (process, gpu, path)
             running = jobs.JobFile(
                 state="running", process=jobs.Process.of(process.pid), since=since
             )
@@ -157,10 +159,11 @@ class Local:
 
     def ended(self) -> dict[str, End]:
         ends = {}
-        for run_id, (process, gpu) in list(self.running.items()):
+        for run_id, (process, gpu, task) in list(self.running.items()):
             if process.poll() is None:
                 continue
             del self.running[run_id]
+            task.unlink(missing_ok=True)
             self.places.append(gpu)
             ends[run_id] = self._end(run_id, process.returncode)
         if self.running and time.monotonic() - self.beaten > jobs.BEAT:
@@ -182,16 +185,17 @@ class Local:
         if code:
             ended = jobs.JobFile(state="stopped" if interrupted else "failed", error=error)
         jobs.write_job(self.results, run_id, ended)
-        jobs.task_path(self.results, run_id).unlink(missing_ok=True)
         return End(code, f"{error} (see {log})", interrupted)
 
     def close(self) -> None:
         """Leave no run behind when the sweep itself is interrupted."""
-        for process, _ in self.running.values():
+        for process, _, _ in self.running.values():
             process.terminate()
-        for run_id, (process, _) in self.running.items():
+        for run_id, (process, _, task) in self.running.items():
             process.wait()
-            jobs.write_job(self.results, run_id, jobs.JobFile(state="stopped"))
+            with suppress(OSError):  # a full disk, of which the sweep may have died
+                task.unlink(missing_ok=True)
+                jobs.write_job(self.results, run_id, jobs.JobFile(state="stopped"))
 
 
 def visible_gpus() -> list[str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -38,6 +38,7 @@ from harness.runs.inference import BATCH, inference_speed
 from harness.runs.stage import NOTHING, before_training, kept_of_training, only_one, optional, stage
 from harness.runs.teachers import frozen_teacher
 from harness.runs.trained import (
+    OUTCOME,
     Trained,
     begin,
     finish,
@@ -72,14 +73,15 @@ def run(plan: Plan, workplace: Workplace, *, fresh: bool = False) -> Record:
     """
     keep_freed_blocks()
     memory_before = baseline()
+    workplace = replace(workplace, fresh=fresh)
     workplace.report.headline(plan)
     with before_training("preparing the data", workplace):
         check_data(plan, workplace.report)
         ask("data")
-    folder = workplace.weights(plan.spec.weights_id)
+    folder, say = workplace.weights(plan.spec.weights_id), workplace.report.say
     set_float32(plan.spec.profile.tf32)
     with computing_threads(plan.spec.profile.threads, workplace.device):
-        trained = None if fresh else _trained_before(plan, workplace)
+        trained = None if fresh else _trained_before(plan, workplace, lambda _: None)
         start = time.perf_counter()
         if trained is None:
             with before_training("waiting for frozen teachers", workplace):
@@ -89,7 +91,7 @@ def run(plan: Plan, workplace: Workplace, *, fresh: bool = False) -> Record:
             folder.mkdir(parents=True, exist_ok=True)
             with only_one(folder, workplace.report):
                 # Another process may have trained them while this one waited.
-                trained = None if fresh else _trained_before(plan, workplace)
+                trained = None if fresh else _trained_before(plan, workplace, say)
                 if trained is None:
                     if fresh:
                         discard(folder)
@@ -131,19 +133,25 @@ class _Networks:
     ema_teacher: Segmentor | None = None
 
 
-def _trained_before(plan: Plan, workplace: Workplace) -> _Networks | None:
-    """Weights that an earlier try left whole; None where there are none that may be used."""
-    kept = look(workplace.weights(plan.spec.weights_id), workplace.made_by(plan))
+def _trained_before(
+    plan: Plan, workplace: Workplace, say: Callable[[str], None]
+) -> _Networks | None:
+    """Weights that an earlier try left whole; None where there are none that may be used, of which
+    `say` is told why."""
+    folder = workplace.weights(plan.spec.weights_id)
+    kept = look(folder, workplace.made_by(plan))
     if kept.trained is None:
+        if (folder / OUTCOME).is_file():
+            say(f"the weights in {folder} are not as their training left them: trained again")
         return None
     if kept.state == "other code" and not workplace.keep_other_code:
-        workplace.report.say(
+        say(
             f"weights {plan.spec.weights_id} were trained by other code, another torch or on "
             "another kind of device: trained again (--keep-other-code uses them)"
         )
         return None
     if not has_curve(kept.trained.curve, kept.trained.run_id, plan.spec):
-        workplace.report.say(
+        say(
             f"weights {plan.spec.weights_id} were trained without being scored on this target "
             "(score_every): trained again"
         )

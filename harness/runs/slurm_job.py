@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from harness.errors import GOES_ON
+from harness.files import read_text, write_text
 from harness.processes import ending
 from harness.runs.jobs import (
     BEAT,
@@ -24,6 +25,8 @@ from harness.runs.jobs import (
     write_job,
 )
 from harness.runs.launchers import Task, command
+from harness.runs.trained import OUTCOME
+from harness.training.checkpoints import FOLDER, stored
 
 #: A run that was stopped so many times in a row, and logged no further step, is given up.
 TRIES = 3
@@ -42,6 +45,7 @@ def carry_out(results: str, run_id: str) -> None:
     signal.signal(signal.SIGTERM, lambda *_: terminated.append(True))
     folder = Path(results)
     before = read_job(folder, run_id) or JobFile(state="queued")
+    _keep_what_it_began(folder, run_id)
     code = _watch(folder, run_id, before)
     after = verdict(folder, run_id, before, code, bool(terminated))
     write_job(folder, run_id, after)
@@ -50,6 +54,17 @@ def carry_out(results: str, run_id: str) -> None:
         _requeue(folder, run_id, after)
     if after.state != "done":
         raise SystemExit(1)
+
+
+def _keep_what_it_began(results: Path, run_id: str) -> None:
+    """Where an earlier try of this job has left weights or a state, --fresh has been obeyed."""
+    path = task_path(results, run_id)
+    task = Task.model_validate_json(read_text(path))
+    folder = results / "artifacts" / task.spec.weights_id
+    left = [folder / OUTCOME, *stored(folder / FOLDER)]
+    queued = path.stat().st_mtime
+    if task.fresh and any(file.exists() and file.stat().st_mtime >= queued for file in left):
+        write_text(path, task.model_copy(update={"fresh": False}).model_dump_json())
 
 
 def _watch(results: Path, run_id: str, before: JobFile) -> int:

@@ -14,7 +14,7 @@ from harness.locks import one_at_a_time
 from harness.records import store
 from harness.report.progress import Reporter
 from harness.runs.trained import OUTCOME
-from harness.runs.workplace import Workplace, failed_record
+from harness.runs.workplace import Workplace, failed_record, record_of
 from harness.training.checkpoints import FOLDER, steps_done, stored
 from methods.plug_in import exits_raise
 
@@ -28,7 +28,7 @@ def stage(name: str, kept: Callable[[], str], plan: Plan, workplace: Workplace) 
         with exits_raise():
             yield
     except (KeyboardInterrupt, Interrupted):
-        workplace.report.say(f"interrupted while {name}: {_go_on(kept(), plan)}")
+        workplace.report.say(f"interrupted while {name}: {_go_on(kept(), plan, workplace)}")
         raise
     except torch.OutOfMemoryError as error:
         advice = (
@@ -62,12 +62,16 @@ def kept_of_training(folder: Path, iterations: int) -> str:
 def _fail(text: str, name: str, kept: str, plan: Plan, workplace: Workplace) -> None:
     with suppress(OSError):  # a full disk must not hide what went wrong first
         store.write(failed_record(plan, text, workplace), workplace.results / "records")
-    workplace.report.say(f"failed while {name}: {_go_on(kept, plan)}")
+    workplace.report.say(f"failed while {name}: {_go_on(kept, plan, workplace)}")
 
 
-def _go_on(kept: str, plan: Plan) -> str:
+def _go_on(kept: str, plan: Plan, workplace: Workplace) -> str:
     if kept == NOTHING:
         return kept
+    if workplace.fresh:
+        if record := record_of(plan, workplace):
+            return f"{kept}, the record of {record.created} too; --fresh trains from the start"
+        return f"{kept}; the same command without --fresh goes on from there"
     changed = f" (changed code of {', '.join(plan.spec.plugins)} starts anew)"
     return f"{kept}; the same command goes on from there{changed if plan.spec.plugins else ''}"
 

@@ -51,7 +51,7 @@ def sweep(
     the processes, whose end is waited for, and leaves SLURM's jobs alone; Interrupted then.
     """
     chosen = _slurm_device(device) if slurm else choose_device(device)
-    workplace = Workplace(results, chosen, report, keep_other_code, side_by_side=jobs)
+    workplace = Workplace(results, chosen, report, keep_other_code, fresh, side_by_side=jobs)
     launcher: Launcher
     if slurm:
         launcher = Slurm(results, slurm, suite.name, chosen, report.say)
@@ -89,7 +89,7 @@ def _sweep(
         if stop.number and isinstance(launcher, Local):
             states = [job.state for job in planned.values()]
             counts = (f"{states.count(state)} {state}" for state in ("done", "interrupted"))
-            report.say(f"sweep interrupted: {', '.join(counts)}; the same command goes on")
+            report.say(f"sweep interrupted: {', '.join(counts)}; {_same(workplace)} goes on")
     return planned
 
 
@@ -255,7 +255,7 @@ def _finish(planned: dict[str, Job], run_id: str, end: End, workplace: Workplace
         job.state = "done"
         return
     if end.interrupted:
-        job.state, job.error = "interrupted", "the same command goes on from what it has kept"
+        job.state, job.error = "interrupted", f"{_same(workplace)} goes on from what it has kept"
         return
     job.state = "waiting"
     skip_orphans(planned)  # SLURM drops the jobs of those whose frozen teacher failed
@@ -267,6 +267,11 @@ def _finish(planned: dict[str, Job], run_id: str, end: End, workplace: Workplace
     if end.code is not None and not failed and not done:
         record = failed_record(job.plan, end.error.partition(" (see ")[0], workplace)
         store.write(record, workplace.results / "records")
+
+
+def _same(workplace: Workplace) -> str:
+    """The command that goes on with what a sweep has left."""
+    return f"the same command{' without --fresh' * workplace.fresh}"
 
 
 def _line(job: Job, workplace: Workplace) -> str:

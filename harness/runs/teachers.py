@@ -10,7 +10,7 @@ import torch
 from harness.config.class_set import ClassSet
 from harness.config.planning import Plan, Teacher
 from harness.config.schema import DataRef, RunSpec
-from harness.errors import GOES_ON, BenchError, Interrupted, in_one_line
+from harness.errors import CTRL_C, GOES_ON, BenchError, Interrupted, in_one_line
 from harness.evaluation.inference import Views
 from harness.measure.flops import parameters_m
 from harness.processes import ending
@@ -120,8 +120,8 @@ def train_apart(teacher: Teacher, workplace: Workplace, port: int, steps_after: 
 
     own = variables(rank(), processes(), port) if processes() > 1 else {}
     code = carry_out(task, relay, inherit=terminal, stop=workplace.stop, variables=own)
-    if code == GOES_ON:  # its process alone was told to stop
-        raise Interrupted(signal.SIGTERM)
+    if code in (GOES_ON, CTRL_C):  # its process alone was told to stop
+        raise Interrupted(signal.SIGINT if code == CTRL_C else signal.SIGTERM)
     if code:
         reason = ending(code, last[0] or "its own lines above say why")
         raise BenchError(f"frozen teacher {teacher.network} could not be trained: {reason}")

@@ -13,6 +13,7 @@ import torch
 from harness.config.planning import Plan
 from harness.config.schema import RunSpec
 from harness.errors import BenchError, in_one_line, without_folders
+from harness.files import check_output_folder
 from harness.measure import environment, fingerprint
 from harness.measure.clock import Clock
 from harness.records import store
@@ -20,6 +21,12 @@ from harness.records.schema import Curve, Record, SecondSplit
 from harness.report.loggers import Logging
 from harness.report.progress import Reporter
 from harness.signals import Stop
+
+
+def check_results(results: Path) -> None:
+    """BenchError, before any work, unless the folder takes what runs leave, records last of all."""
+    for folder in (results, results / "records", results / "artifacts"):
+        check_output_folder("--results", folder)
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,7 @@ class Workplace:
     device: torch.device
     report: Reporter
     keep_other_code: bool = False  # use weights that other code or another torch made
+    fresh: bool = False  # --fresh: train again what is trained
     side_by_side: int = 1  # runs that a sweep has going at a time
     logging: Logging = field(default_factory=Logging)  # other programs that watch
     #: Measures the speeds; `bench check` has one that a busy machine does not slow.

@@ -94,6 +94,14 @@ def test_a_folder_that_takes_no_file_is_refused(check, tmp_path, monkeypatch):
     assert "tmpabcdef" not in str(caught.value)
 
 
+@pytest.mark.parametrize("below", ["records", "artifacts"])
+def test_where_records_or_weights_cannot_lie_nothing_is_trained(below, tmp_path):
+    (tmp_path / below).write_text("a file")
+    arguments = ["--method", "source_only", "--scenario", "gta2cs", "--results", tmp_path]
+    assert f"{below} is a file; expected a folder" in refused(bench("run", *arguments))
+    assert [path.name for path in tmp_path.iterdir()] == [below]
+
+
 def test_an_error_of_the_system_names_the_file_that_was_asked_for(tmp_path, monkeypatch):
     def denied(self, exist_ok):
         raise PermissionError(13, "Permission denied", str(self))

@@ -111,3 +111,24 @@ def test_a_job_file_tells_an_interrupted_run_from_a_killed_one(
     assert job.state == state
     assert job.error.startswith(error)
     assert end.interrupted == (state == "stopped")
+
+
+def test_two_sweeps_at_one_run_take_no_task_from_each_other(tmp_path, monkeypatch):
+    """The second one's worker still imports when the first one's ends."""
+    code = "import pathlib as p, sys, time\nwhile not p.Path({!r}).exists(): time.sleep(0.01)\n"
+    code += "print(p.Path(sys.argv[1]).read_text())"
+    waits = iter([tmp_path, tmp_path / "go"])
+    monkeypatch.setattr(
+        launchers,
+        "command",
+        lambda task: [sys.executable, "-c", code.format(str(next(waits))), str(task)],
+    )
+    first, second = Local(tmp_path, 1), Local(tmp_path, 1)
+    (start,) = starts(tmp_path, 1)
+    first.start([start])
+    second.start([start])
+    assert until_ended(first, 1)[start.run_id].code == 0
+    (tmp_path / "go").touch()
+    end = until_ended(second, 1)[start.run_id]
+    assert end.code == 0, end.error
+    assert list((tmp_path / "artifacts/jobs").iterdir()) == [jobs.job_path(tmp_path, start.run_id)]

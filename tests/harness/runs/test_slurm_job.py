@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -69,6 +70,22 @@ def test_a_run_that_comes_no_further_is_given_up_and_one_that_does_is_not(result
         job = after(results, -9, job)
         assert job.state == ("failed" if number == TRIES else "queued")
     assert f"{TRIES} times in a row" in job.error
+
+
+def test_fresh_is_obeyed_once_by_a_job_that_is_queued_again(results, worker):
+    """A run that takes longer than its time limit would begin anew in every try."""
+    path = jobs.task_path(results, RUN)
+    fresh = Task(spec=SPEC, config={}, results=results, fresh=True)
+    write_text(path, fresh.model_dump_json())
+    weights = results / "artifacts" / SPEC.weights_id
+    write_text(weights / "training.json", "of an earlier run")
+    os.utime(weights / "training.json", (1, 1))
+    worker(f"import sys; sys.exit({GOES_ON})")
+    assert Task.model_validate_json(path.read_text()).fresh, "nothing has been trained yet"
+    (weights / "training.json").unlink()
+    (weights / "checkpoints" / "step-9").mkdir(parents=True)
+    worker(f"import sys; sys.exit({GOES_ON})")
+    assert not Task.model_validate_json(path.read_text()).fresh
 
 
 @pytest.fixture

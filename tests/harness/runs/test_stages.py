@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from rich.console import Console
 
 from harness.analysis.regression import best, compare
 from harness.config.planning import Request, resolve
-from harness.errors import BenchError
+from harness.errors import BenchError, Interrupted
 from harness.records import store
 from harness.report.progress import Reporter
 from harness.runs import run as stages
@@ -335,3 +336,31 @@ def test_of_a_plug_in_it_is_said_that_changed_code_starts_anew(tmp_path):
         said.append(shown.getvalue().strip())
     assert said[0].endswith("a state is kept; the same command goes on from there")
     assert said[1].endswith("goes on from there (changed code of mine starts anew)")
+
+
+def test_weights_that_have_changed_are_trained_again_and_that_is_said(made_once, tmp_path):
+    results = made_once("daformer").copy_to(tmp_path)
+    for record in (results / "records").glob("*.json"):
+        record.unlink()
+    cut_short(next(results.glob("artifacts/*/student.safetensors")))
+    outcome = bench(*DAFORMER, "--results", results)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.count("are not as their training left them: trained again") == 1
+
+
+@pytest.mark.parametrize("done_before", [False, True])
+def test_what_is_said_of_an_interrupted_fresh_run_is_so(
+    done_before, made_once, tmp_path, monkeypatch
+):
+    if done_before:
+        made_once("daformer").copy_to(tmp_path)
+    with monkeypatch.context() as patch:
+        break_stage(patch, "score", Interrupted(signal.SIGTERM))
+        outcome = bench(*DAFORMER, "--fresh", "--results", tmp_path)
+    assert outcome.code == 75
+    (line,) = [each for each in outcome.out.splitlines() if each.startswith("interrupted")]
+    assert ("without --fresh goes on" in line) != done_before
+    assert ("the record of" in line) == done_before
+    again = bench(*DAFORMER, "--results", tmp_path)
+    assert ("trained before, used again" in again.out) != done_before
+    assert ("is done" in again.out) == done_before

@@ -162,7 +162,11 @@ def test_cancel_ends_the_process_of_a_local_sweep_and_no_other(tmp_path):
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:
         process = Process.of(child.pid)
-        begun(tmp_path, [swept(0)], process=process.model_copy(update={"started": 1.0}))
+        begun(
+            tmp_path,
+            [swept(0)],
+            process=process.model_copy(update={"started": 1.0, "since_boot": 1.0}),
+        )
         out = bench("cancel", "quick", "--results", tmp_path).out
         assert "nothing of it runs" in out, "another process has its number now"
         assert child.poll() is None
@@ -174,3 +178,38 @@ def test_cancel_ends_the_process_of_a_local_sweep_and_no_other(tmp_path):
     elsewhere = process.model_copy(update={"host": f"not-{socket.gethostname()}"})
     begun(tmp_path, [swept(0)], process=elsewhere)
     assert "call `bench cancel` there" in refused(bench("cancel", "quick", "--results", tmp_path))
+
+
+def test_a_clock_that_is_set_ends_no_sweep(tmp_path, monkeypatch):
+    path, sweep = begun(tmp_path, [swept(0)])
+    monkeypatch.setattr("psutil._pslinux.boot_time", lambda: 1e9)
+    monkeypatch.setattr("psutil.boot_time", lambda: 1e9)
+    assert sweep.process.runs()
+    assert states(tmp_path, path, sweep) == [("waiting", "waiting")]
+
+
+def test_of_another_container_of_this_host_no_process_is_known(tmp_path):
+    process = Process.of(os.getpid()).model_copy(update={"machine": "deadbeef", "pid": 2**22})
+    assert process.runs() is None
+    path, sweep = begun(tmp_path, [swept(0)], process=process)
+    assert states(tmp_path, path, sweep) == [("waiting", "waiting")]
+
+
+def test_cancel_ends_what_it_can_and_says_whose_the_rest_is(tmp_path, monkeypatch):
+    def refuse(pid: int, number: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        elsewhere = Process(host="elsewhere", pid=5, started=0)
+        begun(tmp_path, [swept(0)], process=elsewhere, created="2030-01-01T00:00:00+00:00")
+        begun(tmp_path, [swept(1)], process=Process.of(child.pid))
+        with monkeypatch.context() as patch:
+            patch.setattr("os.kill", refuse)
+            assert "another user's" in refused(bench("cancel", "quick", "--results", tmp_path))
+        outcome = bench("cancel", "quick", "--results", tmp_path)
+        assert f"process {child.pid} told to end" in outcome.out
+        assert "runs on elsewhere" in refused(outcome)
+        assert child.wait(timeout=30) != 0
+    finally:
+        child.kill()

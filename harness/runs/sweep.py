@@ -87,9 +87,7 @@ def _sweep(
     with _ending(launcher), stop.held():
         _carry_out(planned, launcher, workplace, path, fresh)
         if stop.number and isinstance(launcher, Local):
-            states = [job.state for job in planned.values()]
-            counts = (f"{states.count(state)} {state}" for state in ("done", "interrupted"))
-            report.say(f"sweep interrupted: {', '.join(counts)}; {_same(workplace)} goes on")
+            report.say(f"sweep interrupted: {_counts(planned)}; {_same(workplace)} goes on")
     return planned
 
 
@@ -267,6 +265,13 @@ def _finish(planned: dict[str, Job], run_id: str, end: End, workplace: Workplace
     if end.code is not None and not failed and not done:
         record = failed_record(job.plan, end.error.partition(" (see ")[0], workplace)
         store.write(record, workplace.results / "records")
+
+
+def _counts(planned: dict[str, Job]) -> str:
+    """How many runs are done, how many interrupted, and how many have failed, where some have."""
+    states = [job.state for job in planned.values()]
+    counts = {state: states.count(state) for state in ("done", "interrupted", "failed")}
+    return ", ".join(f"{n} {state}" for state, n in counts.items() if n or state != "failed")
 
 
 def _same(workplace: Workplace) -> str:

@@ -347,7 +347,8 @@ def test_an_interrupted_sweep_leaves_no_run_behind(tmp_path, monkeypatch, number
     real_sleep, interrupted = time.sleep, []
 
     def interrupt(seconds):
-        if interrupted or started[0].poll() is not None:  # waiting for a process sleeps, too
+        # Starting a process sleeps, and waiting for one does.
+        if interrupted or not started or started[0].poll() is not None:
             real_sleep(seconds)
             return
         interrupted.append(number)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from types import SimpleNamespace
 
 from fake_records import fake_spec
 from rich.console import Console
@@ -11,6 +12,7 @@ from rich.console import Console
 from harness.config.planning import Plan
 from harness.report.progress import Reporter
 from harness.runs.graph import Job
+from harness.runs.sweep import _counts
 from harness.runs.sweep_progress import SweepProgress
 
 
@@ -71,3 +73,11 @@ def test_a_pipe_gets_a_line_a_change_and_a_terminal_a_bar():
     with Reporter(screen).sweeping() as show:
         show("dacs, seed 0", 1, 2, 60.0)
     assert all(part in screen.file.getvalue() for part in ("1/2", "ETA 1:00", "dacs, seed 0"))
+
+
+def test_an_interrupted_sweep_counts_what_has_failed():
+    states = ["done", "done", "failed", "interrupted", "waiting"]
+    jobs = {str(n): SimpleNamespace(state=state) for n, state in enumerate(states)}
+    assert _counts(jobs) == "2 done, 1 interrupted, 1 failed"
+    del jobs["2"]
+    assert _counts(jobs) == "2 done, 1 interrupted"

@@ -25,8 +25,6 @@ from harness.runs.jobs import (
     write_job,
 )
 from harness.runs.launchers import Task, command
-from harness.runs.trained import OUTCOME
-from harness.training.checkpoints import FOLDER, stored
 
 #: A run that was stopped so many times in a row, and logged no further step, is given up.
 TRIES = 3
@@ -61,7 +59,7 @@ def _keep_what_it_began(results: Path, run_id: str) -> None:
     path = task_path(results, run_id)
     task = Task.model_validate_json(read_text(path))
     folder = results / "artifacts" / task.spec.weights_id
-    left = [folder / OUTCOME, *stored(folder / FOLDER)]
+    left = [folder / "training.json", *folder.glob("checkpoints/step-*")]
     queued = path.stat().st_mtime
     if task.fresh and any(file.exists() and file.stat().st_mtime >= queued for file in left):
         write_text(path, task.model_copy(update={"fresh": False}).model_dump_json())

@@ -347,8 +347,7 @@ def test_an_interrupted_sweep_leaves_no_run_behind(tmp_path, monkeypatch, number
     real_sleep, interrupted = time.sleep, []
 
     def interrupt(seconds):
-        # Starting a process sleeps, and waiting for one does.
-        if interrupted or not started or started[0].poll() is not None:
+        if interrupted or not started or started[0].poll() is not None:  # starts, ends sleep too
             real_sleep(seconds)
             return
         interrupted.append(number)

@@ -122,7 +122,7 @@ def test_the_environment_counts_the_kind_of_device():
 
 #: What the code of a run imports and no figure depends on.
 NO_FIGURE = {
-    "harness.errors", "harness.signals", "harness.processes", "harness.text",
+    "harness.errors", "harness.locks", "harness.signals", "harness.processes", "harness.text",
     "harness.records.schema", "harness.records.store",
     "harness.report.figures", "harness.report.loggers", "harness.report.outcome",
     "harness.report.progress",

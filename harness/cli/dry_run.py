@@ -65,8 +65,8 @@ def _cost_lines(each: list[CostEstimate], device: torch.device, results: Path) -
         )
     else:
         yield (
-            f"cost: about {_hours(sum(known))} of training on this {device.type}, loading and "
-            "evaluation aside"
+            f"cost: about {_hours(sum(known))} of training on this {device.type}, loading, "
+            "evaluation and other programs aside"
         )
     for cost in each:
         yield f"  {_cost_line(cost)}"

@@ -257,8 +257,8 @@ def _cost(searches: list[MethodSearch], device: torch.device) -> str:
             return "cost: not known, too large to be timed on this machine: ask for --device cuda"
         total += each.budget.runs * sum(value for value in seconds if value is not None)
     return (
-        f"about {total / 3600:.1f} hours one after the other on this {device.type}, loading and "
-        "scoring aside, frozen teachers trained in every run"
+        f"about {total / 3600:.1f} hours one after the other on this {device.type}, loading, "
+        "scoring and other programs aside, frozen teachers trained in every run"
     )
 
 

@@ -14,6 +14,7 @@ import torch
 from harness.config.planning import Plan
 from harness.measure.flops import gflops, parameters_m
 from harness.measure.memory import PeakMemory, baseline
+from harness.measure.own_time import own_time
 from harness.runs.remaining import TRAINED
 from harness.runs.speed.step import SyntheticStep
 from harness.training.precision import computing_threads, set_float32
@@ -148,8 +149,9 @@ def step_seconds(plan: Plan, device: torch.device) -> float:
     """Seconds of one training step on random images, on average over the schedule.
 
     A method's cost may change within its schedule, as when it starts to mix: a step in the middle
-    of each of PARTS equal parts is timed, twice after one of warm-up, the faster counts. A batch
-    above LARGEST_BATCH is timed at that and scaled, so that none fills the memory.
+    of each of PARTS equal parts is timed, twice after one of warm-up, the faster counts; waiting
+    for a core that other programs use does not. A batch above LARGEST_BATCH is timed at that and
+    scaled, so that none fills the memory.
     """
     return _timed(plan, device)[0]
 
@@ -167,5 +169,5 @@ def _timed(plan: Plan, device: torch.device) -> tuple[float, Method]:
             # Steps of three numbers: an EMA teacher moves once a number.
             first, second, third = (min(step + i, profile.iterations - 1) for i in range(3))
             training.seconds(first)
-            took.append(min(training.seconds(second), training.seconds(third)))
+            took.append(min(training.seconds(each, own_time) for each in (second, third)))
     return fmean(took) * profile.batch_size / images, training.method

@@ -41,7 +41,7 @@ def show_outlook(planned: dict[str, Job], workplace: Workplace, side_by_side: in
     hours = total / 3600
     workplace.report.say(
         f"{len(possible)} trainings to do: about {hours:.1f} hours one after the other on this "
-        f"{workplace.device.type}, loading and scoring aside"
+        f"{workplace.device.type}, loading, scoring and other programs aside"
     )
     if side_by_side > 1:
         workplace.report.say(f"with --jobs {side_by_side} less, by what this machine has to spare")

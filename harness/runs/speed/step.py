@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -112,12 +113,12 @@ class SyntheticStep:
                 batches = [_moved(batch, self.device) for batch in self.batches]
             return self.trainer.step(batches, step)
 
-    def seconds(self, step: int) -> float:
+    def seconds(self, step: int, clock: Callable[[], float] = time.perf_counter) -> float:
         """Run one step -> the time until the device has done it."""
-        start = time.perf_counter()
+        start = clock()
         self.run(step)
         synchronise(self.device)
-        return time.perf_counter() - start
+        return clock() - start
 
     def number(self, count: int, at: float) -> int:
         """The number of the count-th step around a share of the schedule, a few in turn."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 
 from harness.config.planning import Request, resolve
 from harness.errors import explained
-from harness.runs import outlook
+from harness.runs import estimate, outlook
 from harness.runs.graph import Job
 
 
@@ -51,3 +53,12 @@ def test_what_does_not_fit_into_the_memory_is_not_timed(monkeypatch):
 @pytest.mark.parametrize("said", ["Tried to allocate 2.00 GiB", "you tried to allocate 2 bytes"])
 def test_too_little_memory_has_a_remedy_whoever_says_it(said):
     assert "--set batch_size=1" in explained(RuntimeError(f"out of memory. {said}."))
+
+
+def test_waiting_for_a_core_that_other_programs_use_is_not_of_a_step(monkeypatch):
+    seconds = itertools.count(0, 3)  # of the clock that leaves waiting out, by its calls
+    monkeypatch.setattr(estimate, "own_time", lambda: float(next(seconds)))
+    request = Request(
+        method="source_only", scenario="gta2cs", profile="gate", student="test_mit", init="none"
+    )
+    assert estimate.step_seconds(resolve(request), torch.device("cpu")) == 3.0

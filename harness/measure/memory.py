@@ -126,6 +126,7 @@ class PeakMemory:
 
             self._earlier = self.state_dict()
             yield
+            torch.cuda.empty_cache()  # blocks that it reserved
             torch.cuda.reset_peak_memory_stats(self.device)
             return
         with self._sampling, self._tree.paused():

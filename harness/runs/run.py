@@ -38,7 +38,6 @@ from harness.runs.inference import BATCH, inference_speed
 from harness.runs.stage import NOTHING, before_training, kept_of_training, only_one, optional, stage
 from harness.runs.teachers import frozen_teacher
 from harness.runs.trained import (
-    OUTCOME,
     Trained,
     begin,
     finish,
@@ -56,7 +55,7 @@ from harness.training.checkpoints import discard
 from harness.training.distributed import ask, copy_weights, failing_together
 from harness.training.loop import finite_weights
 from harness.training.precision import computing_threads, set_float32
-from harness.weights.find import EMA_WEIGHTS, RUN, WEIGHTS, load
+from harness.weights.find import EMA_WEIGHTS, OUTCOME, RUN, WEIGHTS, load
 from methods.contract import Method, Segmentor
 from methods.networks import zoo
 from methods.networks.lora import merge_adapters

@@ -13,9 +13,9 @@ from harness.errors import BenchError, Interrupted, explained, in_one_line
 from harness.locks import one_at_a_time
 from harness.records import store
 from harness.report.progress import Reporter
-from harness.runs.trained import OUTCOME
 from harness.runs.workplace import Workplace, failed_record, record_of
 from harness.training.checkpoints import FOLDER, steps_done, stored
+from harness.weights.find import OUTCOME
 from methods.plug_in import exits_raise
 
 NOTHING = "nothing is kept"

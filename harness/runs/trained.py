@@ -24,13 +24,10 @@ from harness.records.schema import Curve, Golden, RecordModel, TeacherCost, Trai
 from harness.records.store import as_json
 from harness.training.checkpoints import discard
 from harness.weights.checkpoint_classes import CLASSES, as_metadata
-from harness.weights.find import EMA_WEIGHTS, RUN, WEIGHTS
+from harness.weights.find import EMA_WEIGHTS, OUTCOME, RUN, WEIGHTS
 from methods.contract import Method
 from methods.networks.weights import save_weights
 
-#: Beside the weights, and written after them: a folder that holds it, with weights of the hashes
-#: in it, is whole.
-OUTCOME = "training.json"
 #: Files that a training leaves; a killed one leaves some of them half under temporary names.
 WRITTEN = (WEIGHTS, EMA_WEIGHTS, OUTCOME, RUN, "log.jsonl")
 

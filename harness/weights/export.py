@@ -44,7 +44,7 @@ FREE: tuple[dict[int, str], ...] = ({0: "batch", 2: "height", 3: "width"}, {0: "
 class ExportedClass(RecordModel):
     name: str
     colour: tuple[int, int, int] = Field(description="RGB")
-    cityscapes_id: int | None = Field(
+    label_id: int | None = Field(
         description="label id, what an official evaluation script takes; None: there is none"
     )
 
@@ -258,7 +258,7 @@ def _head_stride(network: Segmentor, size: tuple[int, int]) -> int:
 
 def _classes(classes: ClassSet) -> list[ExportedClass]:
     return [
-        ExportedClass(name=name, colour=colour, cityscapes_id=classes.label_ids.get(name))
+        ExportedClass(name=name, colour=colour, label_id=classes.label_ids.get(name))
         for name, colour in zip(classes.names, classes.palette, strict=True)
     ]
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from harness.config.network_files import pinned, recorded, register, register_said
 from harness.errors import BenchError
+from harness.files import file_hash, read_json
 from harness.records import store
 from harness.records.schema import Record
 from methods.contract import Segmentor
@@ -18,6 +19,9 @@ from methods.networks.weights import load_weights, network_for, read_metadata
 
 #: What a run leaves in its folder below results/artifacts.
 WEIGHTS, EMA_WEIGHTS, RUN = "student.safetensors", "ema_teacher.safetensors", "run.json"
+#: Beside the weights, and written after them: a folder that holds it, with weights of the hashes
+#: in it, is whole.
+OUTCOME = "training.json"
 
 #: The network of a self-training checkpoint, as the command line calls it.
 NetworkPart = Literal["student", "ema"]
@@ -37,18 +41,34 @@ def find_checkpoint(
     """Find a file, a run's folder, or a run below `results` by its run_id or weights_id.
 
     Of a run of ours, `part` chooses the file of the student or of the EMA teacher. BenchError,
-    which names the `option`, when it is none of them, or when the run has no EMA teacher.
+    which names the `option`, when it is none of them, when the run has no EMA teacher, or when
+    its file is not as training wrote it.
     """
     checkpoint = _find(name, results, option)
-    if part == "student" or checkpoint.path.name != WEIGHTS:
-        return checkpoint
-    ema = checkpoint.path.with_name(EMA_WEIGHTS)
-    if not ema.is_file():
+    if part == "ema" and checkpoint.path.name == WEIGHTS:
+        ema = checkpoint.path.with_name(EMA_WEIGHTS)
+        if not ema.is_file():
+            raise BenchError(
+                f"{option} {name}: the run has no {EMA_WEIGHTS}; expected a run of a method with "
+                "an EMA teacher, or --part student."
+            )
+        checkpoint = Checkpoint(ema, checkpoint.record)
+    _check_whole(checkpoint.path, f"{option} {name}")
+    return checkpoint
+
+
+def _check_whole(path: Path, asked: str) -> None:
+    """BenchError where training noted another hash of this file than it has."""
+    try:
+        written = read_json(path.with_name(OUTCOME))["weights_sha256"][path.name]
+    except (OSError, ValueError, KeyError, TypeError):  # no file of a run's, or not of this version
+        return
+    if (found := file_hash(path)) != written:
         raise BenchError(
-            f"{option} {name}: the run has no {EMA_WEIGHTS}; expected a run of a method with "
-            "an EMA teacher, or --part student."
+            f"{asked}: {path.name} is not as training wrote it, it was damaged or changed: its "
+            f"sha256 begins with {found}, expected {written}. Train again with bench run --fresh, "
+            f"or copy the file into a folder without {OUTCOME} to use it as it is."
         )
-    return Checkpoint(ema, checkpoint.record)
 
 
 def _find(name: str, results: Path, option: str) -> Checkpoint:

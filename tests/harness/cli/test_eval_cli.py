@@ -281,3 +281,23 @@ def test_camvid_at_dusk_from_training_to_another_split(tmp_path):
     assert by_day["scenario"]["eval_split"] == "day"
     pixels = [sum(map(sum, result["scores"]["confusion"])) for result in (by_day, again)]
     assert 3 * pixels[0] == 2 * pixels[1]  # two frames by day are left, three at dusk
+
+
+def test_weights_that_training_did_not_write_so_are_refused(made_once, tmp_path):
+    results = made_once("source_only").copy_to(tmp_path / "results")
+    (weights,) = (results / "artifacts").glob("*/student.safetensors")
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    (image := tmp_path / "photograph.png").write_bytes(b"")
+    for verb in (
+        ["eval", "--checkpoint", weights, "--scenario", "gta2cs"],
+        ["predict", image, "--checkpoint", weights.parent, "--out", tmp_path / "predicted"],
+        ["export", "--checkpoint", weights, "--out", tmp_path / "exported"],
+        ["run", "--method", "dualkd", "--scenario", "gta2cs", "--teacher-checkpoint", weights],
+    ):
+        said = refused(bench(*verb))
+        assert "student.safetensors is not as training wrote it" in said
+        assert "--fresh" in said
+    copied = shutil.copy(weights, tmp_path / "copied.safetensors")
+    assert evaluation("--checkpoint", copied, "--scenario", "gta2cs", *SET)["scores"]["miou"] > 0

@@ -23,8 +23,8 @@ from harness.report.progress import Reporter
 from harness.runs import run as stages
 from harness.runs.stage import stage
 from harness.runs.teachers import is_usable
-from harness.runs.trained import OUTCOME
 from harness.runs.workplace import Workplace
+from harness.weights.find import OUTCOME
 
 DAFORMER = ["run", "--method", "daformer", "--scenario", "gta2cs", *QUICK]
 

@@ -61,7 +61,7 @@ def test_the_files_hold_the_network(checkpoint, tmp_path):
     assert (card["network"], card["run_id"], card["head_stride"]) == ("test_mit", "0123456789", 4)
     assert [c["name"] for c in card["classes"]] == list(CLASSES)
     car = card["classes"][CLASSES.index("car")]
-    assert (car["cityscapes_id"], car["colour"]) == (26, [0, 0, 142])
+    assert (car["label_id"], car["colour"]) == (26, [0, 0, 142])
     assert card["size"] == [96, 64]
     assert card["onnx"]["free"] == EVERYTHING
     assert card["onnx"]["smallest_side"] == 32

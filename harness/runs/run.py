@@ -40,6 +40,7 @@ from harness.runs.teachers import frozen_teacher
 from harness.runs.trained import (
     Trained,
     begin,
+    check_room,
     finish,
     keep,
     look,
@@ -170,6 +171,7 @@ def _train_stage(
     networks = [network for network, _ in teachers]
     method = build_method(plan, new_student(plan), networks).to(workplace.device)
     decode(method, plan, workplace)
+    check_room(method, folder)
     begin(folder)
     with workplace.stop.held():  # from the first step until its outcome is on the disk
         trained = train(method, plan, workplace, folder, memory_before)

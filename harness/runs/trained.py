@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -90,6 +91,20 @@ def begin(folder: Path) -> None:
     for stale in (folder / OUTCOME, folder / RUN, *folder.glob("scores-*.json")):
         stale.unlink(missing_ok=True)
     _remove_halves(folder)
+
+
+def check_room(method: Method, folder: Path) -> None:
+    """BenchError where the disk has not even room for the weights that training will write."""
+    networks = [network for network in (method.student, method.ema_teacher) if network]
+    tensors = [tensor for network in networks for tensor in network.state_dict().values()]
+    needed = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if (free := shutil.disk_usage(there).free) < needed:
+        raise BenchError(
+            f"{folder}: {free / 2**20:.1f} MiB are free on its disk, expected {needed / 2**20:.1f} "
+            "MiB at least for the weights of this run; make room there, or give another folder "
+            "with --results."
+        )
 
 
 def keep(method: Method, run_id: str, classes: ClassSet, folder: Path) -> dict[str, str]:

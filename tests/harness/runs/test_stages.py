@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -160,6 +162,20 @@ def test_a_full_disk_at_the_weights_costs_no_score(made_once, tmp_path, monkeypa
     assert reproducible(record.metrics) == reproducible(known.metrics)
     assert "next: bench predict" not in outcome.out
     assert not (only_folder(tmp_path) / OUTCOME).exists()
+
+
+def test_a_disk_without_room_for_the_weights_is_refused_before_training(
+    made_once, tmp_path, monkeypatch
+):
+    made_once("daformer").copy_to(tmp_path)
+    before = {path.name for path in only_folder(tmp_path).iterdir()}
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    outcome = bench(*DAFORMER, "--fresh", "--results", tmp_path)
+    said = refused(outcome)
+    assert "0.0 MiB are free on its disk" in said
+    assert "--results" in said
+    assert "2/4" not in outcome.out
+    assert before <= {path.name for path in only_folder(tmp_path).iterdir()}
 
 
 def test_weights_are_written_whole_or_not_at_all(tmp_path, monkeypatch):

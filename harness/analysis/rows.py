@@ -188,7 +188,7 @@ def row_names(rows: Sequence[Row]) -> list[str]:
     names = []
     for row in rows:
         is_told = len(students[row.label]) == 1 and row.student == commonest
-        name = row.label if is_told else f"{row.label}, {row.student}"
+        name = row.label if is_told else f"{row.label} of {row.student}"
         if alike[row.label, row.student] > 1 and row.teachers:
             name += f" <- {' + '.join(row.teachers)}"
         names.append(name)

@@ -29,7 +29,7 @@ class Taught(NamedTuple):
 def draw(table: Table, width: float) -> Figure:
     """mIoU of student and teacher by the teacher's parameters; BenchError where no row has one."""
     taught = [
-        Taught(row, size, f"{row.label}, {row.student}")
+        Taught(row, size, f"{row.label} of {row.student}")
         for row, runs in zip(table.rows, table.runs.values(), strict=True)
         if (size := _teachers_size(runs))
     ]

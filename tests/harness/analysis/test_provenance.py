@@ -134,7 +134,7 @@ def test_students_and_teachers_tell_rows_apart_in_notes():
         for student, teacher, commit in [("a", "t", "a"), ("a", "u", "b"), ("b", "t", "a")]
     ]  # fmt: skip
     (line,) = warnings(*records)
-    assert "commit bbbbbbb in dualkd, a <- u:" in line
+    assert "commit bbbbbbb in dualkd of a <- u:" in line
 
 
 @pytest.mark.parametrize(

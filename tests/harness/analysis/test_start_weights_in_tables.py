@@ -110,7 +110,7 @@ def test_rows_whose_networks_tell_their_weights_do_not_name_them():
     records = [started(fake_record("dacs", student="b0"), **LITE), other]
     assert labels(*records) == {"dacs"}
     (table,) = comparison(records)
-    assert list(table.runs) == ["dacs, b0", "dacs, b1"]
+    assert list(table.runs) == ["dacs of b0", "dacs of b1"]
     assert note(*records) == [
         "Weights that encoders start from: b0: 57934424 (efficientnet-lite0-57934424.pth); "
         "b1: 77cc7160 (efficientnet-lite1-77cc7160.pth)."

@@ -133,7 +133,7 @@ def test_rows_have_one_name_in_any_order(sort):
     ]
     (line,) = {text.count("\n") for text in (render(records, "csv", by_seed=True, sort=sort),)}
     assert line == 9
-    assert "dacs, b1" in render(records, "markdown", per_class=True, sort=sort)
+    assert "dacs of b1" in render(records, "markdown", per_class=True, sort=sort)
 
 
 def test_rows_are_sorted_by_the_other_conventions_figure():

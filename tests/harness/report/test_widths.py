@@ -142,7 +142,7 @@ def test_headings_by_class_tell_rows_apart():
     assert sorted(by_class.columns) == [
         "class",
         "daformer",  # of the commonest student, and of no other
-        "dualkd, mini-b0 <- mini_l",
-        "dualkd, mini-b0 <- mini_m",
-        "dualkd, mini_m",
+        "dualkd of mini-b0 <- mini_l",
+        "dualkd of mini-b0 <- mini_m",
+        "dualkd of mini_m",
     ]

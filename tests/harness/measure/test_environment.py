@@ -4,6 +4,7 @@ import platform
 import subprocess
 from pathlib import Path
 
+import pytest
 import torch
 from forked import forked
 
@@ -106,3 +107,21 @@ def test_records_written_meanwhile_make_no_checkout_dirty(tmp_path):
 
 def test_an_unknown_package_has_no_version():
     assert environment.version("no-such-package-as-this") is None
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        ("AMD EPYC", "AMD EPYC (family 26, model 2)"),
+        ("Intel(R) Xeon(R) CPU @ 2.20GHz", "Intel(R) Xeon(R) CPU @ 2.20GHz (family 26, model 2)"),
+        ("AMD EPYC 9654 96-Core Processor", "AMD EPYC 9654 96-Core Processor"),
+    ],
+)
+def test_processors_of_one_name_are_told_apart(said, name, tmp_path, monkeypatch):
+    core = (
+        f"processor\t: 0\ncpu family\t: 26\nmodel\t\t: 2\nmodel name\t: {said}\nstepping\t: 1\n\n"
+    )
+    monkeypatch.setattr(environment, "_CPUINFO", tmp_path / "cpuinfo")
+    assert environment.cpu_model(), "no such file: what Python knows"
+    (tmp_path / "cpuinfo").write_text(2 * core)
+    assert environment.cpu_model() == name

@@ -169,10 +169,11 @@ def check_packages() -> None:
 def write_onnx(network: Segmentor, path: Path, size: tuple[int, int]) -> Onnx:
     """Export with as many free axes as hold when run. BenchError when not even a fixed size does.
 
-    `size` is (width, height).
+    `size` is (width, height). A network whose windows follow from the image's size keeps it: the
+    exporter takes minutes for every size at once, and fails.
     """
     model = FullSize(network).eval()
-    for free in FREE:
+    for free in FREE[1:] if getattr(network, "windows_by_size", False) else FREE:
         try:
             return _try(model, path, size, free)
         except BenchError as error:

@@ -47,6 +47,7 @@ class MultiScale(PaddedSegmentor):
     """
 
     network: Segmentor
+    windows_by_size = True  # where its windows lie holds for one size of images
 
     def __init__(self, network: Segmentor) -> None:
         logits = _trial(network)

@@ -195,6 +195,7 @@ def test_docs_name_every_field():
         # Padded to multiples of 32, and cropped again.
         ("timm:convnext_atto", {"depths": (1, 1, 1, 1), "head": "topdown"}, EVERYTHING),
         ("timm:vit_tiny_patch16_224", {"depth": 1, "head": "topdown"}, EVERYTHING),
+        ("hrda:test_deeplab", {}, ["batch"]),  # its windows follow from the size
     ],
 )
 def test_every_family_exports_at_a_size_that_does_not_fit(name, overrides, free, tmp_path):

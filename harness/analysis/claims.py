@@ -40,7 +40,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class _Gain:
-    """A method's gain in one scenario, at the longest schedule it was run at."""
+    """A method's gain in one scenario, at its longest schedule whose gain is known."""
 
     scenario: str
     difference: Difference
@@ -100,9 +100,8 @@ def _gains_over(
     by_method: dict[str, list[_Gain]] = defaultdict(list)
     oracles: dict[str, list[_Gain]] = defaultdict(list)
     for table in tables:
-        for row in longest(table):
-            of_row = gain(row)
-            if of_row and of_row.n >= ENOUGH_SEEDS and math.isfinite(of_row.low):
+        for row in longest(table, lambda row: _is_known(gain(row))):
+            if (of_row := gain(row)) and _is_known(of_row):
                 methods = oracles if row.method == ORACLE else by_method
                 beyond = row.gain_beyond if of_row is row.gain_at_seconds else None
                 gained = _Gain(table.scenario.title, of_row, beyond)
@@ -130,6 +129,10 @@ def _gains_over(
         for name, each in oracles.items()
     ]
     return [f"{basis}{text}" if basis else text[0].upper() + text[1:] for text in texts]
+
+
+def _is_known(gain: Difference | None) -> bool:
+    return gain is not None and gain.n >= ENOUGH_SEEDS and math.isfinite(gain.low)
 
 
 def _verdict(each: Sequence[_Gain]) -> str:

@@ -218,7 +218,7 @@ def sentence(result: HeadToHead) -> str:
 
 
 def _chance(gain: Difference) -> str:
-    if gain.significant or math.isnan(gain.p):
+    if gain.significant:
         return ""
     return ", which chance explains as well" if gain.tested else ", of too few seeds to tell"
 

@@ -185,8 +185,8 @@ def gain_notes(gains: Sequence[Difference], shared: Deviations | None) -> list[s
         )
         notes.append(
             f"~ cannot be told from chance: p >= 0.05, {lengths}corrected over {count} "
-            f"comparisons (Holm). n = {n} finds a true difference of {smallest:.1f} points with "
-            "80 % power."
+            f"comparison{'s' if count > 1 else ''} (Holm). n = {n} finds a true difference of "
+            f"{smallest:.1f} points with 80 % power."
         )
     if any(math.isfinite(gain.low) and not gain.tested for gain in gains):
         notes.append(f"~ where n < {ENOUGH_SEEDS}: too few seeds to test.")
@@ -217,7 +217,8 @@ def aggregate_notes(gains: Sequence[Difference], left: Noise | None) -> list[str
         f"gain: points over {BASELINE}, mean over {n} scenarios. [low, high] is its 95 % interval "
         f"with scenarios as a random effect: t-test with {left.sd:.2g} points of a method's own "
         f"on a scenario ({left.rows} rows, {left.freedom} degrees of freedom).",
-        f"~ cannot be told from chance: p >= 0.05, corrected over {count} comparisons (Holm). "
+        f"~ cannot be told from chance: p >= 0.05, corrected over {count} "
+        f"comparison{'s' if count > 1 else ''} (Holm). "
         f"{n} scenarios find a true difference of {smallest:.1f} points with 80 % power.",
     ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 
 from harness.analysis.comparison import Table
@@ -14,11 +14,16 @@ from harness.analysis.statistics import Difference, corrected, difference
 from harness.analysis.wording import interval, joined, sizes
 
 
-def longest(table: Table) -> list[Row]:
-    """Of rows that differ in the length of their schedule alone, the longest of enough seeds."""
+def is_scored(row: Row) -> bool:
+    """Of enough seeds, each with a score."""
+    return row.miou.n >= ENOUGH_SEEDS and math.isfinite(row.miou.mean)
+
+
+def longest(table: Table, is_known: Callable[[Row], bool] = is_scored) -> list[Row]:
+    """Of rows that differ in the length of their schedule alone, the longest that is known."""
     rows = {
         (row.name, row.student, row.teachers): row
-        for row in sorted(table.rows, key=lambda r: (r.miou.n >= ENOUGH_SEEDS, r.length))
+        for row in sorted(table.rows, key=lambda r: (is_known(r), r.length))
     }
     return [row for row in table.rows if row in rows.values()]
 
@@ -29,7 +34,7 @@ def teacher_sizes(table: Table) -> list[str]:
     for row in longest(table):
         # Trained before the student, not beside it, and of a size that is known.
         frozen = row.teachers and row.teacher_seconds != 0 and row.training_parameters_m
-        if frozen and row.miou.n >= ENOUGH_SEEDS:
+        if frozen and is_scored(row):
             alike[row.label, row.student].append(row)
     by_size = [
         sorted(rows, key=lambda row: row.training_parameters_m or 0) for rows in alike.values()

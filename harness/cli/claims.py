@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from enum import Enum
 from itertools import groupby
 from pathlib import Path
 from textwrap import fill
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,6 +25,9 @@ from harness.cli.options import (
 )
 from harness.cli.selection import select
 from harness.errors import BenchError
+
+if TYPE_CHECKING:
+    from harness.records.schema import Record
 
 app = typer.Typer()
 
@@ -90,13 +94,26 @@ def claims(
         raise BenchError(
             f"{len(kept)} of {count} records in {where} let one say nothing about "
             f"{', '.join(asked)}; expected a method and source_only on three seeds each, in one "
-            "table."
+            f"table{_without_score(kept)}."
         )
     for place, of_place in groupby(said, key=lambda claim: claim.place):
         print(f"{place}:\n")
         for claim in of_place:
             print(_bullet(claim.text))
         print()
+
+
+def _without_score(records: list[Record]) -> str:
+    """Which runs nothing is said of for want of a score, and what to do; empty without any."""
+    from harness.records.schema import unlabelled
+
+    broken = [r for r in records if r.metrics and not math.isfinite(r.metrics.student.miou)]
+    if not broken:
+        return ""
+    if all(map(unlabelled, broken)):
+        return f". The target of {len(broken)} of them has no labels to score on"
+    methods = ", ".join(dict.fromkeys(record.spec.method for record in broken))
+    return f". Runs whose mIoU is no number: {len(broken)}, of {methods}; run them again"
 
 
 def _bullet(text: str) -> str:

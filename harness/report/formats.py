@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from harness.analysis import published as literature
-from harness.analysis.aggregate import aggregates
+from harness.analysis.aggregate import OverScenarios, aggregates
 from harness.analysis.comparison import Table, comparison
 from harness.analysis.rows import Row, rows_by_seed
 from harness.errors import BenchError
@@ -217,7 +217,10 @@ def _json(tables: list[Table], per_class: bool, published: bool, aggregate: bool
     ]
     content: dict[str, Any] = {"measured": measured}
     if aggregate:
-        content["aggregated"] = [asdict(one) for one in aggregates(tables)]
+        content["aggregated"] = [
+            asdict(one) | {"rows": [_with_marks(row, "gain") for row in one.rows]}
+            for one in aggregates(tables)
+        ]
     if published:
         content["published"] = [
             figure.model_dump()
@@ -239,12 +242,18 @@ def _conditions(table: Table) -> dict[str, Any]:
 
 
 def _values(row: Row, per_class: bool) -> dict[str, Any]:
-    values = {"label": row.label, **asdict(row)}
-    for name, gain in (("gain", row.gain), ("gain_at_seconds", row.gain_at_seconds)):
-        if gain:
-            values[name]["significant"] = gain.significant
+    values = {"label": row.label, **_with_marks(row, "gain", "gain_at_seconds")}
     if not per_class:
         del values["iou"]
+    return values
+
+
+def _with_marks(row: Row | OverScenarios, *gains: str) -> dict[str, Any]:
+    """The row's fields, and of its gains which are significant."""
+    values = asdict(row)
+    for name in gains:
+        if gain := getattr(row, name):
+            values[name]["significant"] = gain.significant
     return values
 
 

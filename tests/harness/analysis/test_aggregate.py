@@ -1,5 +1,6 @@
 """A table over several scenarios, by the definitions of rliable and a two-way layout."""
 
+import json
 import math
 
 import pytest
@@ -86,6 +87,14 @@ def test_a_method_of_several_lengths_counts_once_and_is_told_where_all_of_them_a
     assert not once.significant
     assert not again.told_here
     assert aggregate.noise.freedom == len({r.label.split()[0] for r in aggregate.rows}) - 1
+
+
+def test_json_says_which_gains_over_scenarios_are_significant():
+    (aggregate,) = aggregates(comparison(records()))
+    (written,) = json.loads(render(records(), "json", aggregate=True))["aggregated"]
+    told = {r.label: r.gain.significant for r in aggregate.rows if r.gain}
+    assert told
+    assert told == {r["label"]: r["gain"]["significant"] for r in written["rows"] if r["gain"]}
 
 
 def test_a_row_of_one_scenario_is_left_out_and_named():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import pytest
@@ -122,6 +123,35 @@ def test_a_longer_schedule_of_few_seeds_hides_no_shorter_one():
     twice = {"iterations": 1600, "length": 2}
     records = [*table(36.0, 30.4), *runs("daformer", 40.0, n=1, profile=twice)]
     assert "daformer by +6.0 points" in texts(records, "gains")[0]
+
+
+@pytest.mark.parametrize("without", ["a row", "a score"])
+def test_a_schedule_whose_gain_is_not_known_hides_no_shorter_one(without):
+    """Of three seeds, but without source_only of that length, or with a score that is NaN."""
+    twice = {"iterations": 1600, "length": 2}
+    longer = [*runs("daformer", 40.0, profile=twice), *runs("oracle", 60.0, profile=twice)]
+    if without == "a score":
+        longer += runs("source_only", math.nan, profile=twice)
+    above, _, ceiling = texts([*table(36.0, 30.4), *longer], "gains")
+    assert "daformer by +6.0 points" in above
+    assert "(oracle) is worth +20.0 points" in ceiling
+
+
+def test_a_run_that_broke_hides_no_shorter_schedule_of_its_row():
+    twice = {"iterations": 1600, "length": 2}
+    parts = [*runs("dualkd", 34.0), *runs("mic", 33.0), *runs("dualkd+mic", 40.0)]
+    broken = runs("dualkd+mic", math.nan, profile=twice)
+    assert (
+        "dualkd+mic scores 6.0 points more than dualkd alone"
+        in (texts([*parts, *broken], "combined")[0])
+    )
+
+
+def test_why_nothing_is_said_of_runs_without_a_score(tmp_path):
+    for record in [*runs("source_only", math.nan), *runs("daformer", 36.0)]:
+        store.write(record, tmp_path / "records")
+    line = refused(bench("claims", "--results", tmp_path))
+    assert line.endswith("Runs whose mIoU is no number: 3, of source_only; run them again.")
 
 
 def test_equal_steps_and_equal_seconds_are_told_apart_at_the_longest_schedule():

@@ -113,6 +113,13 @@ def test_what_most_variants_have_in_common_is_said_once():
     assert said in table.notes
 
 
+def test_one_comparison_is_not_called_several():
+    runs = [
+        fake_record(m, seed, 30 + seed) for m in ("source_only", "daformer") for seed in range(3)
+    ]
+    assert "corrected over 1 comparison (Holm)" in render(runs, "markdown")
+
+
 def test_settings_are_spelled_as_they_are_typed():
     values = {"stages": ["2", "fused"], "warm_target": True, "lr": 4e-3, "init": None}
     assert spelled(values) == "stages=[2, fused], warm_target=true, lr=0.004, init=None"

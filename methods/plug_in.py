@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -194,4 +195,13 @@ def _sha256(roots: tuple[str, ...]) -> str:
 
 
 def _broken(plug_in: PlugIn, error: BaseException) -> str:
-    return f"{plug_in.path} cannot be imported ({type(error).__name__}: {error}); correct the file"
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename == str(plug_in.path)
+    ]
+    where = f", line {lines[-1]}" if lines else ""
+    remedy = "correct the file"
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        remedy = f"install what brings {error.name.partition('.')[0]}, or correct the file"
+    return f"{plug_in.path} cannot be imported ({type(error).__name__}: {error}{where}); {remedy}"

@@ -13,6 +13,9 @@ from harness.config.schema import Profile, Scenario
 from harness.errors import BenchError, explain, in_one_line, shortened
 from harness.files import known_hash
 
+#: Errors of pydantic where a field goes by another name.
+ALIAS = ("missing", "extra_forbidden")
+
 
 def check_names(method: str, config: type[BaseModel]) -> None:
     """BenchError for a knob that is called like a field of every run: --set could mean either."""
@@ -39,8 +42,26 @@ def config_of(method: str, config: type[BaseModel], knobs: dict[str, Any]) -> An
         raise BenchError(
             f"method {method}: {explain(error)}" + (f"; give{remedy}." if remedy else "")
         ) from error
+    _check_defaults(method, checked)
     _check_read_back(method, checked)
     return checked
+
+
+def _check_defaults(method: str, config: BaseModel) -> None:
+    """BenchError for a default that its knob would refuse: pydantic does not look at them."""
+    fields = type(config).model_fields
+    try:
+        type(config)(**{name: getattr(config, name) for name in fields})
+    except ValidationError as error:
+        for e in error.errors():
+            name = str(e["loc"][0]) if e["loc"] else ""
+            # Those of an alias are missing, or strange, under the field's name.
+            if name in fields and name not in config.model_fields_set and e["type"] not in ALIAS:
+                raise BenchError(
+                    f"method {method}: its Config refuses its own default, {explain(error)}; "
+                    "expected a default that the knob's type and checks accept: correct the one or "
+                    "the other in the method's code."
+                ) from error
 
 
 def _check_read_back(method: str, config: BaseModel) -> None:

@@ -121,7 +121,10 @@ def _reason(case: Case) -> str:
 def _line_of_method(error: BaseException, method: type[Method]) -> str:
     """The line of the method's own file that an error came through."""
     method_file = getattr(inspect.getmodule(method), "__file__", None)
-    lines = [
-        f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == method_file
-    ]
-    return f" (line {lines[-1]} of {method_file})" if lines else ""
+    lines = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == method_file]
+    if not lines:
+        return ""
+    told = f" (line {lines[-1].lineno} of {method_file})"
+    if "target_label" in (lines[-1].line or "") and not method.needs_target_labels:
+        told += "; target_label is None: a method is not given the target's labels"
+    return told

@@ -100,6 +100,12 @@ def blocking_points(
     return counted[1:]
 
 
+def _gradients(outputs: Any, inputs: Any, *args: Any, **kwargs: Any) -> tuple[Tensor, ...]:
+    """What torch.autograd.grad answers here: such as a gradient penalty needs, without values."""
+    sequence = [inputs] if isinstance(inputs, Tensor) else inputs
+    return tuple(x * 1 if kwargs.get("create_graph") else torch.empty_like(x) for x in sequence)
+
+
 class FakeGPU(TorchDispatchMode):
     """Inside, tensors on cuda have no values, and `points` collects what waits for them.
 
@@ -116,6 +122,9 @@ class FakeGPU(TorchDispatchMode):
             patch.object(torch.cuda, "synchronize", self._synchronised),
             # A fake tensor's own asks for one element after the other.
             patch.object(FakeTensor, "tolist", lambda tensor: tensor.cpu().tolist()),
+            # Backward is left out, and without a GPU torch would look for one.
+            patch.object(torch.autograd, "grad", _gradients),
+            patch.object(torch.autograd, "backward", lambda *args, **kwargs: None),
         )
 
     def __enter__(self) -> FakeGPU:

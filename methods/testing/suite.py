@@ -61,6 +61,7 @@ CHECKS = (
         applies=overrides("critic_groups"),
     ),
     Check(learning.every_term_teaches_someone, variants=AT_THE_END),
+    Check(learning.the_harness_alone_backpropagates, variants=AT_THE_END),
     Check(precision.its_gradients_are_the_same_in_bf16, variants=("all terms",)),
     Check(precision.its_gradients_are_the_same_in_fp16, variants=("all terms",)),
     Check(learning.the_head_learns_faster_by_the_factor),

@@ -153,4 +153,7 @@ def the_batch_stays_as_it_is(subject: Subject) -> None:
         before = {k: v.clone() for k, v in vars(batch).items() if v is not None}
         train_step(method, optimiser_for(method), batch, step)
         changed = [k for k, v in before.items() if not torch.equal(v, getattr(batch, k))]
-        require(not changed, f"step {step} changes the batch in place: {some(changed)}")
+        require(
+            not changed,
+            f"step {step} changes the batch: {some(changed)}; expected changes to a copy, .clone()",
+        )

@@ -55,6 +55,20 @@ def require(condition: object, reason: str) -> None:
         raise ContractError(reason)
 
 
+def same(terms: object, others: object) -> bool:
+    """Whether two lists of terms are the same to the last bit; NaN is NaN."""
+    return repr(terms) == repr(others)
+
+
+def require_seeded(terms: object, others: object) -> None:
+    """ContractError where two runs of one seed differ."""
+    require(
+        same(terms, others),
+        "two runs of one seed differ; expected that every draw is from self.generator (those of "
+        f"numpy, of random and of the clock are not of the run's seed): {terms} and {others}",
+    )
+
+
 @dataclass(frozen=True)
 class Subject:
     """A method, and the network and settings that a check looks at it with."""
@@ -191,8 +205,14 @@ def frozen(method: Method) -> Iterator[tuple[str, Tensor]]:
 
 
 def differing(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> list[str]:
-    """Names whose tensors are not bit for bit the same."""
-    return [name for name, value in first.items() if not torch.equal(value, second[name])]
+    """Names whose tensors are not bit for bit the same; NaN is NaN."""
+    return [name for name, value in first.items() if not _equal(value, second[name])]
+
+
+def _equal(value: Tensor, other: Tensor) -> bool:
+    if torch.equal(value, other) or not value.is_floating_point() or value.shape != other.shape:
+        return torch.equal(value, other)
+    return torch.allclose(value, other, rtol=0, atol=0, equal_nan=True)
 
 
 def some(names: list[str]) -> str:

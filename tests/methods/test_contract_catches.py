@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 from broken_methods import BROKEN as BROKEN_METHODS
-from broken_methods import OnTargetAlone, Sound, WithTeacher
+from broken_methods import (
+    DrawsFromRandom,
+    GradientPenalty,
+    IsNaN,
+    OnTargetAlone,
+    Sound,
+    WithTeacher,
+)
 from broken_networks import BROKEN as BROKEN_NETWORKS
 from broken_networks import SOUND
 
@@ -51,6 +58,26 @@ def test_labels_of_the_target_on_mixed_images_are_caught():
         asked[0].run()
 
 
+@pytest.mark.parametrize(
+    "name", ["target_labels_change_nothing", "the_state_dict_resumes_it_exactly"]
+)
+def test_chance_is_called_chance(name):
+    with pytest.raises(ContractError, match="two runs of one seed differ; expected that every"):
+        run(DrawsFromRandom, name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "target_labels_change_nothing",
+        "equal_seeds_give_equal_steps",
+        "the_state_dict_resumes_it_exactly",
+    ],
+)
+def test_nan_is_not_taken_for_another_fault(name):
+    run(IsNaN, name)
+
+
 def test_every_check_can_fail():
     assert {check.function.__name__ for check in CHECKS} == {name for name, _ in BROKEN.values()}
 
@@ -81,6 +108,11 @@ def test_a_method_may_hold_parts_still_and_average_others(method):
     for case in cases(method, networks=["test_mit"]):
         if case.name in asked:
             case.run()
+
+
+@pytest.mark.parametrize("name", ["it_seldom_waits_for_a_gpu", "the_harness_alone_backpropagates"])
+def test_a_gradient_may_be_part_of_a_term(name):
+    run(GradientPenalty, name)
 
 
 @pytest.mark.parametrize("name", ["one_graph_is_alive_at_a_time", "memory_does_not_grow"])

@@ -182,6 +182,14 @@ def test_a_file_that_ends_the_process_is_no_method(leave, tmp_path):
     assert "cannot be imported" in refused(bench("test-method", "leaves", "--plugin", path))
 
 
+def test_a_method_that_expects_target_labels_is_told_that_it_gets_none(tmp_path):
+    path = tmp_path / "leaves.py"
+    path.write_text(LEAVES.format("batch.target_label.float()"))
+    tested = bench("test-method", "leaves", "--plugin", path, "--network", "test_mit")
+    assert tested.code == 1
+    assert "; target_label is None: a method is not given the target's labels" in tested.out
+
+
 def test_a_method_that_never_ends_is_given_up(tmp_path):
     path = tmp_path / "leaves.py"
     path.write_text(LEAVES.format("time.sleep(600)"))

@@ -281,3 +281,19 @@ def test_what_info_shows_is_what_set_takes(planned):
 
 
 TINY = catalogue.profile("tiny"), catalogue.scenario("gta2cs")
+
+
+@pytest.mark.parametrize(
+    ("knob", "found"),
+    [
+        ("share: float = Field(1.5, le=1)", "share = 1.5: Input should be less than"),
+        ('count: int = Field("three")', "count = 'three': Input should be a valid integer"),
+        ("steps: list[int] = Field([0.5])", "steps"),
+    ],
+)
+def test_a_default_that_its_knob_refuses_is_called_so(planned, recwarn, knob, found):
+    with pytest.raises(BenchError, match="refuses its own default") as refusal:
+        planned(knob)
+    assert found in str(refusal.value)
+    assert not recwarn.list
+    planned(knob, f"{knob.partition(':')[0]}={'[1]' if 'list' in knob else 1}")

@@ -128,7 +128,7 @@ def test_a_method_that_breaks_the_contract_is_told_where(tmp_path):
     assert "with 23 classes it breaks" in lines[at + 1]
     # Noise that it leaves on the CPU.
     assert any(line.startswith("FAIL  it seldom waits for a gpu") for line in lines), tested.out
-    assert lines[-1].startswith("the contract: broken breaks it in 4 of 27 checks")
+    assert lines[-1].startswith("the contract: broken breaks it in 4 of 28 checks")
 
 
 def test_what_torch_says_of_a_graph_is_told_with_its_remedy():

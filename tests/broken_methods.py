@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-
 import torch
 from pydantic import BaseModel, Field
 
@@ -285,34 +283,6 @@ class Backpropagates(Sound):
     def losses(self, batch, step):
         self.source(batch).backward()
         yield {"source": self.source(batch)}
-
-
-class GradientPenalty(Sound):
-    """Sound: a term of a gradient, which the method asks autograd for."""
-
-    def losses(self, batch, step):
-        image = batch.source_image.clone().requires_grad_(True)
-        probability = self.student(image).logits.softmax(1)
-        (gradient,) = torch.autograd.grad(probability[:, 0].mean(), image, create_graph=True)
-        yield {"penalty": gradient.square().sum()}
-        del probability, gradient
-        yield {"source": self.source(batch)}
-
-
-class DrawsFromRandom(OnTarget):
-    """Chance that no seed repeats is neither the target's labels nor a memory."""
-
-    def losses(self, batch, step):
-        for terms in super().losses(batch, step):
-            yield {name: term * (1 + random.random()) for name, term in terms.items()}
-
-
-class IsNaN(OnTarget):
-    """NaN is unlike itself, and yet no sign of target labels."""
-
-    def losses(self, batch, step):
-        for terms in super().losses(batch, step):
-            yield {name: term * float("nan") for name, term in terms.items()}
 
 
 class WaitsOften(Sound):

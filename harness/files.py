@@ -326,6 +326,16 @@ def map_files(function: Callable[[Path], _T], files: Sequence[Path]) -> Iterator
             yield from results
 
 
+def existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that exists."""
+    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+
+
+def free_bytes(folder: Path) -> int:
+    """Of the disk where a folder lies, or will lie."""
+    return shutil.disk_usage(existing(folder)).free
+
+
 def file_hash(path: str | Path) -> str:
     """Sha256 of a file's content, 16 hex digits. BenchError when it cannot be read."""
     try:

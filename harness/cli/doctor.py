@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import psutil
 
+from harness.files import existing, free_bytes
 from harness.measure.environment import cpu_model, driver_version, usable_cpus, version
 
 if TYPE_CHECKING:
@@ -141,15 +142,15 @@ def data_sets(root: Path | None) -> list[Diagnosis]:
 
 def cache_folder(folder: Path) -> Diagnosis:
     """Generated images and class statistics are kept in the cache: it has to be writable."""
-    existing = _existing(folder)
-    if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
+    there = existing(folder)
+    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
         return Diagnosis("cache", "ok", str(folder))
     return Diagnosis("cache", "bad", f"{folder} is not writable", "set UDA_BENCH_CACHE to a folder")
 
 
 def disk(folder: Path, enough_gib: float = 10) -> Diagnosis:
     """Free space where the cache lies."""
-    free = shutil.disk_usage(_existing(folder)).free / GIB
+    free = free_bytes(folder) / GIB
     if free >= enough_gib:
         return Diagnosis("disk", "ok", f"{free:.0f} GiB free")
     return Diagnosis(
@@ -192,8 +193,3 @@ def failure(*modules: str) -> str | None:
             first = str(error).strip().partition("\n")[0]
             return f"{module}: {type(error).__name__}: {first}"
     return None
-
-
-def _existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that exists."""
-    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())

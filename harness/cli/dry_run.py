@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -17,6 +16,7 @@ from rich.console import Console
 
 from harness.config.planning import Plan
 from harness.config.search_space import spelled
+from harness.files import free_bytes
 from harness.report.cells import number
 from harness.report.formats import finite
 from harness.report.pace import duration
@@ -75,10 +75,7 @@ def _cost_lines(each: list[CostEstimate], device: torch.device, results: Path) -
         yield f"memory: about {max(memory):.0f} MiB at most, without the loader's workers"
     disk = [cost.disk_mib for cost in each if cost.disk_mib is not None]
     if disk:
-        there = next(
-            path for path in (results.absolute(), *results.absolute().parents) if path.exists()
-        )
-        free = shutil.disk_usage(there).free / 2**20
+        free = free_bytes(results) / 2**20
         yield f"disk: about {sum(disk):.0f} MiB in {results}, {free:.0f} MiB free"
 
 

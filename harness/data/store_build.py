@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,7 @@ from harness.data.datasets import Dataset
 from harness.data.fingerprint import FilesRead, file_states
 from harness.data.store import DESCRIPTION, FileKind, Store, encode
 from harness.errors import DataError
-from harness.files import remove_abandoned
+from harness.files import free_bytes, remove_abandoned
 from harness.locks import one_at_a_time
 from harness.measure.environment import usable_cpus
 
@@ -73,7 +72,7 @@ def estimate(store: Store, parts: Sequence[FileKind]) -> Estimate:
             content = encode(store.pixels(part, index), store.format)
             size += len(content) * len(wanted) / len(sampled)
             seconds += (time.perf_counter() - start) * len(wanted) / len(sampled)
-    return Estimate(len(files), round(size), seconds / _threads(), _free(store.folder))
+    return Estimate(len(files), round(size), seconds / _threads(), free_bytes(store.folder))
 
 
 def build(store: Store, parts: Sequence[FileKind], progress: FilesRead | None = None) -> int:
@@ -89,7 +88,7 @@ def build(store: Store, parts: Sequence[FileKind], progress: FilesRead | None = 
             return _build(store, parts, progress)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        free = _free(store.folder)
+        free = free_bytes(store.folder)
         raise DataError(
             f"the store of {store.dataset.name} {store.dataset.split} could not be written to "
             f"{store.folder}: {error.strerror or error}; "
@@ -179,13 +178,6 @@ def check_room(cost: Estimate) -> None:
 
 def _too_large(cost: Estimate) -> str:
     return f"{size_text(cost.size_bytes)} needed, {size_text(cost.free_bytes)} free"
-
-
-def _free(folder: Path) -> int:
-    """Free bytes where a folder lies, or will lie."""
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
 
 
 def _threads() -> int:

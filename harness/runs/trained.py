@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +14,7 @@ from harness.config.class_set import ClassSet
 from harness.errors import BenchError, in_one_line
 from harness.files import (
     file_hash,
+    free_bytes,
     read_json,
     read_text,
     remove_abandoned,
@@ -98,8 +98,7 @@ def check_room(method: Method, folder: Path) -> None:
     networks = [network for network in (method.student, method.ema_teacher) if network]
     tensors = [tensor for network in networks for tensor in network.state_dict().values()]
     needed = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if (free := shutil.disk_usage(there).free) < needed:
+    if (free := free_bytes(folder)) < needed:
         raise BenchError(
             f"{folder}: {free / 2**20:.1f} MiB are free on its disk, expected {needed / 2**20:.1f} "
             "MiB at least for the weights of this run; make room there, or give another folder "

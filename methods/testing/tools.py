@@ -210,9 +210,10 @@ def differing(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> list
 
 
 def _equal(value: Tensor, other: Tensor) -> bool:
-    if torch.equal(value, other) or not value.is_floating_point() or value.shape != other.shape:
-        return torch.equal(value, other)
-    return torch.allclose(value, other, rtol=0, atol=0, equal_nan=True)
+    if torch.equal(value, other):
+        return True
+    may_be_nan = value.is_floating_point() and value.shape == other.shape
+    return may_be_nan and torch.allclose(value, other, rtol=0, atol=0, equal_nan=True)
 
 
 def some(names: list[str]) -> str:
